@@ -1,0 +1,271 @@
+"""What every adapter is: a declaration of what the optimizer can do, and one way to run it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
+
+from suite.errors import SpecificationError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    import pandas as pd
+    from ConfigSpace import ConfigurationSpace
+
+    from suite.evaluation import AskTellOptimizer, Budget, Evaluation
+    from suite.overhead import Overhead
+    from suite.simulator import Simulator
+
+Mode: TypeAlias = Literal["native", "ask_tell"]
+MODES: tuple[Mode, ...] = ("native", "ask_tell")
+
+RESERVED_LABELS = ("optimizer", "benchmark", "mode")
+"""Labels that every run carries; a parameter of an optimizer cannot have such a name."""
+
+
+class Benchmark(Protocol):
+    """What an adapter knows of a benchmark: an objective with a space, a fidelity range and a name."""
+
+    @property
+    def name(self) -> str:
+        """Name of the benchmark."""
+
+    @property
+    def label(self) -> str:
+        """Name of the benchmark and of what was chosen of it (task, metric), as it appears in traces."""
+
+    @property
+    def space(self) -> ConfigurationSpace:
+        """The configurations that can be evaluated."""
+
+    @property
+    def fidelity(self) -> Any:
+        """The range of training budgets (name, lower, upper, integer), or None when there is none."""
+
+    def __call__(
+        self, config: Mapping[str, Any], /, *, fidelity: float | None = None, seed: int | None = None
+    ) -> Evaluation | Mapping[str, Any]:
+        """Evaluate a configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of an adapter: what is evaluated, on how many workers, for how long and where it is stored."""
+
+    benchmark: Benchmark
+    """What is optimized."""
+    n_workers: int
+    """Simulated workers, at least 1."""
+    seed: int
+    """Run seed; the optimizer's and the objective's seeds are derived from it."""
+    budget: Budget
+    """When the run ends."""
+    overhead: Overhead
+    """How the optimizer's own time is charged."""
+    directory: Path | None = None
+    """The run's own folder; None keeps nothing."""
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    """JSON that identifies the run in its trace."""
+
+    @property
+    def optimizer_seed(self) -> int:
+        """The optimizer's seed, an integer from 0 to 2**32 - 1."""
+        from suite.seeds import optimizer_seed
+
+        return optimizer_seed(self.seed)
+
+    def specification(self) -> dict[str, Any]:
+        """Return the keyword arguments that `simulate` and `Simulator` have in common."""
+        return {
+            "n_workers": self.n_workers,
+            "max_evaluations": self.budget.max_evaluations,
+            "max_time": self.budget.max_time,
+            "seed": self.seed,
+            "overhead": self.overhead,
+            "labels": self.labels,
+            "directory": self.directory,
+        }
+
+
+class Adapter:
+    """Runs one optimizer of one library on a benchmark; its subclasses say which and how.
+
+    A subclass declares the class attributes and overrides `ask_tell`, `native` or both, as its `modes` say.
+    Its module imports the library inside functions only, so that optimizers can be listed without loading
+    them.
+
+    Parameters
+    ----------
+    **parameters
+        The library's own settings, of types that JSON knows; they become labels of the run.
+
+    Raises
+    ------
+    SpecificationError
+        A module that the optimizer needs is not installed, or a parameter is unknown or unusable.
+    """
+
+    name: ClassVar[str]
+    """What `load` and study files call the optimizer."""
+    library: ClassVar[str]
+    """The distribution that implements it; 'zerowait' for its own."""
+    modes: ClassVar[frozenset[Mode]]
+    """The ways to run it: with the library's own parallel machinery, or asked and told by the simulator."""
+    uses_fidelity: ClassVar[bool] = False
+    """Whether it chooses the training budget of an evaluation; it then needs a benchmark with a fidelity."""
+    requires: ClassVar[Mapping[str, str]] = {}
+    """Modules that must be importable, each with what to give `pip install` for it."""
+    isolated: ClassVar[bool] = False
+    """Whether the native mode runs in a process of its own, see `adapters.isolation`."""
+    simulator_options: ClassVar[Mapping[str, Any]] = {}
+    """Further arguments of the `Simulator` that suit the library: what ends it, how it looks when idle."""
+
+    def __init__(self, **parameters: Any) -> None:
+        missing = self.missing()
+        if missing is not None:
+            raise SpecificationError(f"the optimizer {self.name!r} cannot be loaded: {missing}")
+        for name, value in parameters.items():
+            if name in RESERVED_LABELS:
+                raise SpecificationError(
+                    f"{self.name!r} was given the parameter {name!r}, which is a label of every run; the "
+                    f"reserved names are {', '.join(RESERVED_LABELS)}"
+                )
+            try:
+                json.dumps(value)
+            except (TypeError, ValueError):
+                raise SpecificationError(
+                    f"{self.name!r} was given {name}={value!r} of type {type(value).__name__}; parameters "
+                    "are stored as JSON: numbers, strings, booleans, None, lists and mappings of them"
+                ) from None
+        self.parameters: Mapping[str, Any] = dict(parameters)
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Return which modules are not installed and how to get them, or None; imports none of them."""
+        absent = {
+            module: requirement for module, requirement in cls.requires.items() if find_spec(module) is None
+        }
+        if not absent:
+            return None
+        modules = " and ".join(absent)
+        return (
+            f"it needs {modules}, which {'is' if len(absent) == 1 else 'are'} not installed "
+            f"(pip install {' '.join(dict.fromkeys(absent.values()))})"
+        )
+
+    def refuses(self, benchmark: Benchmark) -> str | None:
+        """Return why this optimizer cannot run on this benchmark, or None; known before anything starts."""
+        if self.uses_fidelity and benchmark.fidelity is None:
+            return "the optimizer chooses training budgets and the benchmark has no fidelity"
+        return None
+
+    def optimize(
+        self,
+        benchmark: Benchmark,
+        *,
+        n_workers: int,
+        seed: int,
+        budget: Budget,
+        overhead: Overhead,
+        directory: str | os.PathLike[str] | None = None,
+        mode: Mode = "native",
+        labels: Mapping[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Run the optimizer on the benchmark and return the trace, also left in `directory/trace.parquet`.
+
+        Parameters
+        ----------
+        benchmark
+            What is optimized.
+        n_workers
+            Simulated workers, at least 1.
+        seed
+            Run seed; the optimizer gets `suite.seeds.optimizer_seed(seed)`.
+        budget
+            When the run ends: a number of evaluations, a simulated time in seconds, or whichever comes first.
+        overhead
+            How the optimizer's own time is charged.
+        directory
+            The run's own folder; None keeps only the returned trace.
+        mode
+            'native' uses the library's own parallel machinery, 'ask_tell' asks and tells it in this process.
+        labels
+            More JSON for the trace's metadata, beside the optimizer's name and parameters, benchmark and
+            mode.
+
+        Raises
+        ------
+        SpecificationError
+            The mode is not supported, the budget is empty, or the optimizer refuses the benchmark.
+        """
+        if mode not in self.modes:
+            known = " or ".join(repr(known) for known in MODES if known in self.modes)
+            raise SpecificationError(f"mode is {mode!r}; {self.name!r} can run in {known}")
+        if budget.max_evaluations is None and budget.max_time is None:
+            raise SpecificationError(
+                f"the budget of a run of {self.name!r} is empty; set max_evaluations, max_time or both"
+            )
+        reason = self.refuses(benchmark)
+        if reason is not None:
+            raise SpecificationError(f"{self.name!r} cannot run on {benchmark.label!r}: {reason}")
+        run = Run(
+            benchmark,
+            n_workers,
+            seed,
+            budget,
+            overhead,
+            None if directory is None else Path(directory),
+            {**self.parameters, **(labels or {}), **self._own_labels(benchmark, mode)},
+        )
+        if mode == "ask_tell":
+            return self._run_ask_tell(run)
+        if run.directory is not None:
+            return self._run_native(run)
+        with tempfile.TemporaryDirectory(prefix="zerowait-") as temporary:
+            return self._run_native(replace(run, directory=Path(temporary) / "run"))
+
+    def ask_tell(self, run: Run) -> AskTellOptimizer:
+        """Return a fresh optimizer for this run, to be asked and told."""
+        raise NotImplementedError(f"{self.name!r} lists the mode 'ask_tell' and does not implement it")
+
+    def native(self, run: Run, simulator: Simulator) -> None:
+        """Run the library's own parallel machinery on the simulator until the budget is spent."""
+        raise NotImplementedError(f"{self.name!r} lists the mode 'native' and does not implement it")
+
+    def session(self, run: Run) -> AbstractContextManager[None]:  # noqa: ARG002 - for subclasses
+        """Return what surrounds a run in either mode: silenced loggers, environment, the library's files."""
+        return nullcontext()
+
+    def _own_labels(self, benchmark: Benchmark, mode: Mode) -> dict[str, str]:
+        return {"optimizer": self.name, "benchmark": benchmark.label, "mode": mode}
+
+    def _run_ask_tell(self, run: Run) -> pd.DataFrame:
+        from suite.asktell import simulate
+
+        with self.session(run):
+            return simulate(self.ask_tell(run), run.benchmark, **run.specification())
+
+    def _run_native(self, run: Run) -> pd.DataFrame:
+        if self.isolated:
+            from adapters.isolation import run_isolated
+
+            return run_isolated(self._simulated, run)
+        return self._simulated(run)
+
+    def _simulated(self, run: Run) -> pd.DataFrame:
+        from suite.simulator import Simulator
+
+        with (
+            self.session(run),
+            Simulator(run.benchmark, **run.specification(), **self.simulator_options) as simulator,
+        ):
+            self.native(run, simulator)
+            simulator.finish()
+            return simulator.trace()

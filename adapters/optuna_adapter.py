@@ -1,0 +1,210 @@
+"""Optuna: `Study.optimize` with its own threads, or `Study.ask` and `Study.tell`.
+
+Optuna's samplers choose no training budget: every evaluation is a full training.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from adapters.adapter import Adapter, Benchmark, Run
+from suite.errors import SpecificationError, ZerowaitError
+from suite.evaluation import Evaluation, Query
+from suite.idle import Idle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+
+    import optuna
+
+    from adapters.optuna_space import OptunaSpace
+    from suite.evaluation import AskTellOptimizer
+    from suite.simulator import Simulator
+
+_EXTRA = '"zerowait[optuna]"'
+
+
+class OptunaAdapter(Adapter):
+    """What the adapters of Optuna's samplers have in common.
+
+    Parameters
+    ----------
+    **parameters
+        The keyword arguments of the sampler, except its seed.
+
+    Raises
+    ------
+    SpecificationError
+        A module is not installed, or the sampler does not take a parameter or its value.
+    """
+
+    library = "optuna"
+    modes = frozenset({"native", "ask_tell"})
+    requires: ClassVar[Mapping[str, str]] = {"optuna": _EXTRA}
+    # A free thread always gets a trial, so the net for idle ones is wide: it must catch nothing but defects,
+    # and not the seconds that a first import of torch takes.
+    simulator_options: ClassVar[Mapping[str, Any]] = {"idle": Idle(after=60.0)}
+    sampler: ClassVar[str]
+    """The sampler's name in `optuna.samplers`."""
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """Arguments of the sampler that differ from Optuna's defaults."""
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        taken = set(inspect.signature(self._sampler_class()).parameters) - {"seed"}
+        unknown = sorted(parameters.keys() - taken)
+        if unknown:
+            raise SpecificationError(
+                f"{self.name!r} was given {', '.join(map(repr, unknown))}; {self.sampler} takes "
+                f"{', '.join(sorted(taken)) or 'no parameters'} (its seed is derived from the run's)"
+            )
+        try:
+            self.make_sampler(seed=0)
+        except (TypeError, ValueError) as error:
+            raise SpecificationError(f"{self.sampler} does not take {dict(parameters)}: {error}") from error
+
+    def refuses(self, benchmark: Benchmark) -> str | None:
+        """Return what of the space Optuna or the sampler cannot take, or None."""
+        from adapters.optuna_space import refuses_space
+
+        return super().refuses(benchmark) or refuses_space(benchmark.space)
+
+    def make_sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        """Return a fresh sampler; the random samplers inside it get the same seed."""
+        from optuna.exceptions import ExperimentalWarning
+
+        with warnings.catch_warnings():
+            # Whoever sets an experimental argument in a study file knows; every run would say it again.
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            sampler: optuna.samplers.BaseSampler = self._sampler_class()(
+                **{**self.defaults, **self.parameters, "seed": seed}
+            )
+        return sampler
+
+    def session(self, run: Run) -> AbstractContextManager[None]:  # noqa: ARG002 - the same for every run
+        """Return what silences Optuna's logger while the run lasts."""
+        from adapters.optuna_threads import quiet
+
+        return quiet()
+
+    def ask_tell(self, run: Run) -> AskTellOptimizer:
+        """Return an optimizer that asks and tells a study."""
+        from adapters.optuna_space import OptunaSpace
+        from adapters.optuna_threads import make_study
+
+        return AskTellStudy(
+            make_study(self.make_sampler(run.optimizer_seed)), OptunaSpace(run.benchmark.space)
+        )
+
+    def native(self, run: Run, simulator: Simulator) -> None:
+        """Run `Study.optimize` with one thread for each worker."""
+        from adapters.optuna_space import OptunaSpace
+        from adapters.optuna_threads import optimize_in_threads
+
+        optimize_in_threads(
+            self.make_sampler(run.optimizer_seed),
+            OptunaSpace(run.benchmark.space),
+            simulator,
+            n_workers=run.n_workers,
+            max_evaluations=run.budget.max_evaluations,
+        )
+
+    def _sampler_class(self) -> Any:
+        import optuna.samplers
+
+        return getattr(optuna.samplers, self.sampler)
+
+
+class OptunaTPE(OptunaAdapter):
+    """Tree-structured Parzen estimator; multivariate and with constant liar by Optuna's defaults."""
+
+    name = "optuna-tpe"
+    sampler = "TPESampler"
+
+
+class OptunaRandom(OptunaAdapter):
+    """Random search as Optuna does it."""
+
+    name = "optuna-random"
+    sampler = "RandomSampler"
+
+
+class OptunaCmaEs(OptunaAdapter):
+    """CMA-ES over the numerical parameters that every configuration has; the others are sampled at random."""
+
+    name = "optuna-cmaes"
+    sampler = "CmaEsSampler"
+    requires: ClassVar[Mapping[str, str]] = {"optuna": _EXTRA, "cmaes": _EXTRA}
+    defaults: ClassVar[Mapping[str, Any]] = {"warn_independent_sampling": False}
+
+    def refuses(self, benchmark: Benchmark) -> str | None:
+        """Return what of the space CMA-ES cannot take, or None."""
+        reason = super().refuses(benchmark)
+        if reason is not None:
+            return reason
+        from optuna.distributions import CategoricalDistribution
+
+        from adapters.optuna_space import OptunaSpace
+
+        parameters = OptunaSpace(benchmark.space).unconditional.values()
+        if all(
+            isinstance(p.distribution, CategoricalDistribution) or p.distribution.single() for p in parameters
+        ):
+            return "CMA-ES needs a numerical parameter that every configuration has, and the space has none"
+        return None
+
+
+class OptunaGP(OptunaAdapter):
+    """Bayesian optimization with a Gaussian process."""
+
+    name = "optuna-gp"
+    sampler = "GPSampler"
+    requires: ClassVar[Mapping[str, str]] = {"optuna": _EXTRA, "torch": "torch", "scipy": "scipy"}
+    defaults: ClassVar[Mapping[str, Any]] = {"warn_independent_sampling": False}
+
+
+@dataclass(frozen=True, slots=True)
+class TrialQuery(Query):
+    """A query that remembers the trial it came from."""
+
+    trial: Any = None
+    """The `optuna.Trial` to be told."""
+
+
+class AskTellStudy:
+    """A study with the interface of the simulator.
+
+    Parameters
+    ----------
+    study
+        Decides which configuration is next.
+    space
+        Translates between its trials and configurations.
+    """
+
+    def __init__(self, study: optuna.Study, space: OptunaSpace) -> None:
+        self._study = study
+        self._space = space
+
+    def ask(self) -> TrialQuery:
+        """Return the configuration of a new trial."""
+        trial = self._study.ask()
+        return TrialQuery(self._space.suggest(trial), trial=trial)
+
+    def tell(self, query: Query, evaluation: Evaluation) -> None:
+        """Complete the trial with the evaluation's value."""
+        assert isinstance(query, TrialQuery)
+        self._study.tell(query.trial, evaluation.value)
+
+    def tell_failure(self, query: Query, error: Exception) -> None:
+        """Fail the trial; an error of the run itself is none of the trial's."""
+        from optuna.trial import TrialState
+
+        assert isinstance(query, TrialQuery)
+        if isinstance(error, ZerowaitError):
+            raise error
+        self._study.tell(query.trial, state=TrialState.FAIL)

@@ -1,0 +1,187 @@
+"""What makes `Study.optimize` reproducible with several threads, without a change of Optuna's files.
+
+From the source of Optuna 5.0.0, with `n_jobs=P` greater than 1:
+
+* `_optimize` submits one `_optimize_sequential` a trial to a pool of P threads. Each of them first calls
+  `study.sampler.reseed_rng()`, which seeds the sampler from the operating system's entropy. `ThreadedSampler`
+  leaves the generator alone: its threads share one sampler, so no two of them can repeat the same numbers.
+* The first P trials race. `Study.ask` creates a trial (numbered under the storage's lock) and calls
+  `before_trial`; sampling begins later, at the first `suggest_*`. So `before_trial` of trial k, k < P, waits
+  until k calls have reached the simulator: then trials 0 to k-1 have been sampled, in that order, whichever
+  thread runs which trial. A trial that waits has no parameters yet, and samplers ignore running trials
+  without parameters, so its presence does not show. Optuna reads the trials, and fills the thread's cache of
+  them, at the first `suggest_*`, after the wait.
+* From then on the simulator delivers one result at a time, and the next one only when the freed slot has a
+  new call. In between, the thread of the result runs `tell`, its future is done, the main thread submits, and
+  the only thread that is not blocked in the simulator runs `ask` and samples: the same sequence as
+  ask-and-tell. Nothing of Optuna runs in a thread after its future is done.
+* Exceptions in the last P tasks are lost, since nobody asks for their results. `optimize_in_threads` keeps
+  the first one.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.samplers import BaseSampler
+
+from adapters.start_up import wait_for_calls
+from suite.errors import BudgetExhausted, ZerowaitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial, TrialState
+
+    from adapters.optuna_space import OptunaSpace
+    from suite.simulator import Simulator
+
+
+def make_study(sampler: BaseSampler) -> optuna.Study:
+    """Return a study in memory, with a fixed name, since pruners derive random numbers from it."""
+    return optuna.create_study(sampler=sampler, pruner=optuna.pruners.NopPruner(), study_name="zerowait")
+
+
+def optimize_in_threads(
+    sampler: BaseSampler,
+    space: OptunaSpace,
+    simulator: Simulator,
+    *,
+    n_workers: int,
+    max_evaluations: int | None,
+) -> None:
+    """Run `Study.optimize` with `n_workers` threads until the simulator's budget is spent.
+
+    An exception of the objective fails its trial, as with Optuna's `catch=(Exception,)`; any other one ends
+    the run.
+    """
+    threads = _Threads(space, simulator, n_workers)
+    study = make_study(ThreadedSampler(sampler, threads.take_turn))
+    try:
+        study.optimize(threads.evaluate, n_trials=max_evaluations, n_jobs=n_workers, catch=(Exception,))
+    except Exception:
+        if threads.first_error is None:
+            raise
+    if threads.first_error is not None:
+        raise threads.first_error
+
+
+class _Threads:
+    """What the threads of a study share: whose turn it is at the start, and whether the study has ended."""
+
+    def __init__(self, space: OptunaSpace, simulator: Simulator, n_workers: int) -> None:
+        self._space = space
+        self._simulator = simulator
+        self._n_workers = n_workers
+        self._ended = threading.Event()
+        self.first_error: Exception | None = None
+
+    def take_turn(self, study: optuna.Study, number: int) -> None:
+        """Let the first trials sample one after the other, in the order of their numbers."""
+        if 0 < number < self._n_workers:
+            try:
+                wait_for_calls(self._simulator, number, given_up=self._ended.is_set)
+            except ZerowaitError as error:
+                self._end(study, error)
+                raise
+
+    def evaluate(self, trial: optuna.Trial) -> float:
+        """Return the value of a trial; the objective of the study."""
+        try:
+            config = self._space.suggest(trial)
+        except Exception as error:
+            self._end(trial.study, error)
+            raise
+        try:
+            return self._simulator(config).value
+        except BudgetExhausted:
+            self._end(trial.study)
+        except ZerowaitError as error:
+            self._end(trial.study, error)
+        # Pruned and without a value: the one way to end a trial about which Optuna keeps silent.
+        raise optuna.TrialPruned
+
+    def _end(self, study: optuna.Study, error: Exception | None = None) -> None:
+        """Start no more trials; those that are still in the simulator return when their results are due."""
+        if self.first_error is None:
+            self.first_error = error
+        self._ended.set()
+        study.stop()
+
+
+class ThreadedSampler(BaseSampler):
+    """A sampler that many threads share without changing what it samples; see the module.
+
+    Parameters
+    ----------
+    sampler
+        Does the sampling.
+    take_turn
+        Called with the study and a trial's number, and returns when that trial may sample.
+    """
+
+    def __init__(self, sampler: BaseSampler, take_turn: Callable[[optuna.Study, int], None]) -> None:
+        self._sampler = sampler
+        self._take_turn = take_turn
+
+    def reseed_rng(self) -> None:
+        """Keep the seed of the run."""
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Wait for the trial's turn."""
+        self._take_turn(study, trial.number)
+        self._sampler.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Ask the sampler."""
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Ask the sampler."""
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Ask the sampler."""
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Tell the sampler."""
+        self._sampler.after_trial(study, trial, state, values)
+
+
+_quiet_lock = threading.Lock()
+_quiet_runs = 0
+_verbosity = optuna.logging.INFO
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Optuna's logger; with several runs at once, the last one to end restores it.
+
+    Optuna writes a line a trial, and a traceback for each failing objective.
+    """
+    global _quiet_runs, _verbosity  # noqa: PLW0603 - the logger is as global as this count of its users
+    with _quiet_lock:
+        if _quiet_runs == 0:
+            _verbosity = optuna.logging.get_verbosity()
+            optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+        _quiet_runs += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_runs -= 1
+            if _quiet_runs == 0:
+                optuna.logging.set_verbosity(_verbosity)

@@ -1,0 +1,136 @@
+"""Random search: configurations from the prior of the space, for a pool of processes or when asked."""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from adapters.adapter import Adapter, Run
+from adapters.spaces import random_configs
+from adapters.start_up import wait_for_calls
+from suite.errors import BudgetExhausted, SpecificationError, WorkerDied, ZerowaitError
+from suite.evaluation import Evaluation, Query
+from suite.idle import Idle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from suite.evaluation import AskTellOptimizer
+    from suite.simulator import Simulator
+
+
+class RandomSearch(Adapter):
+    """Samples every configuration independently; the baseline that any other optimizer has to beat.
+
+    In native mode P processes call the simulator, and one generator in their parent draws the configurations
+    in the order of submission, so that the sequence does not depend on which process asks. The run is
+    isolated because its processes are forked: 64 of them start within a second and share the benchmark's
+    data, and the fresh parent has no threads whose locks a fork could leave locked for ever.
+    """
+
+    name = "random"
+    library = "zerowait"
+    modes = frozenset({"native", "ask_tell"})
+    isolated = True
+    # A free worker always gets a configuration, so the net for idle ones is wide: it must catch nothing but
+    # defects.
+    simulator_options: ClassVar[Mapping[str, Any]] = {"idle": Idle(after=60.0)}
+
+    def __init__(self, **parameters: Any) -> None:
+        if parameters:
+            raise SpecificationError(
+                f"'random' has no parameters; it was given {', '.join(sorted(parameters))}"
+            )
+        super().__init__()
+
+    def ask_tell(self, run: Run) -> AskTellOptimizer:
+        """Return an optimizer that answers every question with the next configuration."""
+        return _AskTellRandomSearch(random_configs(run.benchmark.space, run.optimizer_seed))
+
+    def native(self, run: Run, simulator: Simulator) -> None:
+        """Evaluate in a pool of P processes until the budget is spent."""
+        configs = random_configs(run.benchmark.space, run.optimizer_seed)
+        limit = run.budget.max_evaluations
+        n_processes = run.n_workers if limit is None else min(run.n_workers, limit)
+        with ProcessPoolExecutor(
+            n_processes, mp_context=get_context("fork"), initializer=_adopt, initargs=(simulator,)
+        ) as pool:
+            try:
+                _fill(pool, simulator, configs, n_processes, limit)
+            except BrokenProcessPool as error:
+                raise WorkerDied(f"one of the {n_processes} processes of the pool died") from error
+
+
+class _AskTellRandomSearch:
+    def __init__(self, configs: Iterator[dict[str, Any]]) -> None:
+        self._configs = configs
+
+    def ask(self) -> Query:
+        return Query(next(self._configs))
+
+    def tell(self, query: Query, evaluation: Evaluation) -> None:
+        """Learn nothing."""
+
+    def tell_failure(self, query: Query, error: Exception) -> None:  # noqa: ARG002 - the simulator's interface
+        """Go on, unless the run itself is at fault."""
+        if isinstance(error, ZerowaitError):
+            raise error
+
+
+def _fill(
+    pool: ProcessPoolExecutor,
+    simulator: Simulator,
+    configs: Iterator[dict[str, Any]],
+    n_processes: int,
+    limit: int | None,
+) -> None:
+    """Keep every process busy until `limit` configurations are submitted or the budget is spent."""
+    running: set[Future[bool]] = set()
+    submitted = 0
+
+    def submit() -> Future[bool]:
+        nonlocal submitted
+        submitted += 1
+        future = pool.submit(_evaluate, next(configs))
+        running.add(future)
+        return future
+
+    # The first evaluations would race for their slots: each waits until the one before has claimed its own.
+    latest = submit()
+    for started in range(1, n_processes):
+        wait_for_calls(simulator, started, given_up=latest.done)
+        latest = submit()
+    wanted = True
+    while running:
+        done, still_running = wait(running, return_when=FIRST_COMPLETED)
+        running.intersection_update(still_running)
+        for future in done:
+            wanted = future.result() and wanted
+        for _ in done:
+            if wanted and (limit is None or submitted < limit):
+                submit()
+
+
+_simulator: Simulator | None = None
+"""The simulator of this process of the pool: sent once, not with every configuration."""
+
+
+def _adopt(simulator: Simulator) -> None:
+    global _simulator  # noqa: PLW0603 - a process of a pool keeps state only in its module
+    _simulator = simulator
+
+
+def _evaluate(config: dict[str, Any]) -> bool:
+    """Evaluate a configuration and return whether another one is wanted."""
+    assert _simulator is not None
+    try:
+        _simulator(config)
+    except BudgetExhausted:
+        return False
+    except ZerowaitError:
+        raise
+    except Exception:  # noqa: BLE001 - a failed training is recorded by the simulator and teaches random search nothing
+        return True
+    return True

@@ -1,0 +1,73 @@
+"""What every adapter needs of a ConfigSpace: plain values, seeded samples and the names of what it contains.
+
+A configuration that reaches the simulator is a dictionary with the active parameters in the order of the
+space and values of plain Python types, since NumPy scalars break Pyro and JSON and cost identity.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from ConfigSpace import ConfigurationSpace
+    from ConfigSpace.hyperparameters import Hyperparameter
+
+SAMPLES_AT_ONCE = 64
+"""Configurations drawn in one go. Part of what a seed means: another number gives other configurations."""
+
+
+def plain(value: Any) -> Any:
+    """Return a NumPy scalar as the Python scalar that it is, anything else unchanged."""
+    import numpy as np
+
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def value_at(hyperparameter: Hyperparameter[Any, Any], vector: float) -> Any:
+    """Return the plain value at a position in ConfigSpace's vector representation.
+
+    ConfigSpace keeps choices in NumPy arrays, which turns `[1, 2.5]` into floats; here a choice is what the
+    author of the space wrote. Nor are floats rounded to 13 decimals, as `Configuration` does, which leaves
+    1e-10 three digits.
+    """
+    import numpy as np
+    from ConfigSpace.hyperparameters import CategoricalHyperparameter, Constant, OrdinalHyperparameter
+
+    if isinstance(hyperparameter, Constant):
+        return plain(hyperparameter.value)
+    if isinstance(hyperparameter, CategoricalHyperparameter):
+        return plain(hyperparameter.choices[round(vector)])
+    if isinstance(hyperparameter, OrdinalHyperparameter):
+        return plain(hyperparameter.sequence[round(vector)])
+    return plain(hyperparameter.to_value(np.float64(vector)))
+
+
+def config_from_vector(space: ConfigurationSpace, vector: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Return the configuration of a vector of ConfigSpace, in which NaN marks an inactive parameter."""
+    return {
+        name: value_at(hyperparameter, position)
+        for (name, hyperparameter), position in zip(space.items(), vector.tolist(), strict=True)
+        if not math.isnan(position)
+    }
+
+
+def random_configs(space: ConfigurationSpace, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield configurations from the prior of the space for ever, respecting conditions and forbidden clauses.
+
+    Parameters
+    ----------
+    space
+        Not changed: a copy is seeded, since a ConfigSpace carries the state of its own random generator.
+    seed
+        An integer from 0 to 2**32 - 1; equal seeds give equal sequences.
+    """
+    space = copy.deepcopy(space)
+    space.seed(seed)
+    while True:
+        for configuration in space.sample_configuration(SAMPLES_AT_ONCE):
+            yield config_from_vector(space, configuration.get_array())

@@ -1,0 +1,40 @@
+"""Staggers the first evaluations of a run, whose samples and slots would otherwise race."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from suite.errors import StalledError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from suite.simulator import Simulator
+
+LONGEST_START = 120.0
+"""Real seconds that one worker may take to make its first call: imports from a cold disk are slow."""
+
+_LOOK_AGAIN = 1.0
+
+
+def wait_for_calls(simulator: Simulator, number: int, *, given_up: Callable[[], bool]) -> None:
+    """Wait until so many calls have claimed a slot, or until `given_up()` says that they never will.
+
+    Giving up is rare and nobody announces it: a call was refused because its start lies beyond the budget's
+    time, or its worker failed before it made one. It is noticed within a second.
+
+    Raises
+    ------
+    StalledError
+        Neither has happened after `LONGEST_START` real seconds.
+    """
+    waited = 0.0
+    while not given_up():
+        try:
+            simulator.wait_started(number, timeout=_LOOK_AGAIN)
+        except StalledError:
+            waited += _LOOK_AGAIN
+            if waited >= LONGEST_START:
+                raise
+        else:
+            return

@@ -1,0 +1,43 @@
+"""Observation noise that is a pure function of the seed, the configuration and the fidelity."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from suite.identity import canonical_json, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Keeps this stream apart from those of suite.seeds, which begin with other numbers.
+_DOMAIN = 3
+
+
+def standard_normal(seed: int, config: Mapping[str, Any], fidelity: int) -> float:
+    """Return a draw from the standard normal distribution that depends on the three arguments alone.
+
+    Parameters
+    ----------
+    seed
+        An integer from 0 to 2**63 - 1.
+    config
+        The values of the parameters by name; equal numbers must have equal types (1 is not 1.0).
+    fidelity
+        An integer from 0 to 2**32 - 1.
+    """
+    from statistics import NormalDist
+
+    import numpy as np
+
+    words = [
+        _DOMAIN,
+        seed & 0xFFFFFFFF,
+        seed >> 32,
+        fidelity,
+        *struct.unpack("<4I", digest(canonical_json(config))),
+    ]
+    # The quantile function of a SeedSequence's own bits, because NumPy promises that those stay the same in
+    # every version, and promises no such thing of Generator.normal. 52 bits are exact and never give 0 or 1.
+    bits = int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 12
+    return NormalDist().inv_cdf((bits + 0.5) * 2.0**-52)

@@ -1,0 +1,168 @@
+"""What every benchmark has: a name, a space, a fidelity, metrics, and a call that evaluates."""
+
+from __future__ import annotations
+
+import numbers
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from suite.errors import SpecificationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ConfigSpace import ConfigurationSpace
+
+    from suite.evaluation import Config, Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """The training budget that a benchmark understands, from `lower` to `upper`, both included."""
+
+    name: str
+    """What the budget counts, such as "epoch"."""
+    lower: float
+    """The least fidelity."""
+    upper: float
+    """The full training."""
+    integer: bool
+    """Whether only whole numbers are allowed."""
+
+    def check(self, value: object, label: str) -> float:
+        """Return the fidelity to use for `value`; None stands for the full training.
+
+        Raises
+        ------
+        SpecificationError
+            The value is not a number, not whole though it must be, or out of range; the message begins with
+            `label` and names the fidelity, the value and the range.
+        """
+        if value is None:
+            return self.upper
+        number = as_float(value)
+        if (
+            number is not None
+            and self.lower <= number <= self.upper
+            and (number.is_integer() or not self.integer)
+        ):
+            return int(number) if self.integer else number
+        kind = "an integer" if self.integer else "a number"
+        raise SpecificationError(
+            f"{label}: the fidelity {self.name!r} is {value!r}; it must be {kind} from {self.lower} to "
+            f"{self.upper}, or None for the full training"
+        )
+
+
+class Benchmark(Protocol):
+    """An objective with a configuration space, a fidelity range and a name.
+
+    It is picklable, and cheap to pickle: what it reads from disk is read once per process, on first use.
+    """
+
+    @property
+    def name(self) -> str:
+        """The family, as `load` takes it."""
+
+    @property
+    def task(self) -> str | None:
+        """The data set or instance, or None when the family has only one."""
+
+    @property
+    def label(self) -> str:
+        """What figures and traces call it: name, task, and every parameter that is not the default."""
+
+    @property
+    def space(self) -> ConfigurationSpace:
+        """The search space, built on first use and then shared: seed or copy it before sampling from it."""
+
+    @property
+    def fidelity(self) -> Fidelity | None:
+        """The training budget, or None when only the full training can be queried."""
+
+    @property
+    def metrics(self) -> Mapping[str, str]:
+        """The unit of each metric that an evaluation has beside value and runtime, by name."""
+
+    @property
+    def optimum(self) -> float | None:
+        """The least value at the highest fidelity, from which regret is measured, or None when unknown."""
+
+    @property
+    def citation(self) -> str:
+        """The publication to cite."""
+
+    @property
+    def licence(self) -> str:
+        """The licence of the data."""
+
+    def __call__(
+        self, config: Config, *, fidelity: float | None = None, seed: int | None = None
+    ) -> Evaluation:
+        """Evaluate one configuration.
+
+        Parameters
+        ----------
+        config
+            The values of all parameters, by name.
+        fidelity
+            The training budget; None asks for the full training.
+        seed
+            Which repetition of the training to return, as a pure function of the seed; None returns the mean.
+
+        Raises
+        ------
+        SpecificationError
+            The configuration, the fidelity or the seed is not allowed; the message names it and what is.
+        """
+
+
+def as_float(value: object) -> float | None:
+    """Return a number of any type as a float, or None when it is not a number or too large for one."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def label_of(name: str, task: str | None, options: Mapping[str, Any]) -> str:
+    """Return `name/task(option=value)`, so that two benchmarks that differ are never drawn as one."""
+    text = name if task is None else f"{name}/{task}"
+    return f"{text}({', '.join(f'{key}={value}' for key, value in options.items())})" if options else text
+
+
+def check_task(name: str, task: object, tasks: tuple[str, ...]) -> None:
+    """Raise `SpecificationError`, listing the tasks, unless `task` is one (or None where there are none)."""
+    if not tasks:
+        if task is not None:
+            raise SpecificationError(
+                f"the benchmark {name!r} has no tasks, but the task {task!r} was given; leave it out"
+            )
+    elif task not in tasks:
+        what = "no task was given" if task is None else f"the task {task!r} is unknown"
+        raise SpecificationError(f"{what} for the benchmark {name!r}; it must be one of: {', '.join(tasks)}")
+
+
+def check_seed(seed: object) -> int:
+    """Return the seed as a plain integer, or raise `SpecificationError` if it is none from 0 to 2**63 - 1."""
+    from suite.seeds import check_run_seed  # imports NumPy, which a listing does not need
+
+    return check_run_seed(seed)  # type: ignore[arg-type]
+
+
+def check_names(config: Mapping[str, Any], names: tuple[str, ...], label: str) -> None:
+    """Raise `SpecificationError` naming the first parameter that is missing or unknown."""
+    for name in names:
+        if name not in config:
+            raise SpecificationError(
+                f"{label}: the parameter {name!r} is missing from {dict(config)!r}; "
+                f"a configuration must have exactly: {', '.join(names)}"
+            )
+    for name in config:
+        if name not in names:
+            raise SpecificationError(
+                f"{label}: the parameter {name!r} (value {config[name]!r}) is unknown; "
+                f"a configuration must have exactly: {', '.join(names)}"
+            )

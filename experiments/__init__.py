@@ -1,0 +1,1 @@
+"""Study files, the grid runner and the command line."""

@@ -1,0 +1,273 @@
+"""Study files: one TOML file that describes a grid of runs, checked before anything starts."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from suite.errors import SpecificationError
+from suite.evaluation import Budget
+from suite.overhead import Overhead
+from suite.seeds import MAX_RUN_SEED
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Sequence
+
+    from pydantic_core import ErrorDetails
+
+Mode = Literal["native", "ask_tell"]
+Seed = Annotated[int, Field(ge=0, le=MAX_RUN_SEED)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Table(BaseModel):
+    """A table of a study file: types are exact, and a key that does not exist is an error."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class BudgetTable(Table):
+    """When a run ends: after so many evaluations, at a simulated time, or at whichever comes first."""
+
+    max_evaluations: PositiveInt | None = None
+    """Number of evaluations."""
+    max_time: Annotated[PositiveFloat, Field(allow_inf_nan=False)] | None = None
+    """Simulated seconds."""
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> BudgetTable:
+        if self.max_evaluations is None and self.max_time is None:
+            raise ValueError("it has neither max_evaluations nor max_time; give at least one of them")
+        return self
+
+    def budget(self) -> Budget:
+        """Return the budget that a run takes."""
+        return Budget(self.max_evaluations, self.max_time)
+
+
+class OverheadTable(Table):
+    """Modelled overhead: `{fixed = s}`, or `{base = s, per_result = s}` that grows with the results."""
+
+    fixed: NonNegative | None = None
+    """Seconds for every configuration."""
+    base: NonNegative | None = None
+    """Seconds for the first configuration."""
+    per_result: NonNegative | None = None
+    """Further seconds for every delivered result."""
+    sampling: Literal["serial", "parallel"] = "serial"
+    """Whether one configuration is sampled at a time, or every worker samples for itself."""
+
+    @model_validator(mode="after")
+    def _is_one_model(self) -> OverheadTable:
+        linear = self.base is not None and self.per_result is not None
+        if (self.fixed is None) == (not linear) or (self.base is None) != (self.per_result is None):
+            raise ValueError("it must be {fixed = seconds} or {base = seconds, per_result = seconds}")
+        return self
+
+    def overhead(self) -> Overhead:
+        """Return the policy that a run takes."""
+        if self.fixed is not None:
+            return Overhead.fixed(self.fixed, sampling=self.sampling)
+        assert self.base is not None
+        assert self.per_result is not None
+        return Overhead.linear(self.base, self.per_result, sampling=self.sampling)
+
+
+class OptimizerTable(Table):
+    """One optimizer of the study."""
+
+    name: str
+    """An adapter's name; `zerowait list optimizers` shows them."""
+    mode: Mode | None = None
+    """The library's own parallel machinery or its ask-and-tell interface; None takes the adapter's first."""
+    parameters: dict[str, Any] = {}
+    """Arguments of the adapter."""
+    label: str | None = Field(default=None, min_length=1)
+    """Name in figures and tables; the adapter's name by default."""
+
+    @property
+    def shown_as(self) -> str:
+        """The name in figures and tables."""
+        return self.name if self.label is None else self.label
+
+
+class BenchmarkTable(Table):
+    """One benchmark of the study, with the tasks to take from it."""
+
+    name: str
+    """A benchmark's name; `zerowait list benchmarks` shows them."""
+    tasks: list[str] | None = Field(default=None, min_length=1)
+    """Tasks by name; None for a benchmark that has none."""
+    parameters: dict[str, Any] = {}
+    """Arguments of the benchmark."""
+
+
+def _is_table(value: object) -> str:
+    return "table" if isinstance(value, dict | OverheadTable) else "name"
+
+
+def _is_list(value: object) -> str:
+    return "list" if isinstance(value, list) else "number"
+
+
+class Study(Table):
+    """A grid of runs: every optimizer on every benchmark with every number of workers and every seed."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the output folder."""
+    workers: list[PositiveInt] = Field(min_length=1)
+    """Numbers of simulated workers."""
+    seeds: Annotated[
+        Annotated[PositiveInt, Tag("number")] | Annotated[list[Seed], Field(min_length=1), Tag("list")],
+        Discriminator(_is_list),
+    ]
+    """Run seeds; a number n stands for 0 to n - 1."""
+    overhead: Annotated[
+        Annotated[Literal["none", "measured"], Tag("name")] | Annotated[OverheadTable, Tag("table")],
+        Discriminator(_is_table),
+    ] = "measured"
+    """How the optimizer's own time is charged."""
+    output: str | None = Field(default=None, min_length=1)
+    """Where the runs are kept, relative to the current folder; `runs/<name>` by default."""
+    budget: BudgetTable
+    optimizers: list[OptimizerTable] = Field(min_length=1)
+    benchmarks: list[BenchmarkTable] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_nothing_twice(self) -> Study:
+        _refuse_repetition("workers", self.workers)
+        _refuse_repetition("seeds", self.run_seeds)
+        _refuse_repetition(
+            "optimizers", [o.shown_as for o in self.optimizers], "give one of them a label of its own"
+        )
+        tasks = [f"{b.name}/{t}" if t else b.name for b in self.benchmarks for t in b.tasks or [""]]
+        _refuse_repetition("benchmarks", tasks)
+        return self
+
+    @property
+    def run_seeds(self) -> list[int]:
+        """The run seeds."""
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+    @property
+    def folder(self) -> Path:
+        """Where the runs are kept."""
+        return Path("runs") / self.name if self.output is None else Path(self.output)
+
+    def overhead_policy(self) -> Overhead:
+        """Return the overhead policy that every run takes."""
+        if isinstance(self.overhead, OverheadTable):
+            return self.overhead.overhead()
+        return Overhead.none() if self.overhead == "none" else Overhead.measured()
+
+
+def load_study(path: str | Path) -> Study:
+    """Read and check a study file.
+
+    Raises
+    ------
+    SpecificationError
+        The file is missing, is not TOML or does not describe a study; one line that names the file, the key
+        and the remedy.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecificationError(
+            f"{path}: there is no such file; give the path of a study file (TOML)"
+        ) from None
+    except IsADirectoryError:
+        raise SpecificationError(f"{path}: this is a folder; give the path of a study file (TOML)") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecificationError(f"{path}: cannot be read ({error}); a study file is TOML in UTF-8") from None
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecificationError(f"{path}: not valid TOML: {error}; correct the file there") from None
+    try:
+        return Study.model_validate(data)
+    except ValidationError as error:
+        raise SpecificationError(f"{path}: {describe(error)}") from None
+
+
+def suggestion(name: str, allowed: Iterable[str]) -> str:
+    """Return what to do about an unknown name: the closest allowed one, and all of them."""
+    names = sorted(allowed)
+    close = difflib.get_close_matches(name, names, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return f"{meant}allowed: {', '.join(names) or 'none'}"
+
+
+_TABLES: dict[str, type[Table]] = {
+    "": Study,
+    "budget": BudgetTable,
+    "overhead": OverheadTable,
+    "optimizers": OptimizerTable,
+    "benchmarks": BenchmarkTable,
+}
+_TAGS = {"number", "list", "name", "table"}
+
+
+def describe(error: ValidationError) -> str:
+    """Return a study's first problem in one line (place, value, what is allowed), and how many more."""
+    # A misspelt key comes first: that another key is missing is often its consequence.
+    problems = sorted(error.errors(include_url=False), key=lambda p: p["type"] != "extra_forbidden")
+    first = problems[0]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return " ".join(_describe(first).split()) + more
+
+
+def _describe(problem: ErrorDetails) -> str:
+    place = _place(problem["loc"])
+    kind, value = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        *parents, key = problem["loc"]
+        table = _TABLES[next((str(p) for p in parents if p in _TABLES), "")]
+        return f"{place} is not a key that a study has; {suggestion(str(key), table.model_fields)}"
+    if kind == "missing":
+        every = ", ".join(key for key, field in Study.model_fields.items() if field.is_required())
+        return f"the key {place} is missing; add it (every study has {every})"
+    if kind == "value_error":
+        return f"{place}: {problem['ctx']['error']}" if place else str(problem["ctx"]["error"])
+    rule = problem["msg"].replace("Input should", "it must", 1)
+    if kind == "string_pattern_mismatch":
+        rule = "it must consist of letters, digits, '.', '_' and '-', and start with a letter or digit"
+    elif kind in ("too_short", "string_too_short"):
+        rule = "it must not be empty"
+    elif kind == "list_type" and place in ("optimizers", "benchmarks"):
+        rule = f"it must be a list of tables: write [[{place}]] once for each"
+    return f"{place} is {value!r}; {rule[0].lower()}{rule[1:]}"
+
+
+def _place(location: Sequence[int | str]) -> str:
+    """Return a location as the file writes it, such as `optimizers[0].mode`; list entries count from 0."""
+    text = ""
+    for i, part in enumerate(location):
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif i == 1 and part in _TAGS and location[0] in ("seeds", "overhead"):
+            continue  # pydantic's name for an alternative, which no study file contains
+        else:
+            text += f".{part}" if text else part
+    return text
+
+
+def _refuse_repetition(key: str, values: Sequence[Hashable], remedy: str = "keep it once") -> None:
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{key} has {twice!r} more than once; {remedy}")

@@ -1,0 +1,385 @@
+"""Ask-and-tell simulation: one process, an event heap, no waiting."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite import timeline
+from suite.continuation import Ledger, State, charge, training_length
+from suite.errors import InvalidEvaluationError, SpecificationError
+from suite.evaluation import (
+    AnyObjective,
+    AskTellOptimizer,
+    Budget,
+    Evaluation,
+    ObjectiveSignature,
+    Query,
+    as_evaluation,
+)
+from suite.identity import canonical_json, config_id, digest
+from suite.overhead import Overhead
+from suite.seeds import ObjectiveSeeds, check_run_seed
+from suite.specification import make_specification
+from suite.trace import Columns, build_trace, make_metadata, measured_facts, write_trace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class _Pending:
+    """An evaluation in flight; compared only when end and start are equal, so its identity is computed when needed."""
+
+    __slots__ = (
+        "call", "charged", "clipped", "digest", "end", "error", "evaluation", "freed", "identity", "overhead",
+        "query", "resumed_from", "seed", "start",
+    )  # fmt: skip
+
+    query: Query
+    evaluation: Evaluation
+    call: int
+    freed: float
+    start: float
+    end: float
+    overhead: float
+    charged: float
+    resumed_from: float | None
+    clipped: bool
+    identity: str | None
+    digest: bytes | None
+    seed: int | None
+    error: Exception | None
+
+    def key(self) -> tuple[bytes, float, float, int]:
+        return timeline.order_key(
+            self.end, self.start, self.identify(), self.query.fidelity, self.freed, self.call
+        )[2:]
+
+    def identify(self) -> bytes:
+        if self.digest is None:
+            given = self.query.config_id
+            text = canonical_json(self.query.config) if given is None else given
+            self.digest = digest(text)
+            self.identity = self.digest.hex() if given is None else given
+        return self.digest
+
+    def __lt__(self, other: _Pending) -> bool:
+        return self.key() < other.key()
+
+
+def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the design
+    optimizer: AskTellOptimizer,
+    objective: AnyObjective,
+    *,
+    n_workers: int,
+    max_evaluations: int | None = None,
+    max_time: float | None = None,
+    seed: int = 0,
+    overhead: Overhead | None = None,
+    continual: bool = False,
+    batch_size: int | None = None,
+    labels: Mapping[str, Any] | None = None,
+    directory: str | os.PathLike[str] | None = None,
+    on_delivery: Callable[[Query, Evaluation], None] | None = None,
+) -> pd.DataFrame:
+    """Run an ask-and-tell optimizer on `n_workers` simulated workers and return the trace.
+
+    Results are told in completion order, exactly as P real workers would have delivered them.
+
+    Parameters
+    ----------
+    optimizer
+        Has `ask() -> Query | None` and `tell(query, evaluation)`. None means that there is nothing to evaluate until another
+        result arrives; StopIteration ends the run's asking. An optimizer that survives failing objectives
+        has `tell_failure(query, error)`; without it the objective's exception ends the run.
+    objective
+        Evaluates a configuration; see `suite.evaluation.Objective`.
+    n_workers
+        How many evaluations run at the same simulated time, at least 1.
+    max_evaluations, max_time
+        The budget: exactly so many evaluations, or those that end by this simulated time in seconds.
+    seed
+        Run seed, from which the objective's seeds are derived.
+    overhead
+        How the optimizer's own time is charged; `Overhead.measured()` (the default) times ask and tell.
+    continual
+        Whether an evaluation continues the training of a delivered one at a lower fidelity.
+    batch_size
+        Synchronous batches: so many configurations are asked for when the previous batch is complete, and workers take
+        them in order; None hands out a configuration as soon as a worker is free.
+    labels
+        Anything JSON that identifies the run, kept in the trace's metadata.
+    directory
+        Where to write `trace.parquet`, also when the run ends in an error; None writes nothing.
+    on_delivery
+        Called with every query and its evaluation, after the optimizer was told.
+
+    Raises
+    ------
+    SpecificationError
+        An argument is not usable.
+    InvalidEvaluationError
+        The objective returned something that is not an evaluation.
+    """
+    run = _AskTellRun(
+        optimizer,
+        objective,
+        n_workers=n_workers,
+        budget=Budget(max_evaluations, max_time),
+        seed=check_run_seed(seed),
+        overhead=Overhead.measured() if overhead is None else overhead,
+        continual=continual,
+        batch_size=batch_size,
+    )
+    run.on_delivery = on_delivery
+    specification = run.specification(labels)
+    path = None
+    if directory is not None:
+        path = Path(directory) / "trace.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        run.loop()
+    except BaseException as error:
+        if path is not None:
+            write_trace(run.trace(specification), path)
+            error.add_note(f"the {len(run.delivered)} evaluations delivered so far are in {path}")
+        raise
+    trace = run.trace(specification)
+    if path is not None:
+        write_trace(trace, path)
+    return trace
+
+
+class _AskTellRun:
+    """The event loop and what it remembers."""
+
+    def __init__(  # noqa: PLR0913 - see simulate
+        self,
+        optimizer: AskTellOptimizer,
+        objective: AnyObjective,
+        *,
+        n_workers: int,
+        budget: Budget,
+        seed: int,
+        overhead: Overhead,
+        continual: bool,
+        batch_size: int | None,
+    ) -> None:
+        if isinstance(n_workers, bool) or not isinstance(n_workers, int) or n_workers < 1:
+            raise SpecificationError(f"n_workers is {n_workers!r}; it must be an integer of at least 1")
+        if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
+            raise SpecificationError(f"batch_size is {batch_size!r}; it must be an integer of at least 1, or None")
+        self.optimizer = optimizer
+        self.objective = objective
+        self.n_workers = n_workers
+        self.budget = budget
+        self.seed = seed
+        self.overhead = overhead
+        self.continual = continual
+        self.batch_size = batch_size
+        self.on_delivery: Callable[[Query, Evaluation], None] | None = None
+        self.clock = timeline.Clock()
+        self.takes = ObjectiveSignature.of(objective)
+        self.seeds = ObjectiveSeeds(seed)
+        self.ledger = Ledger()
+        self.delivered: list[_Pending] = []
+        self.wall_times: list[float] = []
+        self.in_flight: list[tuple[float, float, _Pending]] = []
+        self.free = deque([0.0] * n_workers)
+        self.asking = True
+        self.unbilled = 0.0  # real seconds of tell (and of an ask that gave nothing), for the next configuration
+        self.began = time.perf_counter()
+        self.ended = self.began
+
+    def specification(self, labels: Mapping[str, Any] | None) -> dict[str, Any]:
+        batches = {} if self.batch_size is None else {"batch_size": self.batch_size}
+        return make_specification(
+            self.n_workers, self.budget, self.seed, self.overhead, continual=self.continual, labels=labels, **batches
+        )
+
+    def loop(self) -> None:
+        """Hand out configurations while a worker is free, then deliver the earliest result; until nothing is left."""
+        hand_out = self._hand_out if self.batch_size is None else self._batches()
+        in_flight = self.in_flight
+        while True:
+            hand_out()
+            if not in_flight:
+                break
+            # Deliverable: no slot is free that could still get a start (design 4.1), and the heap's top is the least.
+            if not timeline.may_record(self.budget, in_flight[0][0]):
+                break
+            self._deliver(heapq.heappop(in_flight)[2])
+        self.ended = time.perf_counter()
+
+    def _hand_out(self) -> None:
+        """Ask for a configuration for every free worker, the one freed earliest first."""
+        clock, budget = self.clock, self.budget
+        while self.free and self.asking:
+            if not timeline.may_call(clock.started, clock.last_delivery, budget):
+                self.asking = False
+                return
+            asked = self._ask()
+            if asked is None:
+                return
+            query, seconds = asked
+            start = clock.next_start(seconds, self.overhead.sampling)
+            if not timeline.may_start(budget, start):
+                self.free.popleft()  # this worker's clock is past the budget; nothing starts on it any more
+                continue
+            clock.started_at(start)
+            self._evaluate(query, start, seconds)
+
+    def _batches(self) -> Callable[[], None]:
+        """Return the hand-out of synchronous batches: one is asked for when the previous one is complete."""
+        batch: deque[tuple[Query, float, float]] = deque()
+
+        def ask_for_a_batch() -> None:
+            clock, budget = self.clock, self.budget
+            for _ in range(self.batch_size or 0):
+                room = budget.max_evaluations is None or clock.started + len(batch) < budget.max_evaluations
+                asked = self._ask() if room and timeline.may_call(clock.started, clock.last_delivery, budget) else None
+                if asked is None:
+                    break
+                available = clock.next_start(asked[1], self.overhead.sampling)
+                clock.busy_until = available
+                batch.append((asked[0], available, asked[1]))
+
+        def hand_out() -> None:
+            if not batch and not self.in_flight and self.asking:
+                ask_for_a_batch()
+            while self.free and batch:
+                start = max(self.free[0], batch[0][1])
+                if not timeline.may_start(self.budget, start):
+                    batch.clear()
+                    self.asking = False
+                    return
+                query, _, seconds = batch.popleft()
+                self.clock.started += 1
+                self._evaluate(query, start, seconds)
+
+        return hand_out
+
+    def _ask(self) -> tuple[Query, float] | None:
+        """Return the next query and the seconds that it costs, or None when there is none for now."""
+        measured = self.overhead.is_measured
+        seconds = 0.0 if measured else self.overhead.charge(self.clock.delivered)
+        asked_at = time.perf_counter() if measured else 0.0
+        try:
+            query = self.optimizer.ask()
+        except StopIteration:
+            self.asking = False
+            return None
+        if measured:
+            seconds = self.unbilled + time.perf_counter() - asked_at
+            self.unbilled = 0.0
+        if query is None:
+            if not self.in_flight:
+                raise SpecificationError(
+                    "ask() returned None while no evaluation is in flight, so no result can ever arrive; raise "
+                    "StopIteration when the optimizer has finished"
+                )
+            # The optimizer was busy all the same: what comes next cannot start before it was done.
+            self.unbilled = seconds if measured else 0.0
+            return None
+        return query, seconds
+
+    def _evaluate(self, query: Query, start: float, seconds: float) -> None:
+        pending = _Pending()
+        pending.query = query
+        pending.freed = self.free.popleft()
+        pending.start = start
+        pending.overhead = seconds
+        pending.call = self.clock.started
+        pending.digest = pending.identity = pending.seed = pending.error = pending.resumed_from = None
+        pending.clipped = False
+        keywords: dict[str, Any] = {}
+        if self.takes.fidelity:
+            keywords["fidelity"] = query.fidelity
+        if self.takes.seed:
+            pending.seed = keywords["seed"] = self.seeds.seed(pending.identify())
+        try:
+            evaluation = as_evaluation(self.objective(query.config, **keywords), query.config)
+        except Exception as error:  # noqa: BLE001 - reaches the optimizer at the evaluation's simulated end
+            pending.error = error
+            evaluation = Evaluation(math.nan, failed_runtime(error))
+        pending.evaluation = evaluation
+        pending.charged = evaluation.runtime
+        if self.continual and pending.error is None:
+            self._continue(pending)
+        pending.end = start + pending.charged
+        heapq.heappush(self.in_flight, (pending.end, start, pending))
+
+    def _continue(self, pending: _Pending) -> None:
+        query, identity = pending.query, pending.identify()
+        canonical = canonical_json(query.config)
+        self.ledger.check_identity(identity, digest(canonical), str(pending.identity), canonical)
+        state = self.ledger.take(identity, training_length(query.fidelity), pending.start)
+        charged = charge(pending.evaluation.runtime, state)
+        pending.charged, pending.resumed_from = charged.runtime, charged.resumed_from
+        pending.clipped = charged.clipped
+
+    def _deliver(self, pending: _Pending) -> None:
+        end, evaluation, query = pending.end, pending.evaluation, pending.query
+        self.clock.delivered_at(end)
+        self.free.append(end)
+        self.delivered.append(pending)
+        measured = self.overhead.is_measured
+        told_at = time.perf_counter() if measured else 0.0
+        self.wall_times.append(told_at - self.began if measured else math.nan)
+        told = Evaluation(evaluation.value, pending.charged, evaluation.metrics, pending.start, end)
+        if pending.error is None:
+            if self.continual:
+                state = State(training_length(query.fidelity), evaluation.runtime, end)
+                self.ledger.add(pending.identify(), state)
+            self.optimizer.tell(query, told)
+        else:
+            tell_failure = getattr(self.optimizer, "tell_failure", None)
+            if tell_failure is None:
+                raise pending.error
+            tell_failure(query, pending.error)
+        if measured:
+            self.unbilled += time.perf_counter() - told_at
+        if self.on_delivery is not None:
+            self.on_delivery(query, told)
+
+    def trace(self, specification: Mapping[str, Any]) -> pd.DataFrame:
+        """Return the trace of what has been delivered."""
+        columns = Columns(wall_time=self.wall_times)
+        rows = self.delivered
+        for pending in rows:
+            if pending.seed is None:
+                pending.seed = self.seeds.seed(pending.identify())
+            else:
+                pending.identify()
+        columns.freed = [p.freed for p in rows]
+        columns.start = [p.start for p in rows]
+        columns.end = [p.end for p in rows]
+        columns.runtime = [p.charged for p in rows]
+        columns.value = [p.evaluation.value for p in rows]
+        columns.fidelity = [p.query.fidelity for p in rows]
+        columns.resumed_from = [p.resumed_from for p in rows]
+        columns.clipped = [p.clipped for p in rows]
+        columns.status = ["ok" if p.error is None else "failed" for p in rows]
+        columns.config_id = [str(p.identity) for p in rows]
+        columns.seed = [p.seed or 0 for p in rows]
+        columns.overhead = [p.overhead for p in rows]
+        columns.metrics = [p.evaluation.metrics for p in rows]
+        columns.config = [p.query.config for p in rows]
+        measured = measured_facts(self.clock.last_delivery, time.perf_counter() - self.began)
+        return build_trace(columns, self.n_workers, make_metadata(specification, columns, 0, measured))
+
+
+def failed_runtime(error: Exception) -> float:
+    """Return how long a failed evaluation ran, in seconds: the exception's `runtime` if it is usable, else 0."""
+    runtime = getattr(error, "runtime", 0.0)
+    if isinstance(error, InvalidEvaluationError) or isinstance(runtime, bool) or not isinstance(runtime, int | float):
+        return 0.0
+    return float(runtime) if 0.0 <= runtime < math.inf else 0.0
+
+

@@ -1,0 +1,634 @@
+"""The state machine of a run that many processes share: claim a slot, finish an evaluation, deliver what is due, watch.
+
+    FREE -claim-> EVALUATING -finish-> FINISHED -deliver-> DELIVERED -take-> FREE
+
+Every method runs the rules of `suite.timeline` on the shared table within the transport's critical section.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from suite import timeline
+from suite.continuation import Charge, State, charge, training_length
+from suite.errors import BudgetExhausted, RunDirectoryError, TooManyCallsError, WorkerDied
+from suite.evaluation import Budget
+from suite.idle import Idle, Quiescence, needed_quiet
+from suite.journal import line
+from suite.overhead import Overhead
+from suite.processes import Process, this_process
+from suite.rundir import reason
+from suite.table import (
+    BASE,
+    BORN,
+    BUSY_UNTIL,
+    CALL,
+    CHARGED,
+    CLAIM_TEXT,
+    CLIPPED,
+    DELIVERED,
+    END,
+    EVALUATING,
+    EVENTS,
+    FIDELITY,
+    FREED,
+    IDLE_RELEASES,
+    JOURNAL_END,
+    LAST_DELIVERY,
+    LAST_RETURN,
+    LONGEST_PAUSE,
+    OPEN,
+    ORIGIN,
+    OVERHEAD,
+    PID,
+    RECORDED,
+    RELEASES_IN_A_ROW,
+    RESUMED_AT,
+    RESUMED_FROM,
+    RETIRED,
+    RUNTIME,
+    SPILLED,
+    START,
+    STARTED,
+    STATE,
+    STATUS,
+    TEXT,
+    VERDICT,
+    VERDICT_DETAIL,
+    SlotState,
+    SlotTable,
+    Status,
+    Verdict,
+)
+from suite.transport import LocalTransport
+
+LOST_TEXT = b',"status":"lost","value":NaN,"metrics":{}'
+_SLOWEST_LOOK = 5.0  # real seconds after which even the last in line looks whether the run is well
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the simulator, before it has a slot."""
+
+    identity: bytes
+    """Digest of what identifies the configuration."""
+    config: bytes
+    """Digest of the configuration itself."""
+    config_id: str
+    """The identity as a trace shows it."""
+    canonical: str
+    """The configuration as canonical JSON."""
+    fidelity: float | None
+    """Training budget of the evaluation."""
+    text: bytes
+    """Its part of the journal record."""
+    entered: float
+    """Real time at which the call came in, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What all processes of a run agree on."""
+
+    budget: Budget
+    overhead: Overhead
+    continual: bool
+    idle: Idle
+    continue_after_death: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a caller learns when its result is delivered."""
+
+    start: float
+    end: float
+    runtime: float
+
+
+class Coordinator:
+    """One process's part in a run; shared by its threads."""
+
+    def __init__(self, transport: LocalTransport, rules: Rules) -> None:
+        self.transport = transport
+        self.rules = rules
+        self.table: SlotTable = transport.table
+        self._thread = threading.local()
+        self._measured = rules.overhead.is_measured
+        self._process = this_process()
+
+    # -- claim -----------------------------------------------------------------------------------------------------
+
+    def claim(self, call: Call) -> int:
+        """Give the call a free slot and its start; return the slot.
+
+        Raises
+        ------
+        BudgetExhausted
+            The run takes no more evaluations.
+        TooManyCallsError
+            Every slot is taken.
+        WorkerDied, RunDirectoryError
+            The run has ended in this error.
+        SpecificationError
+            The optimizer's id disagrees with the configuration.
+        """
+        with self.transport as table:
+            ints, floats = table.ints, table.floats
+            self._raise_verdict()
+            clock = table.load_clock()
+            if not self._may_call():
+                raise self._budget_spent()
+            if not floats[ORIGIN]:
+                self._begin_clock(call.entered)
+            slot = self._free_slot()
+            row = table.row(slot)
+            start, seconds = self._start(clock, row, call.entered)
+            if self.rules.continual:
+                self.transport.ledger.reserve()
+            table.begin(slot)
+            if not timeline.may_start(self.rules.budget, start):
+                ints[row + STATE] = SlotState.RETIRED
+                ints[OPEN] -= 1
+                ints[RETIRED] += 1
+                table.commit()
+                self._wake_who_waits_for_starts()
+                self._advance(slot)
+                raise self._budget_spent()
+            state = self._take_state(call, start) if self.rules.continual else None
+            clock.started_at(start)
+            table.store_clock(clock)
+            ints[OPEN] -= 1
+            ints[EVALUATING] += 1
+            ints[EVENTS] += 1
+            if floats[LAST_RETURN]:
+                floats[LONGEST_PAUSE] = max(floats[LONGEST_PAUSE], call.entered - floats[LAST_RETURN])
+            ints[RELEASES_IN_A_ROW] = 0
+            floats[row + START] = start
+            floats[row + OVERHEAD] = seconds
+            floats[row + FIDELITY] = math.nan if call.fidelity is None else call.fidelity
+            floats[row + RESUMED_FROM] = math.nan if state is None else state.fidelity
+            floats[row + RUNTIME] = 0.0 if state is None else state.runtime  # until the objective's runtime is known
+            ints[row + CALL] = clock.started
+            ints[row + PID], ints[row + BORN] = self._process
+            ints[row + STATUS] = Status.LOST  # what it is if nothing more is heard of it
+            table.set_digests(slot, call.identity, call.config)
+            self._describe(slot, call.text)
+            ints[row + CLAIM_TEXT] = ints[row + TEXT]
+            self.transport.hold(slot)
+            ints[row + STATE] = SlotState.EVALUATING
+            table.commit()
+            self._wake_who_waits_for_starts()
+        self._thread.slot = slot
+        return slot
+
+    def _begin_clock(self, now: float) -> None:
+        self.table.floats[ORIGIN] = now
+        self.table.resumed[:] = now
+
+    def begin_clock(self) -> None:
+        """Let simulated time begin now, unless it has begun."""
+        with self.transport as table:
+            if not table.floats[ORIGIN]:
+                self._begin_clock(time.perf_counter())
+
+    def _free_slot(self) -> int:
+        table = self.table
+        mine: int | None = getattr(self._thread, "slot", None)
+        if mine is not None and table.ints[table.row(mine) + STATE] == SlotState.FREE:
+            return mine
+        free = table.slots_in(SlotState.FREE)
+        if not free and self._bury_the_dead():
+            self._raise_verdict()
+            free = table.slots_in(SlotState.FREE)
+        if free:
+            return min(free, key=lambda slot: table.floats[table.row(slot) + FREED])
+        if table.ints[RETIRED]:
+            raise self._budget_spent()
+        raise TooManyCallsError(
+            f"n_workers={table.n_slots}, but {table.n_slots + 1} evaluations are running at once; give the optimizer "
+            f"{table.n_slots} workers, or the simulator n_workers={table.n_slots + 1}"
+        )
+
+    def _start(self, clock: timeline.Clock, row: int, entered: float) -> tuple[float, float]:
+        if self._measured:
+            base, resumed = self.table.floats[row + BASE], self.table.floats[row + RESUMED_AT]
+            start = timeline.measured_start(base, entered - resumed, clock.last_delivery)
+            return start, max(0.0, start - base)
+        seconds = self.rules.overhead.charge(clock.delivered)
+        return clock.next_start(seconds, self.rules.overhead.sampling), seconds
+
+    def _take_state(self, call: Call, start: float) -> State | None:
+        ledger = self.transport.ledger
+        ledger.check_identity(call.identity, call.config, call.config_id, call.canonical)
+        return ledger.take(call.identity, training_length(call.fidelity), start)
+
+    def _describe(self, slot: int, text: bytes) -> None:
+        """Store the first part of a description."""
+        ints, row = self.table.ints, self.table.row(slot)
+        ints[row + TEXT] = len(text)
+        fits = self.table.write_text(slot, 0, text)
+        ints[row + SPILLED] = not fits
+        if not fits:
+            self.transport.spill(slot, text)
+
+    def _describe_further(self, slot: int, text: bytes) -> None:
+        """Store the second part of a description behind the first."""
+        ints, row = self.table.ints, self.table.row(slot)
+        offset = ints[row + CLAIM_TEXT]
+        if not ints[row + SPILLED] and self.table.write_text(slot, offset, text):
+            ints[row + TEXT] = offset + len(text)
+            return
+        first = self._description(slot).encode()[:offset]
+        self.transport.spill(slot, first + text)
+        ints[row + SPILLED] = 1
+
+    def _description(self, slot: int) -> str:
+        if self.table.ints[self.table.row(slot) + SPILLED]:
+            return self.transport.spilled(slot)
+        return self.table.text(slot)
+
+    # -- finish ----------------------------------------------------------------------------------------------------
+
+    def finish(self, slot: int, runtime: float, status: Status, text: bytes) -> None:
+        """Enter what the objective returned, and deliver what is due.
+
+        `runtime` is that of the whole training in seconds; what is charged follows from the state that is continued.
+        """
+        with self.transport as table:
+            ints, floats, row = table.ints, table.floats, table.row(slot)
+            table.begin(slot)
+            resumed_from = floats[row + RESUMED_FROM]
+            if math.isnan(resumed_from) or status is not Status.OK:
+                charged = Charge(runtime)
+            else:
+                charged = charge(runtime, State(resumed_from, floats[row + RUNTIME], 0.0))
+            floats[row + RUNTIME] = runtime
+            floats[row + CHARGED] = charged.runtime
+            ints[row + CLIPPED] = charged.clipped
+            ints[row + STATUS] = status
+            self._describe_further(slot, text)
+            floats[row + END] = floats[row + START] + charged.runtime
+            ints[row + STATE] = SlotState.FINISHED
+            ints[EVALUATING] -= 1
+            ints[EVENTS] += 1
+            table.commit()
+            if ints[VERDICT]:
+                self._expire()
+            else:
+                self._advance(slot)
+
+    def _may_call(self) -> bool:
+        table = self.table
+        return timeline.may_call(table.ints[STARTED], table.floats[LAST_DELIVERY], self.rules.budget)
+
+    # -- delivery --------------------------------------------------------------------------------------------------
+
+    def _bound(self, table: SlotTable) -> float:
+        """Return the least bound of the slots that hold no result; see `suite.timeline`."""
+        ints, floats = table.ints, table.floats
+        bound = math.inf
+        if ints[EVALUATING]:
+            bound = float(np.min(table.starts, where=table.states == SlotState.EVALUATING, initial=math.inf))
+        if ints[OPEN] and self._may_call():
+            if not self._measured:
+                return min(bound, floats[LAST_DELIVERY])
+            now = time.perf_counter()
+            for slot in table.slots_in(SlotState.FREE, SlotState.DELIVERED):
+                row = table.row(slot)
+                elapsed = now - floats[row + RESUMED_AT] if ints[row + STATE] == SlotState.FREE else 0.0
+                bound = min(bound, floats[row + BASE] + elapsed)
+        return bound
+
+    def _advance(self, acting: int | None) -> None:
+        """Deliver what may be delivered; `acting` is the caller's own slot, which needs no waking."""
+        table = self.table
+        if table.ints[OPEN] and not self._measured and self._may_call():
+            return  # no end is less than the last delivery
+        while True:
+            least = table.least_finished()
+            if least is None:
+                return
+            end = table.floats[table.row(least) + END]
+            if not timeline.is_deliverable(end, self._bound(table)):
+                break
+            if not self._deliver(least, acting, idle=False):
+                return
+        if self._measured and least != acting:
+            self.transport.wake(least)  # so that it sets its timer to the moment at which its end is reached
+
+    def _deliver(self, slot: int, acting: int | None, *, idle: bool) -> bool:
+        """Deliver one result; return False when the run ended instead."""
+        table, ints, floats = self.table, self.table.ints, self.table.floats
+        row = table.row(slot)
+        end = floats[row + END]
+        if not timeline.may_record(self.rules.budget, end):
+            self._end_run(Verdict.BUDGET, 0)
+            return False
+        if not self.transport.is_held(slot):
+            return self._bury(slot)
+        if self.rules.continual:
+            self.transport.ledger.reserve()
+        table.begin(slot)
+        if not self._record(slot, idle=idle):
+            return False
+        if self.rules.continual and ints[row + STATUS] == Status.OK:
+            fidelity = floats[row + FIDELITY]
+            state = State(math.inf if math.isnan(fidelity) else fidelity, floats[row + RUNTIME], end)
+            self.transport.ledger.add(table.digest(slot), table.config_digest(slot), state)
+        clock = table.load_clock()
+        clock.delivered_at(end)
+        table.store_clock(clock)
+        ints[IDLE_RELEASES] += idle
+        ints[RELEASES_IN_A_ROW] = ints[RELEASES_IN_A_ROW] + 1 if idle else 0
+        self._free(row, SlotState.DELIVERED, end, 0.0)
+        table.commit()
+        if slot != acting:
+            self.transport.wake(slot)
+        return True
+
+    def _free(self, row: int, state: SlotState, end: float, resumed_at: float) -> None:
+        ints, floats = self.table.ints, self.table.floats
+        ints[OPEN] += 1
+        ints[EVENTS] += 1
+        floats[row + FREED] = floats[row + BASE] = end
+        floats[row + RESUMED_AT] = resumed_at
+        # The end stays readable in FREED; END is what the search for the least looks at.
+        floats[row + END] = math.inf
+        ints[row + STATE] = state
+
+    def _record(self, slot: int, *, idle: bool) -> bool:
+        """Append the journal record of a finished evaluation, in a transaction; return False when that failed."""
+        table, ints, floats = self.table, self.table.ints, self.table.floats
+        row = table.row(slot)
+        numbers = (
+            f'{{"evaluation":{ints[RECORDED]},"slot":{slot},"freed":{floats[row + FREED]!r},'
+            f'"start":{floats[row + START]!r},"end":{floats[row + END]!r},"runtime":{floats[row + CHARGED]!r},'
+            f'"overhead":{floats[row + OVERHEAD]!r},"wall":{time.perf_counter() - floats[ORIGIN]!r},'
+        )
+        resumed_from = floats[row + RESUMED_FROM]
+        if not math.isnan(resumed_from):
+            clipped = "true" if ints[row + CLIPPED] else "false"
+            numbers += f'"resumed_from":{resumed_from!r},"clipped":{clipped},'
+        if idle:
+            numbers += '"idle":true,'
+        data = line(numbers + self._description(slot) + "}")
+        try:
+            self.transport.append(data, ints[JOURNAL_END])
+        except OSError as error:
+            table.roll_back()
+            self._end_run(Verdict.JOURNAL, error.errno or 0)
+            return False
+        ints[JOURNAL_END] += len(data)
+        ints[RECORDED] += 1
+        return True
+
+    # -- the end of a run --------------------------------------------------------------------------------------------
+
+    def _end_run(self, verdict: Verdict, detail: int) -> None:
+        """Let the run take no more calls, and tell everybody who waits."""
+        if not self.table.ints[VERDICT]:
+            self.table.ints[VERDICT_DETAIL] = detail
+            self.table.ints[VERDICT] = verdict
+        self._expire()
+
+    def _expire(self) -> None:
+        table = self.table
+        for slot in table.slots_in(SlotState.FINISHED):
+            table.floats[table.row(slot) + END] = math.inf
+            table.ints[table.row(slot) + STATE] = SlotState.EXPIRED
+            self.transport.wake(slot)
+
+    def _raise_verdict(self) -> None:
+        """Raise the error that the run has ended in, if it has."""
+        table = self.table
+        verdict, detail = table.ints[VERDICT], table.ints[VERDICT_DETAIL]
+        if verdict == Verdict.NONE:
+            return
+        if verdict == Verdict.BUDGET:
+            raise self._budget_spent()
+        kept = f"the {table.ints[RECORDED]} evaluations recorded before are intact in {self.transport.directory.journal}"
+        if verdict == Verdict.WORKER_DIED:
+            row = table.row(detail)
+            config = json.loads("{" + self._description(detail)[: table.ints[row + CLAIM_TEXT]] + "}")["config"]
+            raise WorkerDied(
+                f"process {table.ints[row + PID]} died, or left its call, while it held slot {detail} with the "
+                f"configuration {config!r}; "
+                f"{kept}. To go on without it, use on_worker_death='continue'"
+            )
+        error = OSError(detail, os.strerror(detail))
+        raise RunDirectoryError(f"the journal could not be written: {reason(error)}; {kept}")
+
+    def _budget_spent(self) -> BudgetExhausted:
+        budget, started = self.rules.budget, self.table.ints[STARTED]
+        limits = [
+            f"{name}={limit!r}"
+            for name, limit in (("max_evaluations", budget.max_evaluations), ("max_time", budget.max_time))
+            if limit is not None
+        ]
+        return BudgetExhausted(f"the budget is spent ({', '.join(limits)}; {started} evaluations were started)")
+
+    # -- waiting -----------------------------------------------------------------------------------------------------
+
+    def wait(self, slot: int) -> Taken:
+        """Wait until the result in this slot has been delivered, and give the slot back.
+
+        Raises
+        ------
+        BudgetExhausted, WorkerDied, RunDirectoryError
+            The run ended before this result could be delivered.
+        """
+        ints, row = self.table.ints, self.table.row(slot)
+        if ints[row + STATE] == SlotState.FINISHED:
+            self._wait_for_delivery(slot)
+        if ints[row + STATE] == SlotState.EXPIRED:
+            with self.transport:
+                self._give_back(slot)
+                self._raise_verdict()
+        floats = self.table.floats
+        taken = Taken(floats[row + START], floats[row + FREED], floats[row + CHARGED])
+        self.transport.release(slot)
+        now = time.perf_counter()
+        floats[LAST_RETURN] = now
+        floats[row + RESUMED_AT] = now
+        ints[row + STATE] = SlotState.FREE
+        return taken
+
+    def _wait_for_delivery(self, slot: int) -> None:
+        ints, row = self.table.ints, self.table.row(slot)
+        look_after = self._first_look
+        quiescence: Quiescence | None = None
+        timeout = self._until_due(slot) if self._measured else look_after
+        while ints[row + STATE] == SlotState.FINISHED:
+            woken = self.transport.wait(slot, min(timeout, look_after))
+            if ints[row + STATE] != SlotState.FINISHED:
+                return
+            if woken and not self._measured:
+                continue
+            if quiescence is None:
+                quiescence = Quiescence(self.rules.idle)
+            look_after = self._look(slot, quiescence)
+            timeout = self._until_due(slot) if self._measured else look_after
+
+    @property
+    def _first_look(self) -> float:
+        return min(1.0, max(0.02, self.rules.idle.after / 4))
+
+    def _until_due(self, slot: int) -> float:
+        """Return the real seconds until the clocks of the free slots reach this slot's end, if it is the next one."""
+        with self.transport as table:
+            if table.least_finished() != slot:
+                return math.inf
+            end = table.floats[table.row(slot) + END]
+            return max(2e-4, end - self._bound(table) + 1e-6)
+
+    def _look(self, slot: int, quiescence: Quiescence) -> float:
+        """See to the run's health from a caller that has waited long; return after how many seconds to look again."""
+        table, ints = self.table, self.table.ints
+        events = ints[EVENTS]
+        first = table.least_finished() == slot
+        quiet = 0.0
+        if first and self.rules.idle.sign != "never":
+            quiet = quiescence.seconds(events, self._members())
+        with self.transport:
+            if ints[VERDICT]:
+                self._expire()
+                return self._first_look
+            self._bury_the_dead()
+            self._advance(None)
+            if ints[EVENTS] == events and table.least_finished() == slot:
+                releases = ints[RELEASES_IN_A_ROW]
+                needed = needed_quiet(self.rules.idle, releases, table.floats[LONGEST_PAUSE])
+                if quiet >= needed and self._only_free_slots_block(slot):
+                    self._release_idle(slot)
+                    return self._first_look
+                return min(self._first_look, needed / 4)
+            ahead = int(np.count_nonzero(table.ends < table.floats[table.row(slot) + END]))
+        return min(_SLOWEST_LOOK, self._first_look * (1 + ahead))
+
+    def _members(self) -> set[Process]:
+        """Return the processes that take part: those that constructed the simulator, and the slots' last holders."""
+        ints, rows = self.table.ints, map(self.table.row, range(self.table.n_slots))
+        return self.transport.members() | {(ints[row + PID], ints[row + BORN]) for row in rows}
+
+    def _only_free_slots_block(self, slot: int) -> bool:
+        table = self.table
+        if not table.ints[EVALUATING]:
+            return True
+        starts = np.min(table.starts, where=table.states == SlotState.EVALUATING, initial=math.inf)
+        return timeline.is_deliverable(table.floats[table.row(slot) + END], float(starts))
+
+    def _release_idle(self, slot: int) -> None:
+        """Deliver the least result although slots are free: they are idle."""
+        table = self.table
+        end = table.floats[table.row(slot) + END]
+        if not self._deliver(slot, None, idle=True):
+            return
+        now = time.perf_counter()
+        for other in table.slots_in(SlotState.FREE):  # the clock of an idle slot goes on from this delivery
+            row = table.row(other)
+            if table.floats[row + BASE] + now - table.floats[row + RESUMED_AT] < end:
+                table.floats[row + BASE] = end
+                table.floats[row + RESUMED_AT] = now
+
+    # -- death -------------------------------------------------------------------------------------------------------
+
+    def _bury_the_dead(self) -> bool:
+        """Deal with slots whose holder is gone; return whether there were any."""
+        found = False
+        for slot in self.table.slots_in(SlotState.EVALUATING, SlotState.FINISHED, SlotState.DELIVERED):
+            if self.transport.is_held(slot):
+                continue
+            found = True
+            row = self.table.row(slot)
+            if self.table.ints[row + STATE] == SlotState.DELIVERED:
+                # Its result had been delivered, so nothing is lost; the slot's clock goes on from there.
+                self.table.floats[row + RESUMED_AT] = time.perf_counter()
+                self.table.ints[row + STATE] = SlotState.FREE
+            elif not self._bury(slot):
+                break
+        return found
+
+    def _bury(self, slot: int) -> bool:
+        """Record the evaluation of a dead caller as lost and free its slot, or end the run; return whether it goes on."""
+        table, ints, floats = self.table, self.table.ints, self.table.floats
+        row = table.row(slot)
+        if not self.rules.continue_after_death:
+            self._end_run(Verdict.WORKER_DIED, slot)
+            return False
+        table.begin(slot)
+        # It is lost at the simulated time at which that is noticed, the last delivery, so that the journal stays in order.
+        end = floats[LAST_DELIVERY]
+        floats[row + START] = min(floats[row + START], end)
+        floats[row + END] = end
+        floats[row + CHARGED] = end - floats[row + START]
+        if ints[row + STATE] == SlotState.EVALUATING:
+            ints[EVALUATING] -= 1
+        ints[row + STATUS] = Status.LOST
+        self._describe_further(slot, LOST_TEXT)
+        if not self._record(slot, idle=False):
+            return False
+        self._free(row, SlotState.FREE, end, time.perf_counter())
+        table.commit()
+        return True
+
+    def abandon(self, slot: int) -> None:
+        """Let go of a slot whose call is being left by an exception; for the others its caller is dead."""
+        with self.transport:
+            state = self.table.ints[self.table.row(slot) + STATE]
+            if state == SlotState.EXPIRED:
+                self._give_back(slot)
+                return
+            self.transport.release(slot)
+            if state in (SlotState.EVALUATING, SlotState.FINISHED, SlotState.DELIVERED):
+                self._bury_the_dead()
+                if not self.table.ints[VERDICT]:
+                    self._advance(None)
+
+    def _give_back(self, slot: int) -> None:
+        """Free the slot of a caller that is told that the run has ended."""
+        self.table.ints[self.table.row(slot) + STATE] = SlotState.FREE
+        self.table.ints[OPEN] += 1
+        self.transport.release(slot)
+
+    # -- for those who look on -----------------------------------------------------------------------------------------
+
+    def wait_started(self, n: int, timeout: float) -> bool:
+        """Wait until `n` calls have been given a slot or refused for the budget; return False when `timeout` seconds pass before that."""
+        deadline = time.monotonic() + timeout
+        n = min(n, self.table.n_slots)
+        while self.table.ints[STARTED] + self.table.ints[RETIRED] < n and self._may_call():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self.transport.wait(n, min(left, 1.0))
+            with self.transport:
+                self._raise_verdict()
+        return True
+
+    def _wake_who_waits_for_starts(self) -> None:
+        answered = self.table.ints[STARTED] + self.table.ints[RETIRED]
+        if answered <= self.table.n_slots:
+            self.transport.wake(answered)
+
+    def progress(self) -> Mapping[str, Any]:
+        """Return what the header of the table says."""
+        ints, floats = self.table.ints, self.table.floats
+        return {
+            "started": ints[STARTED],
+            "delivered": ints[DELIVERED],
+            "recorded": ints[RECORDED],
+            "simulated_time": floats[LAST_DELIVERY],
+            "busy_until": floats[BUSY_UNTIL],
+            "wall_time": time.perf_counter() - floats[ORIGIN] if floats[ORIGIN] else 0.0,
+            "idle_releases": ints[IDLE_RELEASES],
+        }

@@ -1,0 +1,43 @@
+"""The exceptions of zerowait; everything that a user can cause is a `ZerowaitError`."""
+
+from __future__ import annotations
+
+
+class ZerowaitError(Exception):
+    """Base of every error that zerowait raises on purpose."""
+
+
+class SpecificationError(ZerowaitError, ValueError):
+    """An argument is not usable; the message names it, its value and what is allowed."""
+
+
+class BudgetExhausted(ZerowaitError):  # noqa: N818 - a signal that ends an optimizer's loop, not a mistake
+    """The run's budget is spent; nothing that is called after it is recorded."""
+
+
+class TooManyCallsError(ZerowaitError, RuntimeError):
+    """The optimizer evaluates more configurations at once than the run has workers."""
+
+
+class WorkerDied(ZerowaitError, RuntimeError):  # noqa: N818 - the name that the design fixes
+    """A process died while it held a slot; the message names slot, process and configuration."""
+
+
+class InvalidEvaluationError(ZerowaitError, ValueError):
+    """The objective returned something that is not an evaluation."""
+
+
+class RunMismatchError(ZerowaitError, ValueError):
+    """The directory holds another run; the message names the differing field."""
+
+
+class RunDirectoryError(ZerowaitError, RuntimeError):
+    """The run directory cannot be used: not writable, full, damaged or of another version."""
+
+
+class StalledError(ZerowaitError, RuntimeError):
+    """A wait ran out; the message names what was waited for."""
+
+
+class TraceError(ZerowaitError, ValueError):
+    """A file is not a trace that this version reads."""

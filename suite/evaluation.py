@@ -1,0 +1,179 @@
+"""What goes into an objective and what comes out of it."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from suite.errors import InvalidEvaluationError, SpecificationError
+
+Config: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One query of the objective, with its simulated start and end.
+
+    An objective fills in `value`, `runtime` and `metrics`; the simulator adds `start` and `end` and, for a
+    continued evaluation, replaces `runtime` by the seconds that were charged.
+    """
+
+    value: float
+    """The loss, minimised; finite (an optimizer that asks past its budget may get infinity)."""
+    runtime: float
+    """Simulated seconds, at least 0."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Further numbers to record, by name."""
+    start: float = math.nan
+    """Simulated time at which the configuration was handed over, in seconds."""
+    end: float = math.nan
+    """Simulated time at which the result was delivered, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What an ask-and-tell optimizer wants evaluated."""
+
+    config: Config
+    """Parameter values by name."""
+    fidelity: float | None = None
+    """Training budget of the evaluation; None asks for the full training."""
+    config_id: str | None = None
+    """The optimizer's own name of the configuration; None identifies it by its values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When a run ends: after so many evaluations, at a simulated time, or at whichever comes first."""
+
+    max_evaluations: int | None = None
+    """The first so many calls are evaluated and all of them are delivered."""
+    max_time: float | None = None
+    """Results that end after this simulated time, in seconds, are not recorded."""
+
+    def __post_init__(self) -> None:
+        """Refuse budgets that no run can have."""
+        n, t = self.max_evaluations, self.max_time
+        if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
+            raise SpecificationError(f"max_evaluations is {n!r}; it must be an integer of at least 1, or None")
+        if t is not None and not (isinstance(t, int | float) and 0 < t < math.inf):
+            raise SpecificationError(f"max_time is {t!r}; it must be a positive number of seconds, or None")
+
+
+class Objective(Protocol):
+    """Anything callable that evaluates a configuration; `fidelity` and `seed` are passed when it takes them."""
+
+    def __call__(
+        self, config: Config, /, *, fidelity: float | None = None, seed: int | None = None
+    ) -> Evaluation | Mapping[str, Any]:
+        """Return the evaluation, or a mapping with the keys `value` and `runtime` and any further metrics."""
+
+
+class AskTellOptimizer(Protocol):
+    """An optimizer that is asked for configurations and told their results."""
+
+    def ask(self) -> Query | None:
+        """Return the next query, or None when there is nothing to evaluate until another result arrives."""
+
+    def tell(self, query: Query, evaluation: Evaluation, /) -> None:
+        """Take the result of an earlier query."""
+
+
+AnyObjective: TypeAlias = Callable[..., Evaluation | Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveSignature:
+    """Which of the optional keyword arguments an objective takes."""
+
+    fidelity: bool
+    seed: bool
+
+    @classmethod
+    def of(cls, objective: AnyObjective) -> ObjectiveSignature:
+        """Read the signature; an objective whose signature cannot be read takes both."""
+        try:
+            parameters = inspect.signature(objective).parameters
+        except (TypeError, ValueError):
+            return cls(fidelity=True, seed=True)
+        anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        return cls(fidelity=anything or "fidelity" in parameters, seed=anything or "seed" in parameters)
+
+
+def as_evaluation(returned: object, config: Config) -> Evaluation:
+    """Check what an objective returned and give it the form of an `Evaluation`.
+
+    Raises
+    ------
+    InvalidEvaluationError
+        A key is missing, a number is not finite or has the wrong type, or the runtime is negative; the message
+        names the key, the value and the configuration.
+    """
+    if isinstance(returned, Evaluation):
+        evaluation = returned
+        value, runtime = evaluation.value, evaluation.runtime
+        # The common case costs two type checks: plain floats that are in range.
+        if type(value) is float and type(runtime) is float and 0.0 <= runtime < math.inf and -math.inf < value < math.inf:
+            return evaluation if not evaluation.metrics else _with_plain_metrics(evaluation, config)
+        fields: dict[str, Any] = {"value": value, "runtime": runtime}
+        metrics: Mapping[str, Any] = evaluation.metrics
+    elif isinstance(returned, Mapping):
+        for key in ("value", "runtime"):
+            if key not in returned:
+                raise InvalidEvaluationError(
+                    f"the objective returned a mapping without {key!r} (keys: {sorted(map(str, returned))}) "
+                    f"for {dict(config)!r}; it must have 'value' and 'runtime'"
+                )
+        fields = {"value": returned["value"], "runtime": returned["runtime"]}
+        metrics = {k: v for k, v in returned.items() if k not in fields and k != "metrics"}
+        nested = returned.get("metrics", {})
+        if not isinstance(nested, Mapping):
+            raise InvalidEvaluationError(
+                f"the objective returned metrics={nested!r} for {dict(config)!r}; it must be a mapping of numbers"
+            )
+        metrics.update(nested)
+    else:
+        raise InvalidEvaluationError(
+            f"the objective returned {type(returned).__name__} ({returned!r}) for {dict(config)!r}; it must return an "
+            "Evaluation or a mapping with 'value' and 'runtime'"
+        )
+    value = _number("value", fields["value"], config)
+    runtime = _number("runtime", fields["runtime"], config)
+    if not math.isfinite(value):
+        raise InvalidEvaluationError(
+            f"the objective returned value={value!r} for {dict(config)!r}; it must be finite (raise an exception to "
+            "report a failed training, or return the loss of a useless model)"
+        )
+    if not 0.0 <= runtime < math.inf:
+        raise InvalidEvaluationError(
+            f"the objective returned runtime={runtime!r} for {dict(config)!r}; it must be finite and at least 0 seconds"
+        )
+    return _with_plain_metrics(Evaluation(value, runtime, metrics), config)
+
+
+def _number(key: str, value: Any, config: Config) -> float:
+    if isinstance(value, bool | str | bytes) or value is None:
+        raise InvalidEvaluationError(
+            f"the objective returned {key}={value!r} for {dict(config)!r}; it must be a number"
+        )
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InvalidEvaluationError(
+            f"the objective returned {key}={value!r} for {dict(config)!r}; it must be a number"
+        ) from None
+
+
+def _with_plain_metrics(evaluation: Evaluation, config: Config) -> Evaluation:
+    metrics = {
+        str(name): value if type(value) is float else _metric(str(name), value, config)
+        for name, value in evaluation.metrics.items()
+    }
+    return Evaluation(evaluation.value, evaluation.runtime, metrics)
+
+
+def _metric(name: str, value: Any, config: Config) -> float:
+    return float(value) if isinstance(value, bool) else _number(f"metrics[{name!r}]", value, config)

@@ -1,0 +1,74 @@
+"""The identity of a configuration: a canonical JSON of its values, hashed with blake2b."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from suite.errors import SpecificationError
+
+DIGEST_BYTES = 16
+
+
+def _plain(value: Any) -> Any:
+    """Turn what JSON does not know (NumPy scalars and arrays, mappings) into what it does."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    item = getattr(value, "tolist", None)  # NumPy scalars and arrays
+    if callable(item):
+        return item()
+    raise TypeError(f"a value of type {type(value).__name__}")
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_plain, ensure_ascii=True).encode
+
+
+def canonical_json(config: Mapping[str, Any]) -> str:
+    """Return the same text for the same values, whatever the order of the keys and whichever process asks.
+
+    Raises
+    ------
+    SpecificationError
+        A name is not a string or a value has no JSON form; the message names the parameter, value and type.
+    """
+    try:
+        # Only dictionaries are encoded directly, and only with string keys: JSON would turn 1 into "1".
+        return _encode(config if type(config) is dict else dict(config))
+    except (TypeError, ValueError):
+        for name, value in config.items():
+            if not isinstance(name, str):
+                raise SpecificationError(
+                    f"parameter name {name!r} is of type {type(name).__name__}; names must be strings"
+                ) from None
+            try:
+                _encode(value)
+            except (TypeError, ValueError):
+                raise SpecificationError(
+                    f"parameter {name!r} has the value {value!r} of type {type(value).__name__}; a configuration may "
+                    "hold numbers, strings, booleans, None, and lists of them"
+                ) from None
+        raise
+
+
+def plain_config(text: str) -> dict[str, Any]:
+    """Return the configuration that `canonical_json` made `text` from, with plain Python values."""
+    config: dict[str, Any] = json.loads(text)
+    return config
+
+
+def digest(identity: str) -> bytes:
+    """Return the 16-byte blake2b digest of an identity (a configuration's canonical JSON, or its given id)."""
+    return hashlib.blake2b(identity.encode(), digest_size=DIGEST_BYTES).digest()
+
+
+def config_id(canonical: str, given: str | None) -> str:
+    """Return the identity that a trace shows: the optimizer's id if it gave one, else the digest in hexadecimal."""
+    return given if given is not None else digest(canonical).hex()
+
+
+def is_nan(value: object) -> bool:
+    """Tell whether a value is the float NaN, without importing pandas."""
+    return isinstance(value, float) and math.isnan(value)

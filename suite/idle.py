@@ -1,0 +1,85 @@
+"""When free workers are idle: the optimizer is quiescent and will not call until another result arrives.
+
+A result may wait for a free slot that never gets a call: at the end of a rung, of a generation, of a run. Nobody can know
+what an unmodified library will do next; the sign is that it has stopped working. What a wrong guess costs: the result that
+was released too early is delivered before a configuration that the optimizer was still about to hand out, whose start is then
+moved to that delivery. Every release is counted.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from suite.errors import SpecificationError
+from suite.processes import TICK, Process, cpu_times
+
+Sign = Literal["cpu", "grace", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """How idle workers are recognised."""
+
+    after: float = 1.0
+    """Real seconds of quiescence after which free workers are taken to be idle."""
+    sign: Sign = "cpu"
+    """`cpu`: no call and no CPU time; `grace`: no call (for masters that spin); `never`: wait for calls for ever."""
+    busy_share: float = 0.1
+    """Share of one core above which a process counts as working; daemons that tick stay below it."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
+        if isinstance(self.after, bool) or not isinstance(self.after, int | float) or not 0 < self.after < math.inf:
+            raise SpecificationError(f"idle.after is {self.after!r}; it must be a positive number of seconds")
+        if self.sign not in ("cpu", "grace", "never"):
+            raise SpecificationError(f"idle.sign is {self.sign!r}; it must be 'cpu', 'grace' or 'never'")
+        if not 0 < self.busy_share <= 1:
+            raise SpecificationError(f"idle.busy_share is {self.busy_share!r}; it must be above 0 and at most 1")
+
+
+_FASTEST_RELEASE = 0.05
+_PAUSES = 3.0
+
+
+def needed_quiet(idle: Idle, releases_in_a_row: int, longest_pause: float) -> float:
+    """Return how many seconds of quiescence justify the next release.
+
+    After a release that led to no call, the next one needs less: some multiple of the longest pause that this optimizer ever
+    made between a delivery and the next call, so that the tail of a rung costs milliseconds and not seconds a result.
+    """
+    if releases_in_a_row == 0:
+        return idle.after
+    return min(idle.after, max(_FASTEST_RELEASE, _PAUSES * longest_pause))
+
+
+class Quiescence:
+    """Watches one run from one waiting caller: since when has nothing happened?"""
+
+    def __init__(self, idle: Idle, now: Callable[[], float] = time.monotonic) -> None:
+        self._idle = idle
+        self._now = now
+        self._events: int | None = None
+        self._since = 0.0
+        self._used: dict[int, float] = {}
+
+    def seconds(self, events: int, processes: Iterable[Process]) -> float:
+        """Return how many seconds neither the run's event counter nor its processes' CPU time has moved.
+
+        `processes` take part in the run; their descendants are watched too.
+        """
+        now = self._now()
+        used = cpu_times(processes) if self._idle.sign == "cpu" else {}
+        quiet = now - self._since
+        if events != self._events or self._works(used, quiet):
+            self._events, self._since, self._used = events, now, used
+            return 0.0
+        return quiet
+
+    def _works(self, used: dict[int, float], quiet: float) -> bool:
+        # The kernel accounts in ticks, so one of them proves nothing.
+        allowed = max(2 * TICK, self._idle.busy_share * quiet)
+        return any(seconds - self._used.get(pid, 0.0) > allowed for pid, seconds in used.items())

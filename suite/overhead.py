@@ -1,0 +1,107 @@
+"""Overhead policies: what the optimizer itself spends between a result and the next configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from suite.errors import SpecificationError
+
+Sampling = Literal["serial", "parallel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Overhead that grows with the number of delivered results: `base + per_result * n` seconds."""
+
+    base: float
+    per_result: float
+
+    def __call__(self, delivered: int) -> float:
+        """Return the seconds charged when `delivered` results have been told."""
+        return self.base + self.per_result * delivered
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """How the optimizer's own time is charged; made by `measured`, `none`, `fixed`, `model` or `linear`."""
+
+    kind: Literal["measured", "none", "fixed", "model"]
+    """Which policy this is."""
+    sampling: Sampling = "serial"
+    """Serial: one configuration is sampled at a time; parallel: every worker samples for itself."""
+    seconds: Callable[[int], float] | None = None
+    """Seconds charged for one configuration, given the number of delivered results; None when measured."""
+    name: str = ""
+    """What identifies the policy in a run's specification."""
+
+    @classmethod
+    def measured(cls) -> Overhead:
+        """Charge the real seconds that the optimizer spends."""
+        return cls("measured", name="measured")
+
+    @classmethod
+    def none(cls) -> Overhead:
+        """Charge nothing."""
+        return cls("none", seconds=Linear(0.0, 0.0), name="none")
+
+    @classmethod
+    def fixed(cls, seconds: float, *, sampling: Sampling = "serial") -> Overhead:
+        """Charge the same number of seconds for every configuration."""
+        _check_seconds(seconds, "the fixed overhead")
+        return cls("fixed", sampling, Linear(float(seconds), 0.0), f"fixed({float(seconds)!r})")
+
+    @classmethod
+    def linear(cls, base: float, per_result: float, *, sampling: Sampling = "serial") -> Overhead:
+        """Charge `base + per_result * n` seconds when n results have been delivered."""
+        _check_seconds(base, "the overhead's base")
+        _check_seconds(per_result, "the overhead per result")
+        return cls("model", sampling, Linear(float(base), float(per_result)), f"linear({float(base)!r},{float(per_result)!r})")
+
+    @classmethod
+    def model(
+        cls, seconds: Callable[[int], float], *, name: str | None = None, sampling: Sampling = "serial"
+    ) -> Overhead:
+        """Charge `seconds(n)` when n results have been delivered; give a `name` when the function has none."""
+        if not callable(seconds):
+            raise SpecificationError(f"the overhead model is {seconds!r}; it must be a function of the number of results")
+        label = name or f"{getattr(seconds, '__module__', '?')}.{getattr(seconds, '__qualname__', repr(seconds))}"
+        return cls("model", sampling, seconds, f"model({label})")
+
+    def __post_init__(self) -> None:
+        """Refuse a sampling that does not exist."""
+        if self.sampling not in ("serial", "parallel"):
+            raise SpecificationError(f"sampling is {self.sampling!r}; it must be 'serial' or 'parallel'")
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether real time is charged; every other policy is deterministic."""
+        return self.seconds is None
+
+    def charge(self, delivered: int) -> float:
+        """Return the modelled seconds for the next configuration, given the number of delivered results.
+
+        Raises
+        ------
+        SpecificationError
+            The model returned a number that is negative or not finite.
+        """
+        if self.seconds is None:
+            raise SpecificationError("measured overhead has no model to ask")
+        seconds = float(self.seconds(delivered))
+        if not 0.0 <= seconds < math.inf:
+            raise SpecificationError(
+                f"the overhead {self.name} gave {seconds!r} s after {delivered} results; it must be finite and at least 0"
+            )
+        return seconds
+
+    def specification(self) -> dict[str, Any]:
+        """Return what identifies the policy in `run.json`."""
+        return {"name": self.name, "sampling": self.sampling}
+
+
+def _check_seconds(seconds: float, what: str) -> None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0.0 <= seconds < math.inf:
+        raise SpecificationError(f"{what} is {seconds!r}; it must be a finite number of seconds, at least 0")

@@ -1,0 +1,91 @@
+"""The CPU time of the processes of a run: the sign that an optimizer is still thinking."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+_PROC = Path("/proc")
+Process: TypeAlias = tuple[int, int]
+"""A process id and the kernel's start time of the process, because ids are used again."""
+
+TICK = 1.0 / os.sysconf("SC_CLK_TCK")
+"""Resolution of the kernel's accounting, in seconds."""
+
+
+def this_process() -> Process:
+    """Return the identity of the calling process."""
+    pid = os.getpid()
+    if not _HAS_PROC:
+        import psutil
+
+        return pid, round(psutil.Process(pid).create_time())
+    with open("/proc/self/stat", "rb") as file:
+        return pid, int(_numbers(file.read())[_START_TIME])
+
+
+def cpu_times(roots: Iterable[Process]) -> dict[int, float]:
+    """Return the CPU seconds of these processes and of all their descendants, by process id.
+
+    They include those of children that have ended. A process that has ended itself is left out. Read from `/proc`; psutil
+    does the same where there is none.
+    """
+    times, born, children = _from_proc() if _HAS_PROC else _from_psutil()
+    pending = [pid for pid, start in set(roots) if born.get(pid) == start]
+    found: dict[int, float] = {}
+    while pending:
+        pid = pending.pop()
+        if pid not in found:
+            found[pid] = times[pid]
+            pending.extend(children.get(pid, ()))
+    return found
+
+
+_Table: TypeAlias = tuple[dict[int, float], dict[int, int], dict[int, list[int]]]
+_HAS_PROC = (_PROC / "self" / "stat").exists()
+# Fields of /proc/<pid>/stat behind the command's name; proc(5) counts them from 3.
+_PARENT, _FIRST_TIME, _LAST_TIME, _START_TIME = 1, 11, 15, 19
+
+
+def _numbers(stat: bytes) -> list[bytes]:
+    # The command's name, in parentheses, may hold anything; what follows the last one is numbers.
+    return stat.rpartition(b")")[2].split()
+
+
+def _from_proc() -> _Table:
+    times: dict[int, float] = {}
+    born: dict[int, int] = {}
+    children: dict[int, list[int]] = {}
+    for name in os.listdir(_PROC):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                fields = _numbers(file.read())
+        except OSError:
+            continue  # it ended meanwhile
+        pid = int(name)
+        # Own user and system time, and that of the children it has waited for: short-lived helpers count as well.
+        times[pid] = sum(map(int, fields[_FIRST_TIME:_LAST_TIME])) * TICK
+        born[pid] = int(fields[_START_TIME])
+        children.setdefault(int(fields[_PARENT]), []).append(pid)
+    return times, born, children
+
+
+def _from_psutil() -> _Table:
+    import psutil
+
+    times: dict[int, float] = {}
+    born: dict[int, int] = {}
+    children: dict[int, list[int]] = {}
+    for process in psutil.process_iter():
+        try:
+            used = process.cpu_times()
+            times[process.pid] = used.user + used.system + used.children_user + used.children_system
+            born[process.pid] = round(process.create_time())
+            children.setdefault(process.ppid(), []).append(process.pid)
+        except psutil.Error:
+            continue
+    return times, born, children

@@ -1,0 +1,165 @@
+"""The run directory: every file name, the specification in `run.json`, creation and joining.
+
+    run.json       specification, written once (temporary file, then rename)
+    lock           locked with flock for a critical section, and byte by byte by the processes that hold slots
+    slots          memory-mapped table, one fixed-size record a slot
+    wake/<slot>    one FIFO a slot; a delivery wakes exactly the caller whose turn it is
+    members        the processes that take part, whose CPU time shows whether the optimizer works
+    spill/<slot>   the description of an evaluation that does not fit into the slot's record
+    ledger.<n>     memory-mapped table of states that can be continued (only with continual=True)
+    journal        append-only, one record an evaluation
+    trace.parquet  when finished
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suite.errors import RunDirectoryError, RunMismatchError
+from suite.trace import replace_file
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The paths of one run."""
+
+    root: Path
+
+    @property
+    def specification(self) -> Path:
+        """Where the specification stands; the file exists as soon as the run does."""
+        return self.root / "run.json"
+
+    @property
+    def lock(self) -> Path:
+        """The file that is locked."""
+        return self.root / "lock"
+
+    @property
+    def slots(self) -> Path:
+        """The table of slots."""
+        return self.root / "slots"
+
+    @property
+    def journal(self) -> Path:
+        """The records of the delivered evaluations."""
+        return self.root / "journal"
+
+    @property
+    def members(self) -> Path:
+        """The processes that take part."""
+        return self.root / "members"
+
+    @property
+    def trace(self) -> Path:
+        """The finished trace."""
+        return self.root / "trace.parquet"
+
+    def wake(self, slot: int) -> Path:
+        """Return the FIFO of a slot."""
+        return self.root / "wake" / str(slot)
+
+    def spill(self, slot: int) -> Path:
+        """Return the overflow file of a slot."""
+        return self.root / "spill" / str(slot)
+
+    def ledger(self, generation: int) -> Path:
+        """Return the ledger's file; each growth makes a new generation."""
+        return self.root / f"ledger.{generation}"
+
+    def create_or_join(
+        self, specification: Mapping[str, Any], create: Callable[[RunDirectory], None]
+    ) -> tuple[bool, dict[str, Any]]:
+        """Create the run with `create(self)` or join the one that is there.
+
+        Of any number of simultaneous callers exactly one creates. `run.json` is written last, so a creation that was
+        killed is started anew.
+
+        Returns
+        -------
+        Whether it was created, and what `run.json` holds.
+
+        Raises
+        ------
+        RunMismatchError
+            The directory holds a run with another specification; the message names the first differing field.
+        RunDirectoryError
+            The directory cannot be written, or holds a run of another format version.
+        """
+        with explained(self.root, "create the run"):
+            self.root.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if self.specification.exists():
+                found = self.read()
+                self._compare(found["specification"], specification)
+                return False, found
+            with explained(self.root, "create the run"):
+                (self.root / "wake").mkdir(exist_ok=True)
+                (self.root / "spill").mkdir(exist_ok=True)
+                create(self)
+                content = {"format": FORMAT_VERSION, "specification": dict(specification), "created_by": os.getpid()}
+                text = json.dumps(content, sort_keys=True, indent=1) + "\n"
+                replace_file(self.specification, lambda path: path.write_text(text, encoding="utf-8"))
+            return True, content
+        finally:
+            os.close(descriptor)
+
+    def read(self) -> dict[str, Any]:
+        """Return what `run.json` holds.
+
+        Raises
+        ------
+        RunDirectoryError
+            There is no run, `run.json` is damaged, or another format version wrote it.
+        """
+        try:
+            content = json.loads(self.specification.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunDirectoryError(f"there is no run in {self.root}: it has no run.json") from None
+        except (OSError, ValueError) as error:
+            raise RunDirectoryError(f"{self.specification} cannot be read: {error}") from None
+        found = content.get("format") if isinstance(content, dict) else None
+        if found != FORMAT_VERSION:
+            raise RunDirectoryError(
+                f"{self.root} was written in format {found!r}; this version of zerowait uses format {FORMAT_VERSION}. "
+                "Use another directory, or the version of zerowait that wrote it"
+            )
+        return dict(content)
+
+    def _compare(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        for name in sorted({*found, *wanted}):
+            if found.get(name) != wanted.get(name):
+                raise RunMismatchError(
+                    f"{self.root} holds a run with {name}={found.get(name)!r}, not {wanted.get(name)!r}; use another "
+                    "directory, or the same specification to join it"
+                )
+
+
+@contextmanager
+def explained(path: Path, what: str) -> Iterator[None]:
+    """Turn an operating-system error into one line that says what could not be done and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise RunDirectoryError(f"cannot {what} in {path}: {reason(error)}") from error
+
+
+def reason(error: OSError) -> str:
+    """Return what an operating-system error means for a run directory, and the remedy."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{error.strerror} (free some space, or use another directory)"
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return f"{error.strerror} (choose a directory that you may write to)"
+    return error.strerror or str(error)

@@ -1,0 +1,51 @@
+"""Seeds: one run seed, from which the optimizer's and the objective's are derived independently.
+
+All of them come from `numpy.random.SeedSequence` with one domain number each, so that no stream is shared:
+the optimizer's seed depends on the run seed alone, the objective's on the run seed and the configuration, so the same query
+gives the same value whoever asks and whenever.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from suite.errors import SpecificationError
+
+_OPTIMIZER, _OBJECTIVE = 1, 2
+MAX_RUN_SEED = 2**63 - 1
+
+
+def check_run_seed(seed: int) -> int:
+    """Return the seed as a plain integer, or raise `SpecificationError` when it is none from 0 to 2**63 - 1."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= int(seed) <= MAX_RUN_SEED:
+        raise SpecificationError(f"seed is {seed!r}; it must be an integer from 0 to 2**63 - 1")
+    return int(seed)
+
+
+def optimizer_seed(run_seed: int) -> int:
+    """Return the seed of the optimizer, an integer from 0 to 2**32 - 1 (the range that every library takes)."""
+    state = np.random.SeedSequence(_words(run_seed, _OPTIMIZER)).generate_state(1)
+    return int(state[0])
+
+
+class ObjectiveSeeds:
+    """Derives the objective's seeds of one run.
+
+    Parameters
+    ----------
+    run_seed
+        The seed of the run.
+    """
+
+    def __init__(self, run_seed: int) -> None:
+        self._prefix = np.array(_words(run_seed, _OBJECTIVE), dtype=np.uint32).tobytes()
+
+    def seed(self, digest: bytes) -> int:
+        """Return the seed for the configuration with this 16-byte digest, an integer from 0 to 2**32 - 1."""
+        # Entropy given as an array of 32-bit words is what SeedSequence takes without conversion.
+        words = np.frombuffer(self._prefix + digest, dtype=np.uint32)
+        return int(np.random.SeedSequence(words).generate_state(1)[0])  # type: ignore[arg-type]
+
+
+def _words(run_seed: int, domain: int) -> list[int]:
+    return [domain, run_seed & 0xFFFFFFFF, run_seed >> 32]

@@ -1,0 +1,369 @@
+"""The multi-core simulator: an objective that any parallel optimizer can call, and that returns in simulated order."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import pickle
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from suite import transport
+from suite.asktell import failed_runtime
+from suite.coordination import Call, Coordinator, Rules
+from suite.errors import BudgetExhausted, SpecificationError, StalledError
+from suite.evaluation import AnyObjective, Budget, Evaluation, ObjectiveSignature, as_evaluation
+from suite.idle import Idle
+from suite.identity import canonical_json, digest
+from suite.overhead import Overhead
+from suite.recorded import trace_of
+from suite.rundir import RunDirectory, explained
+from suite.seeds import ObjectiveSeeds, check_run_seed
+from suite.specification import make_specification
+from suite.table import Status
+from suite.trace import write_trace
+from suite.transport import LocalTransport
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_WORKERS = 100_000
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_LOST = Evaluation(math.inf, 0.0)
+
+
+class Simulator:
+    """A run on a directory: call it like the objective, from any thread or process; it returns when its result is due.
+
+    Picklable. Constructing it on a directory that holds a run with the same specification joins that run.
+
+    Parameters
+    ----------
+    objective
+        Evaluates a configuration; see `suite.evaluation.Objective`.
+    n_workers
+        How many simulated workers there are: as many calls as that may run at once.
+    directory
+        The run's own folder, created when absent; None makes one in the system's temporary folder.
+    max_evaluations, max_time
+        The budget: the first so many calls are evaluated and delivered; or what ends by this simulated time, in seconds.
+    seed
+        Run seed, from which the objective's seeds are derived.
+    overhead
+        How the optimizer's own time is charged; `Overhead.measured()` by default.
+    continual
+        Whether an evaluation continues the training of a delivered one at a lower fidelity.
+    on_exhausted
+        What a call past the budget does: `"raise"` `BudgetExhausted`, or return `"inf"` at once.
+    on_worker_death
+        When a process dies in a call: `"raise"` `WorkerDied` in every other one, or `"continue"` and record it as lost.
+    idle
+        How idle workers are recognised.
+    labels
+        Anything JSON that identifies the run, kept in the trace's metadata.
+    on_delivery
+        Called as `on_delivery(config, fidelity, evaluation)` in the caller's process, before its result is returned.
+
+    Raises
+    ------
+    SpecificationError
+        An argument is not usable.
+    RunMismatchError
+        The directory holds another run.
+    RunDirectoryError
+        The directory cannot be used.
+    """
+
+    def __init__(  # noqa: PLR0913 - the specification of a run, each a word of the design
+        self,
+        objective: AnyObjective,
+        *,
+        n_workers: int,
+        directory: str | os.PathLike[str] | None = None,
+        max_evaluations: int | None = None,
+        max_time: float | None = None,
+        seed: int = 0,
+        overhead: Overhead | None = None,
+        continual: bool = False,
+        on_exhausted: Literal["raise", "inf"] = "raise",
+        on_worker_death: Literal["raise", "continue"] = "raise",
+        idle: Idle | None = None,
+        labels: Mapping[str, Any] | None = None,
+        on_delivery: Callable[[Mapping[str, Any], float | None, Evaluation], None] | None = None,
+    ) -> None:
+        if isinstance(n_workers, bool) or not isinstance(n_workers, int) or not 1 <= n_workers <= MAX_WORKERS:
+            raise SpecificationError(f"n_workers is {n_workers!r}; it must be an integer from 1 to {MAX_WORKERS}")
+        if not callable(objective):
+            raise SpecificationError(f"the objective is {objective!r}; it must be callable")
+        _choice("on_exhausted", on_exhausted, ("raise", "inf"))
+        _choice("on_worker_death", on_worker_death, ("raise", "continue"))
+        self.objective = objective
+        self.n_workers = n_workers
+        self.seed = check_run_seed(seed)
+        self.on_delivery = on_delivery
+        self._on_exhausted = on_exhausted
+        self._rules = Rules(
+            Budget(max_evaluations, max_time),
+            Overhead.measured() if overhead is None else overhead,
+            continual,
+            Idle() if idle is None else idle,
+            on_worker_death == "continue",
+        )
+        specification = make_specification(
+            n_workers, self._rules.budget, self.seed, self._rules.overhead, continual=continual, labels=labels,
+            on_worker_death=on_worker_death,
+        )  # fmt: skip
+        root = Path(tempfile.mkdtemp(prefix="zerowait-") if directory is None else directory).absolute()
+        self._run = RunDirectory(root)
+        self._run.create_or_join(
+            specification, lambda run: transport.create(run, n_workers, continual=continual)
+        )
+        self._coordinator: Coordinator | None = None
+        self._takes = ObjectiveSignature.of(objective)
+        self._seeds = ObjectiveSeeds(self.seed)
+        # A pool pickles the simulator for every call. What all copies share is one block of bytes that each process
+        # unpickles once.
+        shared = (n_workers, self.seed, self._takes, self._seeds, self._rules, on_exhausted)
+        self._shared = pickle.dumps(shared)
+        with explained(root, "join the run"):
+            self._connect().transport.enlist()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _copy, (self._shared, self._run.root, self.objective, self.on_delivery)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def directory(self) -> Path:
+        """The run's folder."""
+        return self._run.root
+
+    def _connect(self) -> Coordinator:
+        coordinator = self._coordinator
+        if coordinator is None or coordinator.transport.closed:
+            coordinator = self._coordinator = _connections.get(self._run, self.n_workers, self._rules)
+        return coordinator
+
+    # -- the call ----------------------------------------------------------------------------------------------------
+
+    def __call__(
+        self, config: Mapping[str, Any], fidelity: float | None = None, config_id: str | None = None
+    ) -> Evaluation:
+        """Evaluate a configuration and return when its result is due in simulated time.
+
+        Parameters
+        ----------
+        config
+            Parameter values by name.
+        fidelity
+            Training budget; None asks for the full training.
+        config_id
+            The optimizer's own name of the configuration; None identifies it by its values.
+
+        Raises
+        ------
+        BudgetExhausted
+            The budget is spent (unless `on_exhausted="inf"`).
+        TooManyCallsError
+            More than `n_workers` calls run at once.
+        WorkerDied
+            Another process died in a call (with `on_worker_death="raise"`).
+        InvalidEvaluationError
+            The objective returned something that is not an evaluation.
+        SpecificationError
+            The configuration has no JSON form, or its id was given to another one.
+        RunDirectoryError
+            The run directory failed, by a full disk for instance.
+        Exception
+            Whatever the objective raised, at the evaluation's simulated end.
+        """
+        entered = time.perf_counter()
+        coordinator = self._connect()
+        call, seed = self._describe(config, fidelity, config_id, entered)
+        try:
+            with explained(self._run.root, "record an evaluation"):
+                slot = coordinator.claim(call)
+                try:
+                    evaluation, failure = self._evaluate(coordinator, slot, config, fidelity, seed)
+                    taken = coordinator.wait(slot)
+                except BaseException:
+                    coordinator.abandon(slot)
+                    raise
+        except BudgetExhausted:
+            if self._on_exhausted == "inf":
+                return _LOST
+            raise
+        except KeyboardInterrupt as interrupt:
+            interrupt.add_note(f"what was recorded so far is in {self._run.journal}; `zerowait check {self._run.root}`")
+            raise
+        if failure is not None:
+            raise failure
+        result = Evaluation(evaluation.value, taken.runtime, evaluation.metrics, taken.start, taken.end)
+        if self.on_delivery is not None:
+            self.on_delivery(config, fidelity, result)
+        return result
+
+    def _describe(
+        self, config: Mapping[str, Any], fidelity: float | None, config_id: str | None, entered: float
+    ) -> tuple[Call, int | None]:
+        canonical = canonical_json(config)
+        config_digest = identity = digest(canonical)
+        if config_id is None:
+            name = config_digest.hex()
+            quoted = f'"{name}"'
+        else:
+            name = str(config_id)
+            identity, quoted = digest(name), _encode(name)
+        # The seed is derived, so a trace can fill it in; it is worked out here only for an objective that takes it.
+        seed = self._seeds.seed(identity) if self._takes.seed else None
+        number = "null"
+        if fidelity is not None:
+            fidelity = float(fidelity)
+            if not math.isfinite(fidelity):
+                raise SpecificationError(f"fidelity is {fidelity!r}; it must be a finite number, or None")
+            number = repr(fidelity)
+        drawn = "" if seed is None else f'"seed":{seed},'
+        text = f'"config_id":{quoted},"fidelity":{number},{drawn}"config":{canonical}'
+        return Call(identity, config_digest, name, canonical, fidelity, text.encode(), entered), seed
+
+    def _evaluate(
+        self, coordinator: Coordinator, slot: int, config: Mapping[str, Any], fidelity: float | None, seed: int | None
+    ) -> tuple[Evaluation, Exception | None]:
+        keywords: dict[str, Any] = {}
+        if self._takes.fidelity:
+            keywords["fidelity"] = fidelity
+        if self._takes.seed:
+            keywords["seed"] = seed
+        try:
+            evaluation = as_evaluation(self.objective(config, **keywords), config)
+        except Exception as error:  # noqa: BLE001 - reaches the optimizer at the evaluation's simulated end
+            evaluation = Evaluation(math.nan, failed_runtime(error))
+            text = f',"status":"failed","value":NaN,"metrics":{{}},"error":{_encode(_short(error))}'
+            coordinator.finish(slot, evaluation.runtime, Status.FAILED, text.encode())
+            return evaluation, error
+        metrics = _encode(evaluation.metrics) if evaluation.metrics else "{}"
+        text = f',"status":"ok","value":{evaluation.value!r},"metrics":{metrics}'
+        coordinator.finish(slot, evaluation.runtime, Status.OK, text.encode())
+        return evaluation, None
+
+    # -- around the calls ----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Let simulated time begin now; otherwise it begins with the first call."""
+        self._connect().begin_clock()
+
+    def wait_started(self, n: int, timeout: float = 60.0) -> None:
+        """Wait until `n` calls (at most `n_workers`) have got a slot: staggers workers whose first samples would race.
+
+        Raises
+        ------
+        StalledError
+            They have not after `timeout` real seconds.
+        """
+        if not self._connect().wait_started(n, timeout):
+            raise StalledError(
+                f"waited {timeout} s for {n} calls of the simulator, but there were only "
+                f"{self.progress()['started']}"
+            )
+
+    def progress(self) -> Mapping[str, Any]:
+        """Return how far the run is: started, delivered, recorded, simulated_time, wall_time (s), idle_releases."""
+        return self._connect().progress()
+
+    def trace(self) -> pd.DataFrame:
+        """Return the trace of what has been recorded so far."""
+        return trace_of(self._run, self._run.read()["specification"])
+
+    def finish(self) -> Path:
+        """Write `trace.parquet` into the run's directory and return its path."""
+        with explained(self._run.root, "write the trace"):
+            return write_trace(self.trace(), self._run.trace)
+
+    def close(self) -> None:
+        """Close this process's files of the run; the next call opens them again."""
+        _connections.close(self._run)
+
+
+@functools.lru_cache(maxsize=16)
+def _unpickle_shared(shared: bytes) -> tuple[Any, ...]:
+    parts: tuple[Any, ...] = pickle.loads(shared)  # noqa: S301 - from the pickle that this call is a part of
+    return parts
+
+
+def _copy(shared: bytes, root: Path, objective: AnyObjective, on_delivery: Any) -> Simulator:
+    """Rebuild a simulator in the process that unpickles it."""
+    simulator = Simulator.__new__(Simulator)
+    simulator._shared = shared
+    simulator._run = RunDirectory(root)
+    simulator._coordinator = None
+    simulator.objective = objective
+    simulator.on_delivery = on_delivery
+    (
+        simulator.n_workers,
+        simulator.seed,
+        simulator._takes,
+        simulator._seeds,
+        simulator._rules,
+        simulator._on_exhausted,
+    ) = _unpickle_shared(shared)
+    return simulator
+
+
+class _Connections:
+    """The runs that this process has open; threads and copies of a simulator share one connection a run."""
+
+    _MOST = 16
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._open: dict[Path, Coordinator] = {}
+
+    def get(self, run: RunDirectory, n_workers: int, rules: Rules) -> Coordinator:
+        with self._mutex:
+            coordinator = self._open.get(run.root)
+            if coordinator is None:
+                unused = [root for root, other in self._open.items() if not other.transport.in_use]
+                for root in unused[: max(0, len(self._open) + 1 - self._MOST)]:
+                    self._open.pop(root).transport.close()
+                coordinator = self._open[run.root] = Coordinator(LocalTransport(run, n_workers), rules)
+            return coordinator
+
+    def close(self, run: RunDirectory) -> None:
+        with self._mutex:
+            coordinator = self._open.get(run.root)
+            if coordinator is not None and not coordinator.transport.in_use:
+                self._open.pop(run.root).transport.close()
+
+    def forget(self) -> None:
+        """After a fork: locks belong to open file descriptions, which the child shares with its parent until it closes."""
+        self._mutex = threading.Lock()
+        for coordinator in self._open.values():
+            coordinator.transport.close()
+        self._open = {}
+
+
+_connections = _Connections()
+os.register_at_fork(after_in_child=_connections.forget)
+
+
+def _choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise SpecificationError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}")
+
+
+def _short(error: Exception, most: int = 400) -> str:
+    text = f"{type(error).__name__}: {error}"
+    return text if len(text) <= most else text[: most - 3] + "..."

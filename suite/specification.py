@@ -1,0 +1,44 @@
+"""The specification of a run: what two processes must agree on to work on the same one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from suite.errors import SpecificationError
+from suite.evaluation import Budget
+from suite.overhead import Overhead
+
+
+def make_specification(  # noqa: PLR0913 - the fields of the specification
+    n_workers: int,
+    budget: Budget,
+    seed: int,
+    overhead: Overhead,
+    *,
+    continual: bool,
+    labels: Mapping[str, Any] | None,
+    **more: Any,
+) -> dict[str, Any]:
+    """Return the specification as plain JSON data.
+
+    Raises
+    ------
+    SpecificationError
+        The labels have no JSON form.
+    """
+    try:
+        plain_labels = json.loads(json.dumps(dict(labels or {}), sort_keys=True))
+    except (TypeError, ValueError) as error:
+        raise SpecificationError(f"labels {labels!r} have no JSON form: {error}") from None
+    return {
+        "n_workers": n_workers,
+        "max_evaluations": budget.max_evaluations,
+        "max_time": budget.max_time,
+        "seed": seed,
+        "overhead": overhead.specification(),
+        "continual": continual,
+        "labels": plain_labels,
+        **more,
+    }

@@ -1,0 +1,230 @@
+"""The table that the processes of a run share: a header and one fixed-size record a slot, changed in transactions.
+
+The table is plain memory; where it lives (a mapped file, a copy of a shared one) and how it is locked is the transport's
+business. Everything is in cells of 8 bytes, addressed as integers (`ints`) or as floats (`floats`).
+
+A process can be killed at any instruction of a critical section. A transaction therefore saves the header, the one slot
+that it changes and the one ledger entry that it changes before it touches them; whoever locks next and finds a
+transaction begun but not committed rolls it back.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from suite.timeline import Clock, OrderKey, order_key
+
+CELL = 8
+MAGIC = int.from_bytes(b"zerowait", "big")
+TEXT_BYTES = 3840
+"""How much of an evaluation's description fits into its record; longer ones are spilled into a file."""
+
+
+class SlotState(IntEnum):
+    """What a slot is doing."""
+
+    FREE = 0
+    """Its previous result has been taken; the next call may claim it."""
+    EVALUATING = 1
+    """A call holds it and queries the objective: its start is known, its end is not."""
+    FINISHED = 2
+    """A call holds it and waits for its delivery: its end is known."""
+    DELIVERED = 3
+    """Its result has been delivered, and its caller has not returned to the optimizer yet."""
+    EXPIRED = 4
+    """The run ended before its result could be delivered; its caller is being told."""
+    RETIRED = 5
+    """Free, but its clock is past the budget: it gets no more calls."""
+
+
+class Verdict(IntEnum):
+    """Why a run takes no more calls."""
+
+    NONE = 0
+    BUDGET = 1
+    WORKER_DIED = 2
+    JOURNAL = 3
+
+
+class Status(IntEnum):
+    """How an evaluation ended; the order is that of `STATUS_NAMES`."""
+
+    OK = 0
+    FAILED = 1
+    LOST = 2
+
+
+STATUS_NAMES = ("ok", "failed", "lost")
+
+# Cells of the header.
+(
+    H_MAGIC, H_SLOTS, LAST_DELIVERY, BUSY_UNTIL, STARTED, DELIVERED, RECORDED, JOURNAL_END, VERDICT, VERDICT_DETAIL,
+    ORIGIN, IDLE_RELEASES, OPEN, EVALUATING, LEDGER_GENERATION, LEDGER_USED, EVENTS, LAST_RETURN, LONGEST_PAUSE,
+    RELEASES_IN_A_ROW, RETIRED,
+) = range(21)  # fmt: skip
+HEADER_CELLS = 24
+# The undo log, behind the header: marker, saved header, saved record, and the ledger entry with its place.
+UNDO_MARKER = HEADER_CELLS
+UNDO_HEADER = UNDO_MARKER + 1
+UNDO_RECORD = UNDO_HEADER + HEADER_CELLS
+# Cells of a slot's record.
+(
+    STATE, END, START, FREED, BASE, RESUMED_AT, OVERHEAD, FIDELITY, CALL, PID, BORN, DIGEST, DIGEST_2, CONFIG_DIGEST,
+    CONFIG_DIGEST_2, CHARGED, RUNTIME, RESUMED_FROM, CLIPPED, STATUS, CLAIM_TEXT, TEXT, SPILLED,
+) = range(23)  # fmt: skip
+RECORD_CELLS = 24
+LEDGER_CELLS = 8
+UNDO_LEDGER_PLACE = UNDO_RECORD + RECORD_CELLS
+UNDO_LEDGER = UNDO_LEDGER_PLACE + 1
+FIRST_RECORD = 512  # one page for header and undo log
+
+NO_LEDGER_ENTRY = -1
+
+
+def table_bytes(n_slots: int) -> int:
+    """Return the size of the table of a run with so many slots."""
+    return FIRST_RECORD * CELL + n_slots * (RECORD_CELLS * CELL + TEXT_BYTES)
+
+
+class SlotTable:
+    """Header and records of a run in a writable buffer of `table_bytes(n_slots)` bytes."""
+
+    def __init__(self, buffer: Any, n_slots: int) -> None:
+        self.n_slots = n_slots
+        view = memoryview(buffer)
+        cells = view[: (FIRST_RECORD + n_slots * RECORD_CELLS) * CELL]
+        self.bytes = cells
+        self.ints = cells.cast("q")
+        self.floats = cells.cast("d")
+        self._text = view[len(cells) :]
+        first = FIRST_RECORD * CELL
+        columns = np.frombuffer(cells, dtype=np.float64, offset=first).reshape(n_slots, RECORD_CELLS)
+        self.ends = columns[:, END]
+        self.starts = columns[:, START]
+        self.bases = columns[:, BASE]
+        self.resumed = columns[:, RESUMED_AT]
+        self.states = np.frombuffer(cells, dtype=np.int64, offset=first).reshape(n_slots, RECORD_CELLS)[:, STATE]
+
+    def initialise(self) -> None:
+        """Make every slot free at time 0; the buffer is all zeros."""
+        ints = self.ints
+        ints[H_MAGIC] = MAGIC
+        ints[H_SLOTS] = self.n_slots
+        ints[OPEN] = self.n_slots
+        ints[UNDO_LEDGER_PLACE] = NO_LEDGER_ENTRY
+        self.ends[:] = math.inf
+
+    @staticmethod
+    def row(slot: int) -> int:
+        """Return the cell at which a slot's record begins."""
+        return FIRST_RECORD + slot * RECORD_CELLS
+
+    # -- transactions ----------------------------------------------------------------------------------------------
+
+    def begin(self, slot: int) -> None:
+        """Save the header and one record, so that a kill before `commit` can be undone."""
+        ints, row = self.ints, FIRST_RECORD + slot * RECORD_CELLS
+        ints[UNDO_LEDGER_PLACE] = NO_LEDGER_ENTRY
+        ints[UNDO_HEADER : UNDO_HEADER + HEADER_CELLS] = ints[:HEADER_CELLS]
+        ints[UNDO_RECORD : UNDO_RECORD + RECORD_CELLS] = ints[row : row + RECORD_CELLS]
+        ints[UNDO_MARKER] = slot + 1
+
+    def save_ledger_entry(self, place: int, entry: memoryview) -> None:
+        """Save the one ledger entry that the running transaction is about to change."""
+        first = UNDO_LEDGER * CELL
+        self.bytes[first : first + LEDGER_CELLS * CELL] = entry
+        self.ints[UNDO_LEDGER_PLACE] = place
+
+    def commit(self) -> None:
+        """Make the changes since `begin` final."""
+        self.ints[UNDO_MARKER] = 0
+
+    def roll_back(self) -> tuple[int, bytes] | None:
+        """Undo the transaction that was begun; return the ledger entry to restore, as (place, bytes), if there is one."""
+        ints = self.ints
+        row = self.row(ints[UNDO_MARKER] - 1)
+        ints[row : row + RECORD_CELLS] = ints[UNDO_RECORD : UNDO_RECORD + RECORD_CELLS]
+        ints[:HEADER_CELLS] = ints[UNDO_HEADER : UNDO_HEADER + HEADER_CELLS]
+        place = ints[UNDO_LEDGER_PLACE]
+        first = UNDO_LEDGER * CELL
+        entry = bytes(self.bytes[first : first + LEDGER_CELLS * CELL])
+        ints[UNDO_MARKER] = 0
+        return None if place == NO_LEDGER_ENTRY else (place, entry)
+
+    # -- header ----------------------------------------------------------------------------------------------------
+
+    def load_clock(self) -> Clock:
+        """Return the clock that the timeline's rules work on."""
+        ints, floats = self.ints, self.floats
+        return Clock(floats[LAST_DELIVERY], floats[BUSY_UNTIL], ints[STARTED], ints[DELIVERED])
+
+    def store_clock(self, clock: Clock) -> None:
+        """Write the clock back, within a transaction."""
+        ints, floats = self.ints, self.floats
+        floats[LAST_DELIVERY] = clock.last_delivery
+        floats[BUSY_UNTIL] = clock.busy_until
+        ints[STARTED] = clock.started
+        ints[DELIVERED] = clock.delivered
+
+    # -- records ---------------------------------------------------------------------------------------------------
+
+    def digest(self, slot: int) -> bytes:
+        """Return the 16-byte identity of the evaluation in a slot."""
+        first = (self.row(slot) + DIGEST) * CELL
+        return bytes(self.bytes[first : first + 16])
+
+    def config_digest(self, slot: int) -> bytes:
+        """Return the 16-byte digest of the configuration in a slot."""
+        first = (self.row(slot) + CONFIG_DIGEST) * CELL
+        return bytes(self.bytes[first : first + 16])
+
+    def set_digests(self, slot: int, identity: bytes, config: bytes) -> None:
+        """Store the identity of the evaluation in a slot and the digest of its configuration."""
+        first = (self.row(slot) + DIGEST) * CELL
+        self.bytes[first : first + 32] = identity + config
+
+    def key(self, slot: int) -> OrderKey:
+        """Return what the delivery of a finished evaluation is ordered by."""
+        ints, floats, row = self.ints, self.floats, self.row(slot)
+        fidelity = floats[row + FIDELITY]
+        return order_key(
+            floats[row + END],
+            floats[row + START],
+            self.digest(slot),
+            None if math.isnan(fidelity) else fidelity,
+            floats[row + FREED],
+            ints[row + CALL],
+        )
+
+    def least_finished(self) -> int | None:
+        """Return the slot of the finished evaluation that comes first in the order of delivery, or None."""
+        ends = self.ends
+        slot = int(ends.argmin())
+        end = self.floats[FIRST_RECORD + slot * RECORD_CELLS + END]
+        if end == math.inf:
+            return None
+        ties = ends == end
+        return slot if np.count_nonzero(ties) == 1 else min(np.flatnonzero(ties).tolist(), key=self.key)
+
+    def slots_in(self, *states: SlotState) -> list[int]:
+        """Return the slots that are in one of these states, in ascending order."""
+        found: list[int] = np.flatnonzero(np.isin(self.states, states)).tolist()
+        return found
+
+    def text(self, slot: int) -> str:
+        """Return the description of the evaluation in a slot, as far as it stands in the record."""
+        first = slot * TEXT_BYTES
+        length = self.ints[self.row(slot) + TEXT]
+        return str(self._text[first : first + length], "utf-8")
+
+    def write_text(self, slot: int, offset: int, text: bytes) -> bool:
+        """Write a part of the description at `offset`; return False when it does not fit."""
+        if offset + len(text) > TEXT_BYTES:
+            return False
+        first = slot * TEXT_BYTES + offset
+        self._text[first : first + len(text)] = text
+        return True

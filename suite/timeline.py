@@ -1,0 +1,98 @@
+"""The rules of simulated time (design 4.1), free of I/O: when an evaluation starts and when its result is delivered.
+
+P slots. A slot is free (its previous result has been delivered), or holds an evaluation. Two rules decide everything:
+
+* **Start.** The evaluation that takes a free slot starts when the optimizer has sampled its configuration.
+* **Delivery.** Results are delivered in the order of `(end, start, identity, ...)`. The least of them is delivered once
+  nothing earlier can still appear: its end is *less* than the bound of every slot that holds no result yet. The bound of a
+  free slot is the earliest start that it could still get; the bound of a slot whose objective is being queried is its
+  start, because its end cannot be earlier.
+
+Under a modelled overhead the bound of a free slot is the last delivery, the moment at which its sampling begins. No end
+is less than that, so after start-up exactly one slot is free at a time and the optimizer runs serially.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from suite.evaluation import Budget
+from suite.overhead import Sampling
+
+OrderKey: TypeAlias = tuple[float, float, bytes, float, float, int]
+
+
+@dataclass(slots=True)
+class Clock:
+    """What the rules need to know of a run besides its slots; all times are simulated seconds."""
+
+    last_delivery: float = 0.0
+    """End of the last delivered evaluation; no later start is earlier than this."""
+    busy_until: float = 0.0
+    """Until when a serial optimizer is sampling: the start of the configuration that it made last."""
+    started: int = 0
+    """How many evaluations have been started."""
+    delivered: int = 0
+    """How many results have been delivered: what an overhead model is a function of."""
+
+    def next_start(self, seconds: float, sampling: Sampling) -> float:
+        """Return the start of the next evaluation when sampling its configuration costs `seconds`."""
+        ready = self.last_delivery
+        if sampling == "serial" and self.busy_until > ready:
+            ready = self.busy_until
+        return ready + seconds
+
+    def started_at(self, start: float) -> None:
+        """Take note of an evaluation's start."""
+        self.busy_until = start
+        self.started += 1
+
+    def delivered_at(self, end: float) -> None:
+        """Take note of a delivery."""
+        self.last_delivery = end
+        self.delivered += 1
+
+
+def order_key(  # noqa: PLR0913 - the key is these six, in this order
+    end: float, start: float, digest: bytes, fidelity: float | None, freed: float, call: int
+) -> OrderKey:
+    """Return what deliveries are sorted by.
+
+    `(end, start, identity)` as the design says; evaluations that agree in all three and in fidelity and `freed` are the
+    same evaluation twice, and the number of the call merely makes the order total.
+    """
+    return end, start, digest, -math.inf if fidelity is None else fidelity, freed, call
+
+
+def measured_start(base: float, elapsed: float, last_delivery: float) -> float:
+    """Return the start under measured overhead: the slot's clock, but never before a delivery that was already made.
+
+    `base` is where the slot's clock stood when it began to run, `elapsed` the real seconds since. A delivery can overtake the
+    slot's clock by the microseconds between a call's arrival and the moment at which it holds the lock.
+    """
+    start = base + max(elapsed, 0.0)
+    return start if start > last_delivery else last_delivery
+
+
+def is_deliverable(end: float, bound: float) -> bool:
+    """Tell whether the least result may be delivered, given the least bound of all slots that hold no result."""
+    return end < bound
+
+
+def may_call(started: int, last_delivery: float, budget: Budget) -> bool:
+    """Tell whether the budget allows another evaluation at all; if not, free slots bound nothing any more."""
+    if budget.max_evaluations is not None and started >= budget.max_evaluations:
+        return False
+    return budget.max_time is None or last_delivery < budget.max_time
+
+
+def may_start(budget: Budget, start: float) -> bool:
+    """Tell whether an evaluation may start then; asked after `may_call`."""
+    return budget.max_time is None or start < budget.max_time
+
+
+def may_record(budget: Budget, end: float) -> bool:
+    """Tell whether a result that ends then is within the budget."""
+    return budget.max_time is None or end <= budget.max_time

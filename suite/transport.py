@@ -1,0 +1,222 @@
+"""How the processes of one host share a run: a mapped table, flock, kernel-released slot locks, one FIFO a slot.
+
+Nothing here knows what the table means; it stores, locks and wakes. Wake-ups are hints: whoever is woken looks at the table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import select
+import struct
+import threading
+from types import TracebackType
+
+from suite.errors import RunDirectoryError
+from suite.journal import append
+from suite.ledger import FIRST_CAPACITY, MappedEntries, SharedLedger
+from suite.processes import Process, this_process
+from suite.rundir import RunDirectory, explained
+from suite.table import UNDO_MARKER, SlotTable, table_bytes
+
+# struct flock of Linux: type, whence, start, length, pid. Locks of an open file description (OFD) belong to it, not to the
+# process, so that closing another descriptor of the same file does not drop them.
+_FLOCK = struct.Struct("hhqqi4x")
+# How many descriptors a process keeps open for waking others, and for waiting: the usual limit is 1024.
+_MAX_BELLS = 192
+_MAX_EARS = 256
+
+
+def create(directory: RunDirectory, n_slots: int, *, continual: bool) -> None:
+    """Make the files of a run; its blocks are allocated now, because a full disk kills a process that writes a map."""
+    descriptor = os.open(directory.slots, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        os.posix_fallocate(descriptor, 0, table_bytes(n_slots))
+        with mmap.mmap(descriptor, table_bytes(n_slots)) as memory:
+            image = bytearray(table_bytes(n_slots))
+            SlotTable(image, n_slots).initialise()
+            memory[:] = bytes(image)
+    finally:
+        os.close(descriptor)
+    for slot in range(n_slots + 1):  # the last one is for who waits until every slot has been claimed
+        path = directory.wake(slot)
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+    directory.journal.write_bytes(b"")
+    if continual:
+        MappedEntries(directory).create(0, FIRST_CAPACITY)
+
+
+class LocalTransport:
+    """One process's access to a run on this host; shared by its threads."""
+
+    def __init__(self, directory: RunDirectory, n_slots: int) -> None:
+        self.directory = directory
+        self.n_slots = n_slots
+        self._descriptors: list[int] = []
+        self._mutex = threading.Lock()
+        self._held: set[int] = set()
+        self._bells: dict[int, int] = {}
+        self._ears: dict[int, tuple[int, select.poll]] = {}
+        with explained(directory.root, "open the run"):
+            self._lock = self._open(directory.lock, os.O_RDWR)
+            self._journal = self._open(directory.journal, os.O_RDWR)
+            descriptor = os.open(directory.slots, os.O_RDWR)
+            try:
+                memory = mmap.mmap(descriptor, 0)
+            finally:
+                os.close(descriptor)
+        if len(memory) != table_bytes(n_slots):
+            self.close()
+            raise RunDirectoryError(
+                f"{directory.slots} has {len(memory)} bytes instead of {table_bytes(n_slots)}: it is damaged"
+            )
+        self.table = SlotTable(memory, n_slots)
+        self.ledger = SharedLedger(self.table, MappedEntries(directory))
+
+    def _open(self, path: os.PathLike[str], flags: int) -> int:
+        descriptor = os.open(path, flags | os.O_CLOEXEC)
+        self._descriptors.append(descriptor)
+        return descriptor
+
+    @property
+    def closed(self) -> bool:
+        """Whether the files have been closed, by `close` or in the child of a fork."""
+        return not self._descriptors
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a caller of this process holds a slot."""
+        return bool(self._held)
+
+    def close(self) -> None:
+        """Close the descriptors; the kernel releases what they held."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+        self._bells.clear()
+        self._ears.clear()
+
+    # -- the critical section --------------------------------------------------------------------------------------
+
+    def __enter__(self) -> SlotTable:
+        self._mutex.acquire()
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            if self.table.ints[UNDO_MARKER]:
+                self._recover()
+        except BaseException:
+            self._leave()
+            raise
+        return self.table
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.table.ints[UNDO_MARKER]:  # an exception came in the middle of a transaction
+            try:
+                self._recover()
+            finally:
+                self._leave()
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        self._mutex.release()
+
+    def _recover(self) -> None:
+        entry = self.table.roll_back()
+        if entry is not None:
+            self.ledger.restore(*entry)
+
+    # -- who holds a slot ------------------------------------------------------------------------------------------
+
+    def hold(self, slot: int) -> None:
+        """Lock the slot's byte for as long as this process lives or until `release`."""
+        try:
+            fcntl.fcntl(self._lock, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, slot, 1, 0))
+        except (BlockingIOError, PermissionError):
+            raise RunDirectoryError(
+                f"slot {slot} of {self.directory.root} is free but locked: a process that was forked while another one "
+                "evaluated still has the run's files open"
+            ) from None
+        self._held.add(slot)
+
+    def release(self, slot: int) -> None:
+        """Give the slot's byte back."""
+        self._held.discard(slot)
+        if len(self._ears) > _MAX_EARS and slot in self._ears:
+            self._close(self._ears.pop(slot)[0])
+        if self._descriptors:
+            fcntl.fcntl(self._lock, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, slot, 1, 0))
+
+    def is_held(self, slot: int) -> bool:
+        """Tell whether the caller that claimed the slot is still there."""
+        if slot in self._held:
+            return True
+        answer = fcntl.fcntl(self._lock, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, slot, 1, 0))
+        return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+
+    # -- waking ----------------------------------------------------------------------------------------------------
+
+    def wake(self, slot: int) -> None:
+        """Wake the caller that waits in this slot; called in the critical section."""
+        descriptor = self._bells.get(slot)
+        if descriptor is None:
+            if len(self._bells) >= _MAX_BELLS:
+                self._close(self._bells.pop(next(iter(self._bells))))
+            descriptor = self._bells[slot] = self._open_fifo(slot)
+        with contextlib.suppress(BlockingIOError):  # full of earlier wake-ups, so the caller is awake
+            os.write(descriptor, b"!")
+
+    def wait(self, slot: int, timeout: float) -> bool:
+        """Sleep until this slot is woken or `timeout` seconds have passed; tell whether it was woken.
+
+        Only the holder of a slot waits in it, or the one caller that waits for the slot's first claim.
+        """
+        ear = self._ears.get(slot)
+        if ear is None:
+            descriptor = self._open_fifo(slot)
+            ear = self._ears[slot] = descriptor, select.poll()
+            ear[1].register(descriptor, select.POLLIN)
+        if not ear[1].poll(timeout * 1000.0):
+            return False
+        with contextlib.suppress(BlockingIOError):
+            os.read(ear[0], 4096)
+        return True
+
+    def _open_fifo(self, slot: int) -> int:
+        # Opened for both ends: it neither blocks until somebody reads nor reports an end when nobody writes.
+        return self._open(self.directory.wake(slot), os.O_RDWR | os.O_NONBLOCK)
+
+    def _close(self, descriptor: int) -> None:
+        self._descriptors.remove(descriptor)
+        os.close(descriptor)
+
+    # -- who takes part --------------------------------------------------------------------------------------------
+
+    def enlist(self) -> None:
+        """Note that this process takes part in the run, although it may never hold a slot."""
+        with self.directory.members.open("a", encoding="ascii") as file:
+            file.write("{} {}\n".format(*this_process()))
+
+    def members(self) -> set[Process]:
+        """Return the processes that have enlisted."""
+        words = self.directory.members.read_text(encoding="ascii").split()
+        return {(int(pid), int(born)) for pid, born in zip(words[::2], words[1::2], strict=False)}
+
+    # -- files -----------------------------------------------------------------------------------------------------
+
+    def append(self, data: bytes, offset: int) -> None:
+        """Write a journal line at `offset`."""
+        append(self._journal, data, offset)
+
+    def spill(self, slot: int, text: bytes) -> None:
+        """Keep a description that does not fit into the slot's record."""
+        self.directory.spill(slot).write_bytes(text)
+
+    def spilled(self, slot: int) -> str:
+        """Return a description that was spilled."""
+        return self.directory.spill(slot).read_text(encoding="utf-8")

@@ -1,0 +1,178 @@
+"""Random search: a pool of processes and ask-and-tell are the same run."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+
+import psutil
+import pytest
+from pandas.testing import assert_frame_equal
+
+from adapters import load
+from suite import Budget, Evaluation, Overhead
+from suite.errors import InvalidEvaluationError, SpecificationError, WorkerDied
+
+
+@dataclass
+class Wrapped:
+    """A benchmark that does something else first."""
+
+    bowl: object
+    name: str = "wrapped"
+    label: str = "wrapped"
+    fidelity: None = None
+
+    @property
+    def space(self):
+        return self.bowl.space
+
+    def __call__(self, config, *, seed=None):
+        self.before(config)
+        return self.bowl(config, seed=seed)
+
+
+class Reporting(Wrapped):
+    """Reports where it ran and with which environment."""
+
+    def __call__(self, config, *, seed=None):
+        evaluation = self.bowl(config, seed=seed)
+        facts = {
+            "process": os.getpid(),
+            "hash_seed": float(os.environ["PYTHONHASHSEED"]),
+            "threads": float(os.environ["OMP_NUM_THREADS"]),
+        }
+        return Evaluation(evaluation.value, evaluation.runtime, facts)
+
+
+class Deadly(Wrapped):
+    """Kills its process at one configuration in eight."""
+
+    def before(self, config):
+        if config["depth"] == 8:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Wrong(Wrapped):
+    """Returns something that is not an evaluation."""
+
+    def __call__(self, config, *, seed=None):
+        return {"loss": 1.0}
+
+
+@pytest.fixture(autouse=True)
+def travels_by_value():
+    import sys
+
+    import cloudpickle
+
+    module = sys.modules[__name__]
+    cloudpickle.register_pickle_by_value(module)
+    yield
+    cloudpickle.unregister_pickle_by_value(module)
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 8])
+def test_native_and_ask_and_tell_give_the_same_trace(bowl, run, n_workers):
+    native = run(load("random"), bowl, "native", n_workers)
+    asked = run(load("random"), bowl, "ask_tell", n_workers)
+    assert len(native) == 40
+    assert_frame_equal(native, asked, check_exact=True)
+
+
+@pytest.mark.parametrize("overhead", [Overhead.fixed(3.0), Overhead.linear(1.0, 0.1, sampling="parallel")])
+def test_they_agree_under_every_modelled_overhead(bowl, run, overhead):
+    native = run(load("random"), bowl, "native", 4, overhead=overhead)
+    assert_frame_equal(native, run(load("random"), bowl, "ask_tell", 4, overhead=overhead), check_exact=True)
+    assert (native["overhead"] > 0).all()
+
+
+def test_failing_evaluations_are_recorded_and_survived(failing_bowl, run):
+    native = run(load("random"), failing_bowl, "native", 4, evaluations=60)
+    assert_frame_equal(
+        native, run(load("random"), failing_bowl, "ask_tell", 4, evaluations=60), check_exact=True
+    )
+    failed = native[native["status"] == "failed"]
+    assert 3 <= len(failed) <= 30
+    assert (failed["runtime"] == 7.0).all()
+    assert len(native) == 60
+
+
+def test_conditions_hold_in_the_trace(conditional_bowl, run):
+    native = run(load("random"), conditional_bowl, "native", 3)
+    assert_frame_equal(native, run(load("random"), conditional_bowl, "ask_tell", 3), check_exact=True)
+    assert native["config.beta"].notna().tolist() == native["config.nesterov"].tolist()
+
+
+def test_files_of_equal_runs_are_equal_byte_for_byte(bowl, run, tmp_path):
+    for name in ("first", "second"):
+        run(load("random"), bowl, "native", 8, directory=tmp_path / name)
+    first, second = ((tmp_path / name / "trace.parquet").read_bytes() for name in ("first", "second"))
+    assert first == second
+
+
+def test_the_seed_changes_the_run(bowl, run):
+    first = run(load("random"), bowl, "ask_tell", seed=1)
+    assert not first["config.rate"].equals(run(load("random"), bowl, "ask_tell", seed=2)["config.rate"])
+
+
+@pytest.mark.parametrize("mode", ["native", "ask_tell"])
+@pytest.mark.parametrize(("n_workers", "evaluations"), [(1, 1), (4, 2), (4, 4), (4, 5), (3, 30)])
+def test_exactly_the_budgeted_number_of_evaluations_is_recorded(bowl, run, mode, n_workers, evaluations):
+    assert len(run(load("random"), bowl, mode, n_workers, evaluations)) == evaluations
+
+
+@pytest.mark.parametrize("overhead", [Overhead.none(), Overhead.fixed(30.0)])
+def test_a_budget_of_time_ends_both_modes_at_the_same_evaluation(bowl, run, overhead):
+    budget = Budget(max_time=400.0)
+    native = run(load("random"), bowl, "native", 4, budget=budget, overhead=overhead)
+    assert_frame_equal(
+        native, run(load("random"), bowl, "ask_tell", 4, budget=budget, overhead=overhead), check_exact=True
+    )
+    assert native["end"].max() <= 400.0
+    assert len(native) > 5
+
+
+def test_a_budget_that_ends_while_workers_are_starting_ends_the_run(bowl, run):
+    # Sampling costs 150 s: the second configuration starts at 300 s, beyond the budget, and the others never start.
+    options = {"budget": Budget(max_time=299.0), "overhead": Overhead.fixed(150.0)}
+    native = run(load("random"), bowl, "native", 4, **options)
+    assert_frame_equal(native, run(load("random"), bowl, "ask_tell", 4, **options), check_exact=True)
+    assert native["start"].tolist() == [150.0]
+
+
+def test_every_worker_is_a_process_with_a_fixed_environment(bowl, run):
+    trace = run(load("random"), Reporting(bowl), "native", 6, evaluations=60)
+    assert trace["metric.process"].nunique() == 6
+    assert os.getpid() not in set(trace["metric.process"])
+    assert set(trace["metric.hash_seed"]) == {0.0}
+    assert set(trace["metric.threads"]) == {1.0}
+
+
+def test_sixty_four_processes_run_and_none_is_left_behind(bowl, run):
+    before = set(psutil.Process().children(recursive=True))
+    trace = run(load("random"), Reporting(bowl), "native", 64, evaluations=200)
+    assert len(trace) == 200
+    assert trace["metric.process"].nunique() == 64
+    assert set(psutil.Process().children(recursive=True)) <= before
+    assert not any(psutil.pid_exists(int(pid)) for pid in trace["metric.process"])
+    asked = run(load("random"), Reporting(bowl), "ask_tell", 64, evaluations=200)
+    columns = [column for column in trace if not column.startswith("metric.")]
+    assert_frame_equal(trace[columns], asked[columns], check_exact=True)
+
+
+def test_the_death_of_a_process_ends_the_run_with_an_error(bowl, run):
+    with pytest.raises(WorkerDied):
+        run(load("random"), Deadly(bowl), "native", 4, evaluations=200)
+
+
+@pytest.mark.parametrize("mode", ["native", "ask_tell"])
+def test_an_objective_that_returns_nonsense_ends_the_run(bowl, run, mode):
+    with pytest.raises(InvalidEvaluationError, match="without 'value'"):
+        run(load("random"), Wrong(bowl), mode)
+
+
+def test_parameters_are_refused():
+    with pytest.raises(SpecificationError, match="'random' has no parameters; it was given seed, size"):
+        load("random", size=3, seed=1)

@@ -1,0 +1,17 @@
+"""What every test shares: where real benchmark data lies, and a deadline for whatever could hang."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+
+_SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+if "ZEROWAIT_DATA" not in os.environ and _SHARED_DATA.is_dir():
+    os.environ["ZEROWAIT_DATA"] = str(_SHARED_DATA)
+
+hypothesis.settings.register_profile("default", deadline=None, max_examples=60)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile(os.environ.get("ZEROWAIT_HYPOTHESIS", "default"))

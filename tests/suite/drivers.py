@@ -1,0 +1,98 @@
+"""Ways of driving the simulators that the tests share."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from dataclasses import dataclass
+
+from suite import Evaluation, Query, Simulator, simulate
+from suite.errors import BudgetExhausted
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """An objective that reads the runtime from a list; the configuration holds the index."""
+
+    runtimes: tuple[float, ...]
+
+    def __call__(self, config):
+        return Evaluation(float(config["x"]), self.runtimes[config["x"]])
+
+
+class Scripted:
+    """An ask-and-tell optimizer that asks for given configurations."""
+
+    def __init__(self, configs):
+        self.queries = iter([c if isinstance(c, Query) else Query(c) for c in configs])
+        self.told = []
+
+    def ask(self):
+        return next(self.queries)
+
+    def tell(self, query, evaluation):
+        self.told.append((query, evaluation))
+
+
+def in_one_process(configs, objective, **specification):
+    return simulate(Scripted(configs), objective, **specification)
+
+
+def with_threads(configs, objective, *, n_workers, directory=None, **specification):
+    """Drive a Simulator with one thread a worker; worker k + 1 starts once worker k has made its first call."""
+    todo, taking, errors = iter(configs), threading.Lock(), []
+
+    def work(simulator):
+        try:
+            while True:
+                with taking:
+                    config = next(todo, None)
+                if config is None:
+                    return
+                query = config if isinstance(config, Query) else Query(config)
+                simulator(query.config, query.fidelity, query.config_id)
+        except BudgetExhausted:
+            return
+        except Exception as error:  # noqa: BLE001 - shown by the test
+            errors.append(error)
+
+    with Simulator(objective, n_workers=n_workers, directory=directory, **specification) as simulator:
+        threads = [threading.Thread(target=work, args=(simulator,)) for _ in range(n_workers)]
+        for k, thread in enumerate(threads):
+            thread.start()
+            simulator.wait_started(min(k + 1, len(configs)))
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+        return simulator.trace()
+
+
+_simulators = {}
+
+
+def _call(simulator, config):
+    query = config if isinstance(config, Query) else Query(config)
+    try:
+        return simulator(query.config, query.fidelity, query.config_id)
+    except BudgetExhausted:
+        return None
+
+
+def with_pool(configs, objective, *, n_workers, directory=None, pool=None, **specification):
+    """Drive a Simulator with a multiprocessing.Pool of at least n_workers processes, staggered like the threads."""
+    own = multiprocessing.get_context("fork").Pool(n_workers) if pool is None else pool
+    try:
+        with Simulator(objective, n_workers=n_workers, directory=directory, **specification) as simulator:
+            pending = []
+            for k, config in enumerate(configs[:n_workers]):
+                pending.append(own.apply_async(_call, (simulator, config)))
+                simulator.wait_started(min(k + 1, len(configs)))
+            pending += [own.apply_async(_call, (simulator, config)) for config in configs[n_workers:]]
+            for result in pending:
+                result.get(timeout=120)
+            return simulator.trace()
+    finally:
+        if pool is None:
+            own.close()
+            own.join()
