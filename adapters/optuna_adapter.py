@@ -45,9 +45,8 @@ class OptunaAdapter(Adapter):
     library = "optuna"
     modes = frozenset({"native", "ask_tell"})
     requires: ClassVar[Mapping[str, str]] = {"optuna": _EXTRA}
-    # A free thread always gets a trial, so the net for idle ones is wide: it must catch nothing but defects,
-    # and not the seconds that a first import of torch takes.
-    simulator_options: ClassVar[Mapping[str, Any]] = {"idle": Idle(after=60.0)}
+    # A free thread always gets a trial: only a defect makes one idle, and a slow import of torch must not.
+    simulator_options: ClassVar[Mapping[str, Any]] = {"idle": Idle(after=20.0)}
     sampler: ClassVar[str]
     """The sampler's name in `optuna.samplers`."""
     defaults: ClassVar[Mapping[str, Any]] = {}

@@ -16,11 +16,13 @@ From the source of Optuna 5.0.0, with `n_jobs=P` greater than 1:
   the only thread that is not blocked in the simulator runs `ask` and samples: the same sequence as
   ask-and-tell. Nothing of Optuna runs in a thread after its future is done.
 * Exceptions in the last P tasks are lost, since nobody asks for their results. `optimize_in_threads` keeps
-  the first one.
+  the first one. For the same reason `n_trials` is not used: each thread goes on until it is refused, and the
+  last one stops the study.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -32,7 +34,7 @@ from adapters.start_up import wait_for_calls
 from suite.errors import BudgetExhausted, ZerowaitError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, TrialState
@@ -59,57 +61,96 @@ def optimize_in_threads(
     An exception of the objective fails its trial, as with Optuna's `catch=(Exception,)`; any other one ends
     the run.
     """
-    threads = _Threads(space, simulator, n_workers)
-    study = make_study(ThreadedSampler(sampler, threads.take_turn))
+    n_threads = n_workers if max_evaluations is None else min(n_workers, max_evaluations)
+    threads = _Threads(space, simulator, n_threads, max_evaluations)
+    study = make_study(ThreadedSampler(sampler, threads))
+    simulator.start()
     try:
-        study.optimize(threads.evaluate, n_trials=max_evaluations, n_jobs=n_workers, catch=(Exception,))
+        study.optimize(threads.evaluate, n_jobs=n_threads, catch=(Exception,))
     except Exception:
-        if threads.first_error is None:
+        if threads.error is None:
             raise
-    if threads.first_error is not None:
-        raise threads.first_error
+    finally:
+        threads.release()
+    if threads.error is not None:
+        raise threads.error
 
 
 class _Threads:
-    """What the threads of a study share: whose turn it is at the start, and whether the study has ended."""
+    """What the threads of a study share: whose turn it is at the start, and who may still evaluate."""
 
-    def __init__(self, space: OptunaSpace, simulator: Simulator, n_workers: int) -> None:
+    def __init__(
+        self, space: OptunaSpace, simulator: Simulator, n_threads: int, max_evaluations: int | None
+    ) -> None:
         self._space = space
         self._simulator = simulator
-        self._n_workers = n_workers
-        self._ended = threading.Event()
-        self.first_error: Exception | None = None
+        self._n_threads = n_threads
+        self._left = math.inf if max_evaluations is None else max_evaluations
+        self._refused = 0
+        self._released = False
+        self._changed = threading.Condition()
+        self.error: Exception | None = None
 
-    def take_turn(self, study: optuna.Study, number: int) -> None:
+    def take_turn(self, number: int) -> None:
         """Let the first trials sample one after the other, in the order of their numbers."""
-        if 0 < number < self._n_workers:
-            try:
-                wait_for_calls(self._simulator, number, given_up=self._ended.is_set)
-            except ZerowaitError as error:
-                self._end(study, error)
-                raise
+        if 0 < number < self._n_threads:
+            wait_for_calls(self._simulator, number, given_up=lambda: self._refused > 0 or self._released)
 
     def evaluate(self, trial: optuna.Trial) -> float:
         """Return the value of a trial; the objective of the study."""
-        try:
-            config = self._space.suggest(trial)
-        except Exception as error:
-            self._end(trial.study, error)
-            raise
-        try:
-            return self._simulator(config).value
-        except BudgetExhausted:
-            self._end(trial.study)
-        except ZerowaitError as error:
-            self._end(trial.study, error)
+        if self._reserve():
+            with self.ending(trial.study):
+                config = self._space.suggest(trial)
+            try:
+                return self._simulator(config).value
+            except BudgetExhausted:
+                self._left += 1
+            except ZerowaitError as error:
+                self._fail(trial.study, error)
+        self._refuse(trial.study)
         # Pruned and without a value: the one way to end a trial about which Optuna keeps silent.
         raise optuna.TrialPruned
 
-    def _end(self, study: optuna.Study, error: Exception | None = None) -> None:
+    def release(self) -> None:
+        """Let the threads go that wait for the others."""
+        with self._changed:
+            self._released = True
+            self._changed.notify_all()
+
+    @contextmanager
+    def ending(self, study: optuna.Study) -> Iterator[None]:
+        """End the study with any error that happens inside."""
+        try:
+            yield
+        except Exception as error:
+            self._fail(study, error)
+            raise
+
+    def _reserve(self) -> bool:
+        """Take one of the evaluations that are left, so that nothing is sampled in vain."""
+        with self._changed:
+            if self._left <= 0 or self._released:
+                return False
+            self._left -= 1
+            return True
+
+    def _refuse(self, study: optuna.Study) -> None:
+        """Keep a thread whose evaluation was refused from taking another trial until all are that far.
+
+        The others may still have results to come, and must be refused themselves: a worker that just stays
+        away leaves the simulator waiting for its next call.
+        """
+        with self._changed:
+            self._refused += 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._refused >= self._n_threads or self._released)
+        study.stop()
+
+    def _fail(self, study: optuna.Study, error: Exception) -> None:
         """Start no more trials; those that are still in the simulator return when their results are due."""
-        if self.first_error is None:
-            self.first_error = error
-        self._ended.set()
+        if self.error is None:
+            self.error = error
+        self.release()
         study.stop()
 
 
@@ -120,21 +161,23 @@ class ThreadedSampler(BaseSampler):
     ----------
     sampler
         Does the sampling.
-    take_turn
-        Called with the study and a trial's number, and returns when that trial may sample.
+    threads
+        Knows when a trial may sample, and ends the study when the sampler fails outside the objective, where
+        Optuna may lose the exception.
     """
 
-    def __init__(self, sampler: BaseSampler, take_turn: Callable[[optuna.Study, int], None]) -> None:
+    def __init__(self, sampler: BaseSampler, threads: _Threads) -> None:
         self._sampler = sampler
-        self._take_turn = take_turn
+        self._threads = threads
 
     def reseed_rng(self) -> None:
         """Keep the seed of the run."""
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Wait for the trial's turn."""
-        self._take_turn(study, trial.number)
-        self._sampler.before_trial(study, trial)
+        with self._threads.ending(study):
+            self._threads.take_turn(trial.number)
+            self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -158,7 +201,8 @@ class ThreadedSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Tell the sampler."""
-        self._sampler.after_trial(study, trial, state, values)
+        with self._threads.ending(study):
+            self._sampler.after_trial(study, trial, state, values)
 
 
 _quiet_lock = threading.Lock()

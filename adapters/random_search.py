@@ -54,13 +54,20 @@ class RandomSearch(Adapter):
         configs = random_configs(run.benchmark.space, run.optimizer_seed)
         limit = run.budget.max_evaluations
         n_processes = run.n_workers if limit is None else min(run.n_workers, limit)
-        with ProcessPoolExecutor(
+        pool = ProcessPoolExecutor(
             n_processes, mp_context=get_context("fork"), initializer=_adopt, initargs=(simulator,)
-        ) as pool:
-            try:
-                _fill(pool, simulator, configs, n_processes, limit)
-            except BrokenProcessPool as error:
-                raise WorkerDied(f"one of the {n_processes} processes of the pool died") from error
+        )
+        try:
+            pool.submit(_do_nothing).result()  # forks all of them, which is nothing that the optimizer spends
+            simulator.start()
+            _fill(pool, simulator, configs, n_processes, limit)
+        except BrokenProcessPool as error:
+            raise WorkerDied(f"one of the {n_processes} processes of the pool died") from error
+        except BaseException:
+            # The others may wait in the simulator for a call that will not come; they end with their group.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
 
 
 class _AskTellRandomSearch:
@@ -86,13 +93,13 @@ def _fill(
     n_processes: int,
     limit: int | None,
 ) -> None:
-    """Keep every process busy until `limit` configurations are submitted or the budget is spent."""
+    """Keep every process busy until `limit` evaluations are made or every worker has been refused one."""
     running: set[Future[bool]] = set()
-    submitted = 0
+    made = 0
 
     def submit() -> Future[bool]:
-        nonlocal submitted
-        submitted += 1
+        nonlocal made
+        made += 1
         future = pool.submit(_evaluate, next(configs))
         running.add(future)
         return future
@@ -102,15 +109,18 @@ def _fill(
     for started in range(1, n_processes):
         wait_for_calls(simulator, started, given_up=latest.done)
         latest = submit()
-    wanted = True
     while running:
         done, still_running = wait(running, return_when=FIRST_COMPLETED)
         running.intersection_update(still_running)
         for future in done:
-            wanted = future.result() and wanted
-        for _ in done:
-            if wanted and (limit is None or submitted < limit):
+            if not future.result():
+                made -= 1
+            elif limit is None or made < limit:
                 submit()
+
+
+def _do_nothing() -> None:
+    """Make the pool start its processes."""
 
 
 _simulator: Simulator | None = None
@@ -123,7 +133,7 @@ def _adopt(simulator: Simulator) -> None:
 
 
 def _evaluate(config: dict[str, Any]) -> bool:
-    """Evaluate a configuration and return whether another one is wanted."""
+    """Evaluate a configuration and return True, or False when the simulator refuses it."""
     assert _simulator is not None
     try:
         _simulator(config)

@@ -125,7 +125,6 @@ def grouped(runs: Sequence[Run]) -> dict[tuple[str, int, str], list[Run]]:
 
 def _listed_cells(listing: Path) -> list[str]:
     try:
-        cells = json.loads(listing.read_text(encoding="utf-8"))["cells"]
+        return [str(name) for name in json.loads(listing.read_text(encoding="utf-8"))["cells"]]
     except (ValueError, KeyError, TypeError) as error:
         raise TraceError(f"{listing} is damaged ({error!r}); run the study again to write it anew") from None
-    return [str(name) for name in cells]

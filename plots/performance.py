@@ -140,9 +140,8 @@ def performance_figure(table: pd.DataFrame) -> Figure:
         )
         handles, names = _legend(panels)
         figure.legend(handles, names, loc="outside upper center", ncols=columns + (OPTIMUM in names))
-        # Laid out once, now, with the settings of the style; saving as PDF and as PNG would each do it again.
+        # Ticks are made when they are first drawn, and with the settings of that moment.
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")
     return figure
 
 
@@ -196,9 +195,14 @@ def save_figure(figure: Figure, table: pd.DataFrame, stem: str | Path) -> Figure
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
         with style.context():
+            # Laid out once and not for every file, which would take longer than all the rest.
+            figure.draw_without_rendering()
+            layout = figure.get_layout_engine()
+            figure.set_layout_engine("none")
             # No date of creation: the same traces give the same files.
             figure.savefig(files.pdf, metadata={"CreationDate": None})
             figure.savefig(files.png, dpi=style.DOTS_PER_INCH)
+            figure.set_layout_engine(layout)
         table.to_csv(files.csv, index=False)
     except OSError as error:
         raise SpecificationError(

@@ -23,7 +23,7 @@ from suite.evaluation import (
     Query,
     as_evaluation,
 )
-from suite.identity import canonical_json, config_id, digest
+from suite.identity import canonical_json, digest
 from suite.overhead import Overhead
 from suite.seeds import ObjectiveSeeds, check_run_seed
 from suite.specification import make_specification
@@ -57,9 +57,7 @@ class _Pending:
     error: Exception | None
 
     def key(self) -> tuple[bytes, float, float, int]:
-        return timeline.order_key(
-            self.end, self.start, self.identify(), self.query.fidelity, self.freed, self.call
-        )[2:]
+        return timeline.order_key(self.end, self.start, self.identify(), self.query.fidelity, self.freed, self.call)[2:]
 
     def identify(self) -> bytes:
         if self.digest is None:
@@ -159,7 +157,7 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
 class _AskTellRun:
     """The event loop and what it remembers."""
 
-    def __init__(  # noqa: PLR0913 - see simulate
+    def __init__(
         self,
         optimizer: AskTellOptimizer,
         objective: AnyObjective,
@@ -173,7 +171,9 @@ class _AskTellRun:
     ) -> None:
         if isinstance(n_workers, bool) or not isinstance(n_workers, int) or n_workers < 1:
             raise SpecificationError(f"n_workers is {n_workers!r}; it must be an integer of at least 1")
-        if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
+        if batch_size is not None and (
+            isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1
+        ):
             raise SpecificationError(f"batch_size is {batch_size!r}; it must be an integer of at least 1, or None")
         self.optimizer = optimizer
         self.objective = objective
@@ -200,7 +200,13 @@ class _AskTellRun:
     def specification(self, labels: Mapping[str, Any] | None) -> dict[str, Any]:
         batches = {} if self.batch_size is None else {"batch_size": self.batch_size}
         return make_specification(
-            self.n_workers, self.budget, self.seed, self.overhead, continual=self.continual, labels=labels, **batches
+            self.n_workers,
+            self.budget,
+            self.seed,
+            self.overhead,
+            continual=self.continual,
+            labels=labels,
+            **batches,
         )
 
     def loop(self) -> None:
@@ -381,5 +387,3 @@ def failed_runtime(error: Exception) -> float:
     if isinstance(error, InvalidEvaluationError) or isinstance(runtime, bool) or not isinstance(runtime, int | float):
         return 0.0
     return float(runtime) if 0.0 <= runtime < math.inf else 0.0
-
-

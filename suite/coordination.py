@@ -25,7 +25,7 @@ from suite.evaluation import Budget
 from suite.idle import Idle, Quiescence, needed_quiet
 from suite.journal import line
 from suite.overhead import Overhead
-from suite.processes import Process, this_process
+from suite.processes import Process, is_alive, this_process
 from suite.rundir import reason
 from suite.table import (
     BASE,
@@ -72,7 +72,7 @@ from suite.table import (
 from suite.transport import LocalTransport
 
 LOST_TEXT = b',"status":"lost","value":NaN,"metrics":{}'
-_SLOWEST_LOOK = 5.0  # real seconds after which even the last in line looks whether the run is well
+_SLOWEST_LOOK = 2.0  # real seconds after which even the last in line looks whether the run is well
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,8 @@ class Coordinator:
 
     # -- claim -----------------------------------------------------------------------------------------------------
 
-    def claim(self, call: Call) -> int:
-        """Give the call a free slot and its start; return the slot.
+    def claim(self, call: Call) -> tuple[int, int]:
+        """Give the call a free slot and its start; return the slot and the number of the call.
 
         Raises
         ------
@@ -189,7 +189,7 @@ class Coordinator:
             table.commit()
             self._wake_who_waits_for_starts()
         self._thread.slot = slot
-        return slot
+        return slot, clock.started
 
     def _begin_clock(self, now: float) -> None:
         self.table.floats[ORIGIN] = now
@@ -416,7 +416,9 @@ class Coordinator:
             return
         if verdict == Verdict.BUDGET:
             raise self._budget_spent()
-        kept = f"the {table.ints[RECORDED]} evaluations recorded before are intact in {self.transport.directory.journal}"
+        kept = (
+            f"the {table.ints[RECORDED]} evaluations recorded before are intact in {self.transport.directory.journal}"
+        )
         if verdict == Verdict.WORKER_DIED:
             row = table.row(detail)
             config = json.loads("{" + self._description(detail)[: table.ints[row + CLAIM_TEXT]] + "}")["config"]
@@ -469,11 +471,9 @@ class Coordinator:
         quiescence: Quiescence | None = None
         timeout = self._until_due(slot) if self._measured else look_after
         while ints[row + STATE] == SlotState.FINISHED:
-            woken = self.transport.wait(slot, min(timeout, look_after))
+            self.transport.wait(slot, min(timeout, look_after))
             if ints[row + STATE] != SlotState.FINISHED:
                 return
-            if woken and not self._measured:
-                continue
             if quiescence is None:
                 quiescence = Quiescence(self.rules.idle)
             look_after = self._look(slot, quiescence)
@@ -494,8 +494,9 @@ class Coordinator:
     def _look(self, slot: int, quiescence: Quiescence) -> float:
         """See to the run's health from a caller that has waited long; return after how many seconds to look again."""
         table, ints = self.table, self.table.ints
-        events = ints[EVENTS]
-        first = table.least_finished() == slot
+        with self.transport:
+            events = ints[EVENTS]
+            first = table.least_finished() == slot
         quiet = 0.0
         if first and self.rules.idle.sign != "never":
             quiet = quiescence.seconds(events, self._members())
@@ -539,24 +540,35 @@ class Coordinator:
             if table.floats[row + BASE] + now - table.floats[row + RESUMED_AT] < end:
                 table.floats[row + BASE] = end
                 table.floats[row + RESUMED_AT] = now
+        following = table.least_finished()
+        if following is not None:
+            self.transport.wake(following)  # it watches over the run from now on
 
     # -- death -------------------------------------------------------------------------------------------------------
 
     def _bury_the_dead(self) -> bool:
         """Deal with slots whose holder is gone; return whether there were any."""
         found = False
-        for slot in self.table.slots_in(SlotState.EVALUATING, SlotState.FINISHED, SlotState.DELIVERED):
-            if self.transport.is_held(slot):
-                continue
-            found = True
+        for slot in self.table.slots_in(SlotState.EVALUATING, SlotState.FINISHED):
+            if not self.transport.is_held(slot):
+                found = True
+                if not self._bury(slot):
+                    break
+        for slot in self.table.slots_in(SlotState.DELIVERED):
+            # A caller that takes its result lets go of the slot without the lock, so being released proves nothing here.
             row = self.table.row(slot)
-            if self.table.ints[row + STATE] == SlotState.DELIVERED:
-                # Its result had been delivered, so nothing is lost; the slot's clock goes on from there.
-                self.table.floats[row + RESUMED_AT] = time.perf_counter()
-                self.table.ints[row + STATE] = SlotState.FREE
-            elif not self._bury(slot):
-                break
+            if not self.transport.is_held(slot) and not is_alive(
+                self.table.ints[row + PID], self.table.ints[row + BORN]
+            ):
+                found = True
+                self._free_delivered(slot)
         return found
+
+    def _free_delivered(self, slot: int) -> None:
+        """Free the slot of a caller that will not take its result: it had been delivered, so nothing is lost."""
+        row = self.table.row(slot)
+        self.table.floats[row + RESUMED_AT] = time.perf_counter()
+        self.table.ints[row + STATE] = SlotState.FREE
 
     def _bury(self, slot: int) -> bool:
         """Record the evaluation of a dead caller as lost and free its slot, or end the run; return whether it goes on."""
@@ -581,18 +593,21 @@ class Coordinator:
         table.commit()
         return True
 
-    def abandon(self, slot: int) -> None:
+    def abandon(self, slot: int, number: int) -> None:
         """Let go of a slot whose call is being left by an exception; for the others its caller is dead."""
         with self.transport:
-            state = self.table.ints[self.table.row(slot) + STATE]
+            row = self.table.row(slot)
+            state = self.table.ints[row + STATE]
+            if state == SlotState.FREE or self.table.ints[row + CALL] != number:
+                return  # the exception came when the slot had been given back already
             if state == SlotState.EXPIRED:
                 self._give_back(slot)
                 return
             self.transport.release(slot)
-            if state in (SlotState.EVALUATING, SlotState.FINISHED, SlotState.DELIVERED):
-                self._bury_the_dead()
-                if not self.table.ints[VERDICT]:
-                    self._advance(None)
+            if state == SlotState.DELIVERED:
+                self._free_delivered(slot)
+            elif state in (SlotState.EVALUATING, SlotState.FINISHED) and self._bury(slot):
+                self._advance(None)
 
     def _give_back(self, slot: int) -> None:
         """Free the slot of a caller that is told that the run has ended."""
@@ -612,6 +627,8 @@ class Coordinator:
                 return False
             self.transport.wait(n, min(left, 1.0))
             with self.transport:
+                if self.table.ints[VERDICT] == Verdict.BUDGET:
+                    return True
                 self._raise_verdict()
         return True
 

@@ -116,7 +116,12 @@ def as_evaluation(returned: object, config: Config) -> Evaluation:
         evaluation = returned
         value, runtime = evaluation.value, evaluation.runtime
         # The common case costs two type checks: plain floats that are in range.
-        if type(value) is float and type(runtime) is float and 0.0 <= runtime < math.inf and -math.inf < value < math.inf:
+        if (
+            type(value) is float
+            and type(runtime) is float
+            and 0.0 <= runtime < math.inf
+            and -math.inf < value < math.inf
+        ):
             return evaluation if not evaluation.metrics else _with_plain_metrics(evaluation, config)
         fields: dict[str, Any] = {"value": value, "runtime": runtime}
         metrics: Mapping[str, Any] = evaluation.metrics

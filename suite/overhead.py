@@ -58,7 +58,12 @@ class Overhead:
         """Charge `base + per_result * n` seconds when n results have been delivered."""
         _check_seconds(base, "the overhead's base")
         _check_seconds(per_result, "the overhead per result")
-        return cls("model", sampling, Linear(float(base), float(per_result)), f"linear({float(base)!r},{float(per_result)!r})")
+        return cls(
+            "model",
+            sampling,
+            Linear(float(base), float(per_result)),
+            f"linear({float(base)!r},{float(per_result)!r})",
+        )
 
     @classmethod
     def model(
@@ -66,7 +71,9 @@ class Overhead:
     ) -> Overhead:
         """Charge `seconds(n)` when n results have been delivered; give a `name` when the function has none."""
         if not callable(seconds):
-            raise SpecificationError(f"the overhead model is {seconds!r}; it must be a function of the number of results")
+            raise SpecificationError(
+                f"the overhead model is {seconds!r}; it must be a function of the number of results"
+            )
         label = name or f"{getattr(seconds, '__module__', '?')}.{getattr(seconds, '__qualname__', repr(seconds))}"
         return cls("model", sampling, seconds, f"model({label})")
 

@@ -22,8 +22,26 @@ def this_process() -> Process:
         import psutil
 
         return pid, round(psutil.Process(pid).create_time())
-    with open("/proc/self/stat", "rb") as file:
+    with Path("/proc/self/stat").open("rb") as file:
         return pid, int(_numbers(file.read())[_START_TIME])
+
+
+def is_alive(pid: int, born: int) -> bool:
+    """Tell whether this very process still runs (a zombie does not)."""
+    if not _HAS_PROC:
+        import psutil
+
+        try:
+            process = psutil.Process(pid)
+            return round(process.create_time()) == born and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+    try:
+        with Path(f"/proc/{pid}/stat").open("rb") as file:
+            fields = _numbers(file.read())
+    except OSError:
+        return False
+    return int(fields[_START_TIME]) == born and fields[0] not in (b"Z", b"X")
 
 
 def cpu_times(roots: Iterable[Process]) -> dict[int, float]:
@@ -58,11 +76,11 @@ def _from_proc() -> _Table:
     times: dict[int, float] = {}
     born: dict[int, int] = {}
     children: dict[int, list[int]] = {}
-    for name in os.listdir(_PROC):
+    for name in os.listdir(_PROC):  # noqa: PTH208 - as above
         if not name.isdigit():
             continue
         try:
-            with open(f"/proc/{name}/stat", "rb") as file:
+            with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - read thousands of times
                 fields = _numbers(file.read())
         except OSError:
             continue  # it ended meanwhile

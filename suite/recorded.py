@@ -69,6 +69,4 @@ def trace_of(run: RunDirectory, specification: Mapping[str, Any]) -> pd.DataFram
     idle_releases = sum(r.get("idle", False) for r in records)
     makespan = max(columns.end, default=0.0)
     facts = measured_facts(makespan, records[-1]["wall"] if records else 0.0)
-    return build_trace(
-        columns, specification["n_workers"], make_metadata(specification, columns, idle_releases, facts)
-    )
+    return build_trace(columns, specification["n_workers"], make_metadata(specification, columns, idle_releases, facts))

@@ -1,14 +1,14 @@
 """The run directory: every file name, the specification in `run.json`, creation and joining.
 
-    run.json       specification, written once (temporary file, then rename)
-    lock           locked with flock for a critical section, and byte by byte by the processes that hold slots
-    slots          memory-mapped table, one fixed-size record a slot
-    wake/<slot>    one FIFO a slot; a delivery wakes exactly the caller whose turn it is
-    members        the processes that take part, whose CPU time shows whether the optimizer works
-    spill/<slot>   the description of an evaluation that does not fit into the slot's record
-    ledger.<n>     memory-mapped table of states that can be continued (only with continual=True)
-    journal        append-only, one record an evaluation
-    trace.parquet  when finished
+run.json       specification, written once (temporary file, then rename)
+lock           locked with flock for a critical section, and byte by byte by the processes that hold slots
+slots          memory-mapped table, one fixed-size record a slot
+wake/<slot>    one FIFO a slot; a delivery wakes exactly the caller whose turn it is
+members        the processes that take part, whose CPU time shows whether the optimizer works
+spill/<slot>   the description of an evaluation that does not fit into the slot's record
+ledger.<n>     memory-mapped table of states that can be continued (only with continual=True)
+journal        append-only, one record an evaluation
+trace.parquet  when finished
 """
 
 from __future__ import annotations
@@ -109,7 +109,11 @@ class RunDirectory:
                 (self.root / "wake").mkdir(exist_ok=True)
                 (self.root / "spill").mkdir(exist_ok=True)
                 create(self)
-                content = {"format": FORMAT_VERSION, "specification": dict(specification), "created_by": os.getpid()}
+                content = {
+                    "format": FORMAT_VERSION,
+                    "specification": dict(specification),
+                    "created_by": os.getpid(),
+                }
                 text = json.dumps(content, sort_keys=True, indent=1) + "\n"
                 replace_file(self.specification, lambda path: path.write_text(text, encoding="utf-8"))
             return True, content

@@ -44,7 +44,7 @@ class ObjectiveSeeds:
         """Return the seed for the configuration with this 16-byte digest, an integer from 0 to 2**32 - 1."""
         # Entropy given as an array of 32-bit words is what SeedSequence takes without conversion.
         words = np.frombuffer(self._prefix + digest, dtype=np.uint32)
-        return int(np.random.SeedSequence(words).generate_state(1)[0])  # type: ignore[arg-type]
+        return int(np.random.SeedSequence(words).generate_state(1)[0])
 
 
 def _words(run_seed: int, domain: int) -> list[int]:

@@ -20,8 +20,8 @@ from suite.asktell import failed_runtime
 from suite.coordination import Call, Coordinator, Rules
 from suite.errors import BudgetExhausted, SpecificationError, StalledError
 from suite.evaluation import AnyObjective, Budget, Evaluation, ObjectiveSignature, as_evaluation
-from suite.idle import Idle
 from suite.identity import canonical_json, digest
+from suite.idle import Idle
 from suite.overhead import Overhead
 from suite.recorded import trace_of
 from suite.rundir import RunDirectory, explained
@@ -122,9 +122,7 @@ class Simulator:
         )  # fmt: skip
         root = Path(tempfile.mkdtemp(prefix="zerowait-") if directory is None else directory).absolute()
         self._run = RunDirectory(root)
-        self._run.create_or_join(
-            specification, lambda run: transport.create(run, n_workers, continual=continual)
-        )
+        self._run.create_or_join(specification, lambda run: transport.create(run, n_workers, continual=continual))
         self._coordinator: Coordinator | None = None
         self._takes = ObjectiveSignature.of(objective)
         self._seeds = ObjectiveSeeds(self.seed)
@@ -195,12 +193,12 @@ class Simulator:
         call, seed = self._describe(config, fidelity, config_id, entered)
         try:
             with explained(self._run.root, "record an evaluation"):
-                slot = coordinator.claim(call)
+                slot, number = coordinator.claim(call)
                 try:
                     evaluation, failure = self._evaluate(coordinator, slot, config, fidelity, seed)
                     taken = coordinator.wait(slot)
                 except BaseException:
-                    coordinator.abandon(slot)
+                    coordinator.abandon(slot, number)
                     raise
         except BudgetExhausted:
             if self._on_exhausted == "inf":
@@ -240,7 +238,12 @@ class Simulator:
         return Call(identity, config_digest, name, canonical, fidelity, text.encode(), entered), seed
 
     def _evaluate(
-        self, coordinator: Coordinator, slot: int, config: Mapping[str, Any], fidelity: float | None, seed: int | None
+        self,
+        coordinator: Coordinator,
+        slot: int,
+        config: Mapping[str, Any],
+        fidelity: float | None,
+        seed: int | None,
     ) -> tuple[Evaluation, Exception | None]:
         keywords: dict[str, Any] = {}
         if self._takes.fidelity:
@@ -275,8 +278,7 @@ class Simulator:
         """
         if not self._connect().wait_started(n, timeout):
             raise StalledError(
-                f"waited {timeout} s for {n} calls of the simulator, but there were only "
-                f"{self.progress()['started']}"
+                f"waited {timeout} s for {n} calls of the simulator, but there were only {self.progress()['started']}"
             )
 
     def progress(self) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from suite.evaluation import Budget
 from suite.overhead import Overhead
 
 
-def make_specification(  # noqa: PLR0913 - the fields of the specification
+def make_specification(
     n_workers: int,
     budget: Budget,
     seed: int,

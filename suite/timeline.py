@@ -55,9 +55,7 @@ class Clock:
         self.delivered += 1
 
 
-def order_key(  # noqa: PLR0913 - the key is these six, in this order
-    end: float, start: float, digest: bytes, fidelity: float | None, freed: float, call: int
-) -> OrderKey:
+def order_key(end: float, start: float, digest: bytes, fidelity: float | None, freed: float, call: int) -> OrderKey:
     """Return what deliveries are sorted by.
 
     `(end, start, identity)` as the design says; evaluations that agree in all three and in fidelity and `freed` are the
@@ -73,7 +71,7 @@ def measured_start(base: float, elapsed: float, last_delivery: float) -> float:
     slot's clock by the microseconds between a call's arrival and the moment at which it holds the lock.
     """
     start = base + max(elapsed, 0.0)
-    return start if start > last_delivery else last_delivery
+    return max(start, last_delivery)
 
 
 def is_deliverable(end: float, bound: float) -> bool:

@@ -69,7 +69,11 @@ class Columns:
 
 
 def worker_labels(
-    freed: Sequence[float], start: Sequence[float], end: Sequence[float], config_id: Sequence[str], n_workers: int
+    freed: Sequence[float],
+    start: Sequence[float],
+    end: Sequence[float],
+    config_id: Sequence[str],
+    n_workers: int,
 ) -> np.ndarray[Any, np.dtype[np.int32]]:
     """Return one worker number a row, derived from the times alone.
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import pytest
@@ -15,6 +14,9 @@ from ConfigSpace import Categorical, ConfigurationSpace, Constant, EqualsConditi
 from ConfigSpace import OrdinalHyperparameter as Ordinal
 
 from suite import Budget, Evaluation, Overhead
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Isolated runs unpickle the benchmark in another process, which cannot import this file.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -126,7 +126,7 @@ run_isolated(work, sys.argv[1])
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_survives_the_death_of_the_caller(tmp_path, how):
-    # The function is defined in a script without a `__main__` guard: it travels by value, and nothing runs twice.
+    # The function is defined in a script without a `__main__` guard: it travels by value, nothing runs twice.
     path = tmp_path / "pids"
     caller = subprocess.Popen([sys.executable, "-c", CALLER, str(path)], stderr=subprocess.DEVNULL)
     try:

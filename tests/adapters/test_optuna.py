@@ -141,7 +141,7 @@ def test_a_budget_of_time_ends_both_modes_at_the_same_evaluation(bowl, run, n_wo
 
 
 def test_a_budget_that_ends_while_threads_are_starting_ends_the_run(bowl, run):
-    # Sampling costs 150 s: the second configuration starts at 300 s, beyond the budget, and the others never start.
+    # Sampling costs 150 s: the second configuration would start at 300 s, beyond the budget.
     options = {"budget": Budget(max_time=299.0), "overhead": Overhead.fixed(150.0)}
     native = run(load("optuna-random"), bowl, "native", 4, **options)
     assert_frame_equal(native, run(load("optuna-random"), bowl, "ask_tell", 4, **options), check_exact=True)
@@ -173,7 +173,7 @@ class Wrong:
     label: str = "wrong"
     fidelity: None = None
 
-    def __call__(self, config):
+    def __call__(self, _config):
         return {"loss": 1.0}
 
 

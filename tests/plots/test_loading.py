@@ -61,5 +61,5 @@ def test_a_trace_without_labels_says_which_are_needed(tmp_path, write_trace):
 @pytest.mark.parametrize("text", ["{", "[]", '{"cells": 3}'])
 def test_a_damaged_list_says_what_to_do(tmp_path, text):
     (tmp_path / "study.json").write_text(text)
-    with pytest.raises(TraceError, match="is damaged .* run the study again"):
+    with pytest.raises(TraceError, match=r"is damaged .* run the study again"):
         load_runs(tmp_path)

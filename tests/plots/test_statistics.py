@@ -72,7 +72,8 @@ def test_the_step_function_never_gets_worse(results, at):
 
 
 def test_the_standard_error_divides_by_n_minus_1():
-    # Losses 1, 2, 6: mean 3, squared deviations 4 + 1 + 9 = 14, sample variance 14 / 2 = 7, standard error sqrt(7 / 3).
+    # Losses 1, 2, 6: mean 3, squared deviations 4 + 1 + 9 = 14, sample variance 14 / 2 = 7, standard error
+    # sqrt(7 / 3).
     mean, error = mean_and_standard_error(np.array([[1.0], [2.0], [6.0]]))
     assert mean == [3.0]
     assert error == pytest.approx([math.sqrt(7 / 3)], rel=1e-15)

@@ -34,11 +34,8 @@ def test_a_style_is_the_same_in_every_process_and_release():
     assert style.styles(["optuna-tpe", "random", "my-optimizer"]) == {
         "optuna-tpe": style.Style("#0072B2", "-"),
         "random": style.Style("#000000", (0, (1, 1))),
-        "my-optimizer": MY_OPTIMIZER,
+        "my-optimizer": style.Style("#D55E00", (0, (1, 1))),
     }
-
-
-MY_OPTIMIZER = style.Style("#D55E00", (0, (5, 1.5)))
 
 
 def test_reserved_names_keep_their_style_in_any_company():

@@ -11,7 +11,9 @@ import math
 
 
 def identity(config):
-    return hashlib.blake2b(json.dumps(config, sort_keys=True, separators=(",", ":")).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(
+        json.dumps(config, sort_keys=True, separators=(",", ":")).encode(), digest_size=16
+    ).hexdigest()
 
 
 def timeline(configs, runtimes, n_workers, overhead, sampling="serial", max_time=math.inf):
@@ -25,7 +27,10 @@ def timeline(configs, runtimes, n_workers, overhead, sampling="serial", max_time
     retired = set()
     while True:
         # Everybody who is free asks, one after the other: who has been free longest first.
-        for worker in sorted((w for w in workers if w["job"] is None and w["number"] not in retired), key=lambda w: (w["freed"], w["number"])):
+        for worker in sorted(
+            (w for w in workers if w["job"] is None and w["number"] not in retired),
+            key=lambda w: (w["freed"], w["number"]),
+        ):
             if not todo:
                 break
             if now >= max_time:
@@ -45,7 +50,16 @@ def timeline(configs, runtimes, n_workers, overhead, sampling="serial", max_time
         busy = [w for w in workers if w["job"] is not None]
         if not busy:
             return deliveries
-        first = min(busy, key=lambda w: (w["job"]["end"], w["job"]["start"], w["job"]["id"], w["job"]["freed"], w["job"]["k"]))
+        first = min(
+            busy,
+            key=lambda w: (
+                w["job"]["end"],
+                w["job"]["start"],
+                w["job"]["id"],
+                w["job"]["freed"],
+                w["job"]["k"],
+            ),
+        )
         job, first["job"] = first["job"], None
         if job["end"] > max_time:
             return deliveries

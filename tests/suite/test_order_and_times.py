@@ -51,7 +51,13 @@ def expected(n_workers, configs, runtimes, overhead, max_time):
 
 
 def agrees_with_the_oracle(trace, deliveries):
-    for column, key in (("freed", "freed"), ("start", "start"), ("end", "end"), ("config_id", "id"), ("overhead", "overhead")):
+    for column, key in (
+        ("freed", "freed"),
+        ("start", "start"),
+        ("end", "end"),
+        ("config_id", "id"),
+        ("overhead", "overhead"),
+    ):
         assert trace[column].tolist() == [d[key] for d in deliveries], column
 
 

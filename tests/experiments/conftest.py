@@ -1,0 +1,163 @@
+"""Small studies, and a benchmark that misbehaves on demand."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from experiments.planning import make_plan
+from experiments.study import load_study
+
+STUDY = """\
+name = "small"
+workers = [1, 3]
+seeds = 2
+overhead = "none"
+output = "{output}"
+
+[budget]
+max_evaluations = 12
+
+[[optimizers]]
+name = "random"
+mode = "ask_tell"
+
+[[optimizers]]
+name = "optuna-tpe"
+mode = "ask_tell"
+parameters = {{n_startup_trials = 4}}
+
+[[benchmarks]]
+name = "branin"
+"""
+
+FRAGILE = '''\
+"""A benchmark whose tasks fail in different ways, each while a cell runs and not before."""
+
+import os
+import signal
+import time
+
+from benchmarks import Family
+from suite.evaluation import Evaluation
+
+
+class Fragile:
+    name, metrics, fidelity, citation, licence = "fragile", {}, None, "", ""
+
+    def __init__(self, task):
+        self.task, self.label = task, f"fragile/{task}"
+
+    @property
+    def space(self):
+        from ConfigSpace import ConfigurationSpace
+
+        return ConfigurationSpace({"x": (0.0, 1.0)})
+
+    @property
+    def optimum(self):
+        if self.task == "broken":
+            raise RuntimeError("the first line\\nthe table is torn")
+        if self.task == "quitting":
+            raise SystemExit("a library called sys.exit")
+        if self.task == "deadly":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 0.0
+
+    def __call__(self, config, *, fidelity=None, seed=None):
+        if self.task == "slow":
+            time.sleep(0.1)
+        return Evaluation(float(config["x"]), 1.0)
+
+
+def missing(task):
+    return "the file torn.csv is not there; get it with: fetch torn.csv" if task == "absent" else None
+
+
+FAMILY = Family(
+    "fragile", "fails on demand", Fragile, ("good", "broken", "quitting", "deadly", "slow", "absent"), "a file", missing
+)
+'''
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    """Write a study file: the small study, with replacements and with more text."""
+
+    def write(*replacements, more="", name="study.toml", output=None):
+        text = STUDY.format(output=output or tmp_path / "runs")
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / name
+        path.write_text(text + more)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def plan(study_file):
+    """Return the study and the cells of a study file."""
+
+    def make(*replacements, more=""):
+        path = study_file(*replacements, more=more)
+        study = load_study(path)
+        return SimpleNamespace(path=path, study=study, cells=make_plan(study, str(path)).cells)
+
+    return make
+
+
+@pytest.fixture
+def fragile(tmp_path, monkeypatch):
+    """Install the benchmark `fragile` as the plugin of another package, for this process and those it starts."""
+    site = tmp_path / "site"
+    info = site / "fragile_benchmark-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "fragile_benchmark.py").write_text(FRAGILE)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fragile-benchmark\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[zerowait.benchmarks]\nfragile = fragile_benchmark:FAMILY\n")
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    assert importlib.metadata.version("fragile-benchmark") == "1.0"
+    yield
+    sys.modules.pop("fragile_benchmark", None)
+
+
+@pytest.fixture
+def zerowait(tmp_path):
+    """Run the installed command in an empty folder; return its exit code, output and errors."""
+    command = Path(sys.executable).with_name("zerowait")
+    folder = tmp_path / "here"
+    folder.mkdir()
+
+    def run(*arguments, **environment):
+        return subprocess.run(
+            [command, *map(str, arguments)],
+            cwd=folder,
+            env={**os.environ, "COLUMNS": "80", **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    run.folder, run.command = folder, command
+    return run
+
+
+def traces_of(folder):
+    """Return the bytes of every trace of a study, by the key of its cell."""
+    return {path.parent.name: path.read_bytes() for path in sorted(folder.glob("cells/*/trace.parquet"))}
+
+
+@pytest.fixture
+def traces():
+    """Return the bytes of every trace of a study, by the key of its cell."""
+    return traces_of

@@ -1,0 +1,220 @@
+"""The command `zerowait`, as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+
+from experiments.cells import CellFolders
+
+
+def only_line(text):
+    """Return the one line that a text consists of."""
+    (line,) = text.splitlines()
+    return line
+
+
+def refused(done, *parts):
+    """Check that a command was refused with one line on standard error that holds these parts."""
+    assert done.returncode == 2
+    assert done.stdout == ""
+    line = only_line(done.stderr)
+    assert line.startswith("zerowait: ")
+    for part in parts:
+        assert str(part) in line
+
+
+def test_help_names_every_command(zerowait):
+    done = zerowait("--help")
+    assert done.returncode == 0
+    for command in ("run", "list", "plot", "bench"):
+        assert f" {command} " in done.stdout
+    assert zerowait("run", "--help").returncode == 0
+
+
+def test_help_loads_nothing_heavy(zerowait):
+    done = zerowait("--help", PYTHONPROFILEIMPORTTIME="1")
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "typer" in imported
+    heavy = {"numpy", "pandas", "pyarrow", "pydantic", "dask", "distributed", "matplotlib", "optuna", "ConfigSpace"}
+    assert not heavy & imported
+
+
+def test_help_answers_within_half_a_second(zerowait):
+    def once():
+        begin = time.perf_counter()
+        zerowait("--help")
+        return time.perf_counter() - begin
+
+    assert min(once() for _ in range(5)) < 0.5
+
+
+def test_the_version_is_told(zerowait):
+    from importlib.metadata import version
+
+    assert zerowait("--version").stdout == f"zerowait {version('zerowait')}\n"
+
+
+def test_optimizers_and_benchmarks_are_listed_with_what_is_missing(zerowait, fragile):
+    done = zerowait("list")
+    assert done.returncode == 0
+    for name in ("random", "optuna-tpe", "branin", "hpobench", "hpolib"):
+        assert f"\n{name} " in done.stdout
+    optimizers, benchmarks = zerowait("list", "optimizers").stdout, zerowait("list", "benchmarks").stdout
+    assert "native, ask_tell" in optimizers
+    assert "branin" not in optimizers
+    assert "blood_transfusion" in benchmarks
+    assert "optuna-tpe" not in benchmarks
+    assert zerowait("list", "nothing").returncode == 2
+
+
+def test_a_listing_says_how_to_get_missing_data(zerowait, fragile, tmp_path):
+    plugin = tmp_path / "site" / "fragile_benchmark.py"
+    plugin.write_text(plugin.read_text().replace('if task == "absent" else None', 'if task != "good" else None'))
+    (line,) = [line for line in zerowait("list").stdout.splitlines() if line.startswith("fragile ")]
+    assert "the file torn.csv is not there; get it with: fetch torn.csv" in line
+
+
+@pytest.mark.parametrize("how", [("--in-process",), ("--jobs", "2")])
+def test_a_study_is_run_drawn_and_not_run_again(zerowait, study_file, how):
+    path = study_file(output="results/small")
+    done = zerowait("run", path, *how)
+    assert done.returncode == 0, done.stderr
+    counts, speed, pdf, png, csv = done.stdout.splitlines()
+    assert counts == "8 of 8 cells are finished (8 now, 0 before)"
+    assert speed.startswith("simulated ")
+    assert speed.endswith(" times faster than waiting")
+    figures = "results/small/figures/performance_over_time"
+    assert [pdf, png, csv] == [f"figure: {figures}.pdf", f"figure: {figures}.png", f"table:  {figures}.csv"]
+    for kind in ("pdf", "png", "csv"):
+        assert (zerowait.folder / f"{figures}.{kind}").stat().st_size > 0
+    assert "8 of 8 cells" in done.stderr
+    again = zerowait("run", path, *how)
+    assert again.stdout.splitlines()[0] == "8 of 8 cells are finished (0 now, 8 before)"
+    drawn = zerowait("plot", "results/small", "--out", "elsewhere")
+    assert drawn.returncode == 0
+    assert (zerowait.folder / "elsewhere" / "performance_over_time.png").exists()
+
+
+def test_the_output_goes_where_the_option_says(zerowait, study_file):
+    path = study_file(("seeds = 2", "seeds = 1"), output="from-the-file")
+    done = zerowait("run", path, "--in-process", "--output", "from-the-option")
+    assert done.returncode == 0, done.stderr
+    assert (zerowait.folder / "from-the-option" / "study.json").exists()
+    assert not (zerowait.folder / "from-the-file").exists()
+
+
+def test_failed_cells_are_named_with_the_last_line_of_their_error(zerowait, study_file, fragile, tmp_path):
+    path = study_file(('"branin"', '"fragile"\ntasks = ["good", "broken"]'), ("seeds = 2", "seeds = 1"))
+    done = zerowait("run", path, "--in-process")
+    assert done.returncode == 1
+    assert done.stdout.startswith("4 of 8 cells are finished")
+    assert "performance_over_time.png" in done.stdout
+    failures = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+    assert len(failures) == 4
+    assert "failed: random on fragile/broken, 3 workers, seed 0: RuntimeError: the table is torn" in done.stderr
+    assert "Traceback" not in done.stderr
+    kept = failures[0].rpartition("(")[2].rstrip(")")
+    assert "Traceback" in (zerowait.folder / kept).read_text()
+
+
+def test_without_a_finished_cell_there_is_no_figure(zerowait, study_file, fragile):
+    path = study_file(('"branin"', '"fragile"\ntasks = ["broken"]'), ("seeds = 2", "seeds = 1"))
+    done = zerowait("run", path, "--in-process")
+    assert done.returncode == 1
+    assert only_line(done.stdout) == "0 of 4 cells are finished (0 now, 0 before)"
+
+
+def wait_for(condition, what, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", [("--in-process",), ("--jobs", "2")])
+def test_an_interrupt_ends_a_study_at_once_and_the_next_run_goes_on(zerowait, study_file, fragile, tmp_path, how):
+    """Ctrl-C reaches every process of the terminal: the command's whole process group."""
+    path = study_file(
+        ('"branin"', '"fragile"\ntasks = ["slow"]'),
+        ("seeds = 2", "seeds = 5"),
+        ("max_evaluations = 12", "max_evaluations = 5"),
+    )
+    cells = CellFolders(tmp_path / "runs" / "cells")
+    command = [str(zerowait.command), "run", str(path), *how]
+    process = subprocess.Popen(
+        command, cwd=zerowait.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    wait_for(lambda: len(cells.finished_keys()) >= 2, "two finished cells")
+    group = [p for p in psutil.process_iter() if os.getpgid(p.pid) == process.pid]
+    begin = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert time.monotonic() - begin < 10
+    assert process.returncode == 130
+    assert stdout == ""
+    assert "Traceback" not in stderr
+    last = stderr.splitlines()[-1]
+    assert last.startswith("interrupted: ")
+    assert "of 20 cells are finished and kept; continue with: zerowait run " in last
+    assert not psutil.wait_procs(group, timeout=10)[1]
+    finished = cells.finished_keys()
+    assert {entry.name for entry in cells.path.iterdir()} == finished
+    assert 2 <= len(finished) < 20
+    before = {key: cells.finished(key).stat().st_ino for key in finished}
+    done = zerowait("run", path, *how)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"20 of 20 cells are finished ({20 - len(finished)} now, {len(finished)} before)")
+    assert {key: cells.finished(key).stat().st_ino for key in finished} == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "parts"),
+    [
+        ('"optuna-tpe"', '"optuna-tep"', ["optimizers[1].name is 'optuna-tep'", "did you mean 'optuna-tpe'?"]),
+        ("workers =", "wokers =", ["wokers is not a key", "did you mean 'workers'?"]),
+        ("workers = [1, 3]", "workers = [0]", ["workers[0] is 0; it must be greater than 0"]),
+        ('name = "small"', "name = small", ["not valid TOML: Invalid value (at line 1, column 8)"]),
+        (
+            '"branin"',
+            '"fragile"\ntasks = ["absent"]',
+            ["benchmarks[0]", "the file torn.csv is not there; get it with: fetch torn.csv"],
+        ),
+    ],
+)
+def test_an_error_in_the_file_is_one_line(zerowait, study_file, fragile, old, new, parts):
+    path = study_file()
+    path.write_text(path.read_text().replace(old, new, 1))
+    refused(zerowait("run", path), path, *parts)
+
+
+def test_a_missing_file_is_one_line(zerowait):
+    refused(zerowait("run", "none.toml"), "none.toml: there is no such file; give the path of a study file")
+
+
+def test_an_output_folder_that_cannot_be_written_to_is_one_line(zerowait, study_file, tmp_path):
+    (tmp_path / "file").touch()
+    refused(
+        zerowait("run", study_file(output=tmp_path / "file" / "x")), tmp_path / "file" / "x", "cannot be written to"
+    )
+    refused(zerowait("run", study_file(), "--output", tmp_path / "file"), "cannot be written to", "--output")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_output_folder_without_permission_is_one_line(zerowait, study_file, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    refused(zerowait("run", study_file(output=tmp_path / "locked")), "Permission denied", "--output")
+
+
+def test_contradicting_options_are_one_line(zerowait, study_file):
+    refused(zerowait("run", study_file(), "--in-process", "--jobs", "2"), "leave out --jobs")
+
+
+def test_drawing_what_is_not_there_is_one_line(zerowait, tmp_path):
+    refused(zerowait("plot", tmp_path / "nowhere"), "there is no folder", "nowhere")
+    refused(zerowait("plot", tmp_path / "here"), "no finished run", "zerowait run STUDY")

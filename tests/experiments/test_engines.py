@@ -1,0 +1,89 @@
+"""Cells on a Dask cluster: real processes, some of which are killed."""
+
+from __future__ import annotations
+
+import os
+
+import psutil
+import pytest
+
+from experiments.engines import ENVIRONMENT, InProcess, LocalDask, local_cluster
+from experiments.grid import StudyFolder, run_grid
+
+
+def children():
+    return {process.pid for process in psutil.Process().children(recursive=True)}
+
+
+def test_both_engines_write_the_same_bytes(plan, tmp_path, traces):
+    small = plan()
+    for name, engine in (("here", InProcess()), ("dask", LocalDask(2))):
+        summary = run_grid("small", small.cells, StudyFolder(tmp_path / name), engine)
+        assert summary.finished == 8
+    assert len(traces(tmp_path / "here")) == 8
+    assert traces(tmp_path / "here") == traces(tmp_path / "dask")
+
+
+@pytest.mark.usefixtures("fragile")
+def test_failing_exiting_and_dying_cells_do_not_stop_the_others(plan, tmp_path):
+    """Two cells that kill their process, among good ones: those two fail and nobody else does."""
+    tasks = '"fragile"\ntasks = ["deadly", "good", "broken", "quitting"]'
+    small = plan(('"branin"', tasks), ("workers = [1, 3]", "workers = [2]"))
+    folder = StudyFolder(tmp_path / "runs")
+    before = children()
+    summary = run_grid("small", small.cells, folder, LocalDask(2))
+    errors = {outcome.key: outcome.error for outcome in summary.failed}
+    by_task = {}
+    for cell in small.cells:
+        by_task.setdefault(cell.task, set()).add(errors.get(cell.key))
+    assert by_task == {
+        "deadly": {"the process that ran it died: it crashed, was killed, or ran out of memory"},
+        "good": {None},
+        "broken": {"RuntimeError: the table is torn"},
+        "quitting": {"SystemExit: a library called sys.exit"},
+    }
+    assert (summary.finished, len(summary.outcomes)) == (4, 16)
+    for key, error in errors.items():
+        assert error.removeprefix("RuntimeError: ") in (folder.cells.failed(key) / "error.txt").read_text()
+    assert {path.name.removesuffix(".failed") for path in folder.cells.path.iterdir()} == {c.key for c in small.cells}
+    assert children() <= before
+
+
+def environment():
+    return {name: os.environ.get(name) for name in ENVIRONMENT}
+
+
+def started_from_a_worker():
+    import multiprocessing
+
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(os.getpid)
+
+
+def test_worker_processes_have_a_fixed_environment_and_may_start_processes(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("PYTHONHASHSEED", "random")
+    before = dict(os.environ)
+    with local_cluster(1) as client:
+        assert client.submit(environment).result() == ENVIRONMENT
+        assert client.submit(hash, "zerowait").result() == client.submit(hash_in_fresh_process).result()
+        assert client.submit(started_from_a_worker).result() not in (None, os.getpid())
+        ports = [address for address in client.scheduler_info()["workers"]]
+        assert all(address.startswith("tcp://127.0.0.1:") for address in ports)
+    assert dict(os.environ) == before
+
+
+def hash_in_fresh_process():
+    import subprocess
+    import sys
+
+    code = "print(hash('zerowait'))"
+    return int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+
+
+def test_no_cells_need_no_cluster(tmp_path):
+    before = children()
+    folder = StudyFolder(tmp_path)
+    assert list(LocalDask().run([], folder.cells)) == []
+    assert children() == before
