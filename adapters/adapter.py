@@ -149,9 +149,7 @@ class Adapter:
     @classmethod
     def missing(cls) -> str | None:
         """Return which modules are not installed and how to get them, or None; imports none of them."""
-        absent = {
-            module: requirement for module, requirement in cls.requires.items() if find_spec(module) is None
-        }
+        absent = {module: requirement for module, requirement in cls.requires.items() if find_spec(module) is None}
         if not absent:
             return None
         modules = " and ".join(absent)
@@ -203,7 +201,8 @@ class Adapter:
         Raises
         ------
         SpecificationError
-            The mode is not supported, the budget is empty, or the optimizer refuses the benchmark.
+            The mode is not supported, the budget is empty, the optimizer refuses the benchmark, or the
+            directory holds a run.
         """
         if mode not in self.modes:
             known = " or ".join(repr(known) for known in MODES if known in self.modes)
@@ -215,6 +214,8 @@ class Adapter:
         reason = self.refuses(benchmark)
         if reason is not None:
             raise SpecificationError(f"{self.name!r} cannot run on {benchmark.label!r}: {reason}")
+        if directory is not None:
+            _check_unused(Path(directory))
         run = Run(
             benchmark,
             n_workers,
@@ -269,3 +270,15 @@ class Adapter:
             self.native(run, simulator)
             simulator.finish()
             return simulator.trace()
+
+
+def _check_unused(directory: Path) -> None:
+    """Refuse a folder with a run: its evaluations are not those of the optimizer that would start now."""
+    from suite.rundir import RunDirectory
+
+    run = RunDirectory(directory)
+    if run.specification.exists() or run.trace.exists():
+        raise SpecificationError(
+            f"{directory} holds a run, and an optimizer cannot go on where another one stopped; remove the folder "
+            "or name another one"
+        )

@@ -95,9 +95,7 @@ class OptunaAdapter(Adapter):
         from adapters.optuna_space import OptunaSpace
         from adapters.optuna_threads import make_study
 
-        return AskTellStudy(
-            make_study(self.make_sampler(run.optimizer_seed)), OptunaSpace(run.benchmark.space)
-        )
+        return AskTellStudy(make_study(self.make_sampler(run.optimizer_seed)), OptunaSpace(run.benchmark.space))
 
     def native(self, run: Run, simulator: Simulator) -> None:
         """Run `Study.optimize` with one thread for each worker."""
@@ -150,9 +148,7 @@ class OptunaCmaEs(OptunaAdapter):
         from adapters.optuna_space import OptunaSpace
 
         parameters = OptunaSpace(benchmark.space).unconditional.values()
-        if all(
-            isinstance(p.distribution, CategoricalDistribution) or p.distribution.single() for p in parameters
-        ):
+        if all(isinstance(p.distribution, CategoricalDistribution) or p.distribution.single() for p in parameters):
             return "CMA-ES needs a numerical parameter that every configuration has, and the space has none"
         return None
 

@@ -49,9 +49,7 @@ def refuses_space(space: ConfigurationSpace) -> str | None:
         match parameter:
             case CategoricalHyperparameter() if len(set(parameter.probabilities.tolist())) > 1:
                 return f"Optuna has no weights of choices and {name!r} has {parameter.probabilities.tolist()}"
-            case UniformIntegerHyperparameter() if (
-                max(-parameter.lower, parameter.upper) > LARGEST_EXACT_INTEGER
-            ):
+            case UniformIntegerHyperparameter() if max(-parameter.lower, parameter.upper) > LARGEST_EXACT_INTEGER:
                 return f"Optuna stores integers as floats, exact to 2**53, and {name!r} is {parameter}"
             case (
                 UniformFloatHyperparameter()
@@ -113,9 +111,7 @@ class OptunaSpace:
 
         self._space = space
         self._constants = {
-            name: plain(parameter.value)
-            for name, parameter in space.items()
-            if isinstance(parameter, Constant)
+            name: plain(parameter.value) for name, parameter in space.items() if isinstance(parameter, Constant)
         }
         self.parameters: Mapping[str, OptunaParameter] = {
             name: _translate(parameter) for name, parameter in space.items() if name not in self._constants
@@ -138,11 +134,7 @@ class OptunaSpace:
 
     def params(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters that a trial with this configuration has."""
-        return {
-            name: self.parameters[name].encode(value)
-            for name, value in config.items()
-            if name in self.parameters
-        }
+        return {name: self.parameters[name].encode(value) for name, value in config.items() if name in self.parameters}
 
     def _config(self, value_of: Callable[[OptunaParameter], Any]) -> dict[str, Any]:
         if not self._space.conditions:
@@ -165,9 +157,7 @@ class OptunaSpace:
         for index, (name, parameter) in enumerate(self._space.items()):
             conditions = self._space.parent_conditions_of[name]
             if all(condition.satisfied_by_vector(vector) for condition in conditions):
-                config[name] = (
-                    self._constants[name] if name in self._constants else value_of(self.parameters[name])
-                )
+                config[name] = self._constants[name] if name in self._constants else value_of(self.parameters[name])
                 vector[index] = parameter.to_vector(config[name])
         return config
 
@@ -184,9 +174,7 @@ def _translate(parameter: Hyperparameter[Any, Any]) -> OptunaParameter:
     name = parameter.name
     match parameter:
         case UniformFloatHyperparameter():
-            return OptunaParameter(
-                name, FloatDistribution(parameter.lower, parameter.upper, log=parameter.log)
-            )
+            return OptunaParameter(name, FloatDistribution(parameter.lower, parameter.upper, log=parameter.log))
         case UniformIntegerHyperparameter():
             return OptunaParameter(name, IntDistribution(parameter.lower, parameter.upper, log=parameter.log))
         case OrdinalHyperparameter():

@@ -79,9 +79,7 @@ def optimize_in_threads(
 class _Threads:
     """What the threads of a study share: whose turn it is at the start, and who may still evaluate."""
 
-    def __init__(
-        self, space: OptunaSpace, simulator: Simulator, n_threads: int, max_evaluations: int | None
-    ) -> None:
+    def __init__(self, space: OptunaSpace, simulator: Simulator, n_threads: int, max_evaluations: int | None) -> None:
         self._space = space
         self._simulator = simulator
         self._n_threads = n_threads
@@ -104,7 +102,7 @@ class _Threads:
             try:
                 return self._simulator(config).value
             except BudgetExhausted:
-                self._left += 1
+                self._give_back()
             except ZerowaitError as error:
                 self._fail(trial.study, error)
         self._refuse(trial.study)
@@ -133,6 +131,11 @@ class _Threads:
                 return False
             self._left -= 1
             return True
+
+    def _give_back(self) -> None:
+        """Return an evaluation that the simulator refused; another thread's clock may still allow it."""
+        with self._changed:
+            self._left += 1
 
     def _refuse(self, study: optuna.Study) -> None:
         """Keep a thread whose evaluation was refused from taking another trial until all are that far.
@@ -179,9 +182,7 @@ class ThreadedSampler(BaseSampler):
             self._threads.take_turn(trial.number)
             self._sampler.before_trial(study, trial)
 
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Ask the sampler."""
         return self._sampler.infer_relative_search_space(study, trial)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -34,15 +34,12 @@ class RandomSearch(Adapter):
     library = "zerowait"
     modes = frozenset({"native", "ask_tell"})
     isolated = True
-    # A free worker always gets a configuration, so the net for idle ones is wide: it must catch nothing but
-    # defects.
-    simulator_options: ClassVar[Mapping[str, Any]] = {"idle": Idle(after=60.0)}
+    # A free worker always gets a configuration: only a defect makes one idle, and a slow machine must not.
+    simulator_options: ClassVar[Mapping[str, Any]] = {"idle": Idle(after=20.0)}
 
     def __init__(self, **parameters: Any) -> None:
         if parameters:
-            raise SpecificationError(
-                f"'random' has no parameters; it was given {', '.join(sorted(parameters))}"
-            )
+            raise SpecificationError(f"'random' has no parameters; it was given {', '.join(sorted(parameters))}")
         super().__init__()
 
     def ask_tell(self, run: Run) -> AskTellOptimizer:
@@ -87,7 +84,7 @@ class _AskTellRandomSearch:
 
 
 def _fill(
-    pool: ProcessPoolExecutor,
+    pool: Executor,
     simulator: Simulator,
     configs: Iterator[dict[str, Any]],
     n_processes: int,

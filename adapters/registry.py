@@ -85,9 +85,7 @@ def _candidates() -> Iterator[tuple[str, Callable[[], type[Adapter]]]]:
     taken = dict(BUILT_IN)
     for name, place in BUILT_IN.items():
         yield name, partial(_import, place)
-    for plugin in sorted(
-        entry_points(group=ENTRY_POINT_GROUP), key=lambda plugin: (plugin.name, plugin.value)
-    ):
+    for plugin in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda plugin: (plugin.name, plugin.value)):
         yield plugin.name, partial(_import_plugin, plugin, taken.get(plugin.name))
         taken.setdefault(plugin.name, plugin.value)
 
@@ -108,9 +106,7 @@ def _import_plugin(plugin: EntryPoint, taken_by: str | None) -> type[Adapter]:
     except Exception as error:
         raise SpecificationError(f"{where} is broken: {type(error).__name__}: {error}") from error
     if not (isinstance(adapter, type) and issubclass(adapter, Adapter)):
-        raise SpecificationError(
-            f"{where} is broken: it is {adapter!r} and not a subclass of adapters.Adapter"
-        )
+        raise SpecificationError(f"{where} is broken: it is {adapter!r} and not a subclass of adapters.Adapter")
     absent = [attribute for attribute in ("name", "library", "modes") if not hasattr(adapter, attribute)]
     if absent:
         raise SpecificationError(f"{where} is broken: its class does not declare {', '.join(absent)}")

@@ -130,9 +130,7 @@ class CellFolders:
         """Return the keys of all finished cells."""
         if not self.path.is_dir():
             return set()
-        return {
-            entry.name for entry in self.path.iterdir() if not entry.name.startswith(".") and not entry.suffix
-        }
+        return {entry.name for entry in self.path.iterdir() if not entry.name.startswith(".") and not entry.suffix}
 
     def sweep(self) -> None:
         """Remove what killed attempts have left; only while nobody else runs cells here."""

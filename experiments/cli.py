@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from enum import StrEnum
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +13,6 @@ import typer
 from suite.errors import SpecificationError, ZerowaitError
 
 if TYPE_CHECKING:
-    from experiments.grid import Summary
     from plots.performance import FigureFiles
 
 # Everything else is imported inside the commands, so that `zerowait --help` answers at once.
@@ -66,9 +65,7 @@ def _options(
 
 @app.command()
 def run(
-    study: Annotated[
-        Path, typer.Argument(help="The study: a TOML file.", metavar="STUDY", show_default=False)
-    ],
+    study: Annotated[Path, typer.Argument(help="The study: a TOML file.", metavar="STUDY", show_default=False)],
     *,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Run one cell after another in this process, to debug.")
@@ -99,21 +96,13 @@ def run(
     for line in plan.skipped:
         _err(f"skipped: {line}")
     engine: Engine = InProcess() if in_process else LocalDask(jobs)
-    latest: Summary | None = None
     try:
         with progress() as show:
-
-            def on_change(summary: Summary) -> None:
-                nonlocal latest
-                latest = summary
-                show(summary)
-
-            summary = run_grid(specification.name, plan.cells, folder, engine, on_change)
+            summary = run_grid(specification.name, plan.cells, folder, engine, show)
     except KeyboardInterrupt:
-        done = f"{latest.finished} of {latest.total} cells are" if latest else "no cell is"
-        _err(
-            f"interrupted: {done} finished and kept; continue with: {shlex.join(['zerowait', *sys.argv[1:]])}"
-        )
+        finished = folder.cells.finished_keys().intersection(cell.key for cell in plan.cells)
+        again = shlex.join(["zerowait", *sys.argv[1:]])
+        _err(f"interrupted: {len(finished)} of {len(plan.cells)} cells are finished and kept; continue with: {again}")
         raise typer.Exit(INTERRUPTED) from None
     for line in summary_lines(summary):
         _out(line)
@@ -127,9 +116,7 @@ def run(
 
 @app.command("list")
 def list_(
-    kind: Annotated[
-        Kind | None, typer.Argument(help="What to list; both by default.", show_default=False)
-    ] = None,
+    kind: Annotated[Kind | None, typer.Argument(help="What to list; both by default.", show_default=False)] = None,
 ) -> None:
     """List optimizers and benchmarks: what can run here, and what to do about what cannot."""
     from experiments.listing import print_benchmarks, print_optimizers
@@ -144,13 +131,9 @@ def list_(
 
 @app.command()
 def plot(
-    folder: Annotated[
-        Path, typer.Argument(help="The output folder of a study.", metavar="DIR", show_default=False)
-    ],
+    folder: Annotated[Path, typer.Argument(help="The output folder of a study.", metavar="DIR", show_default=False)],
     *,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the figure; DIR/figures by default.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the figure; DIR/figures by default.")] = None,
 ) -> None:
     """Draw performance over time from the traces of a study."""
     _draw(folder, out)
@@ -161,16 +144,14 @@ def bench(
     *,
     evaluations: Annotated[int, typer.Option("--evaluations", min=1, help="Evaluations of each run.")] = 4000,
     workers: Annotated[
-        list[int] | None, typer.Option("--workers", min=1, help="Simulated workers; may be repeated.")
+        list[int] | None, typer.Option("--workers", min=1, help="Simulated workers; may be repeated; several by default.")
     ] = None,
-    peers: Annotated[
-        bool, typer.Option("--peers/--no-peers", help="Measure other simulators for comparison.")
-    ] = True,
+    peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Measure other simulators for comparison.")] = True,
 ) -> None:
     """Measure what simulating costs per evaluation, beside the peers."""
     from experiments import speed
 
-    speed.main(evaluations=evaluations, workers=workers or [8], peers=peers)
+    speed.main(evaluations=evaluations, workers=workers or None, peers=peers)
 
 
 def _draw(folder: Path, out: Path | None) -> FigureFiles:

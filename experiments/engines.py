@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from collections import Counter, deque
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Protocol
 
 from experiments.cells import Cell, CellFolders, Outcome, last_line, run_batch, run_cell
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
 
 ENVIRONMENT = {
-    "PYTHONHASHSEED": "0",
+    "PYTHONHASHSEED": "00",  # that is 0, in a spelling that Dask does not replace by a seed of its own
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -26,6 +27,7 @@ ENVIRONMENT = {
 """What the processes that run cells find in their environment, whatever the caller's is."""
 
 CONFIGURATION: dict[str, Any] = {
+    "distributed.nanny.pre-spawn-environ": ENVIRONMENT,
     # A cell may start processes of its own, which daemonic processes may not.
     "distributed.worker.daemon": False,
     # A worker's death is reported at once; the engine knows better than the scheduler what to try again.
@@ -82,9 +84,7 @@ class LocalDask:
             yield from run_on(client, n_processes, cells, folders)
 
 
-def run_on(
-    client: Client, n_processes: int, cells: Sequence[Cell], folders: CellFolders
-) -> Generator[Outcome]:
+def run_on(client: Client, n_processes: int, cells: Sequence[Cell], folders: CellFolders) -> Generator[Outcome]:
     """Run cells on the workers of a Dask client and yield their outcomes as they end.
 
     Cells travel in batches, because many last only milliseconds. A worker returns what it could not begin
@@ -160,6 +160,8 @@ def local_cluster(n_processes: int) -> Iterator[Client]:
                 host="127.0.0.1",
                 dashboard_address=None,
                 worker_dashboard_address=None,
+                # Without this, the scheduler listens on the usual port even though there is no dashboard.
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                 memory_limit=0,  # a cell's memory, and that of its own processes, is not Dask's to manage
                 silence_logs=logging.CRITICAL,
             )
@@ -205,6 +207,8 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 @contextlib.contextmanager
 def _interrupts_blocked() -> Iterator[None]:
     """Hold back interrupts of this thread, and of the threads and processes that it starts, until the end."""
+    # multiprocessing unblocks interrupts in the thread that starts its resource tracker: have that done before.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -40,9 +40,7 @@ def print_benchmarks() -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for name in columns:
-        table.add_column(
-            name, overflow="fold", no_wrap=name in ("optimizer", "benchmark", "library", "fidelity")
-        )
+        table.add_column(name, overflow="fold", no_wrap=name in ("optimizer", "benchmark", "library", "fidelity"))
     return table
 
 

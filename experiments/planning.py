@@ -126,12 +126,8 @@ def _optimizers(study: Study, source: str) -> Iterator[_Optimizer]:
             adapter = adapters.load(entry.name, **entry.parameters)
         modes: list[Mode] = [mode for mode in ("native", "ask_tell") if mode in adapter.modes]
         if entry.mode is not None and entry.mode not in modes:
-            raise SpecificationError(
-                f"{place}.mode is {entry.mode!r}; {entry.name} can run in: {', '.join(modes)}"
-            )
-        yield _Optimizer(
-            entry, adapter, entry.mode or modes[0], frozenset({adapter.library, *adapter.requires})
-        )
+            raise SpecificationError(f"{place}.mode is {entry.mode!r}; {entry.name} can run in: {', '.join(modes)}")
+        yield _Optimizer(entry, adapter, entry.mode or modes[0], frozenset({adapter.library, *adapter.requires}))
 
 
 def _benchmarks(study: Study, source: str) -> Iterator[_Benchmark]:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from experiments.grid import Summary
 
 PLAIN_SECONDS = 5.0
-"""Without a terminal, at least so many seconds pass between two lines."""
+"""Without a terminal, at least so many seconds pass between two lines..."""
+PLAIN_SHARE = 0.05
+"""...and at least this share of the cells ends."""
 MOST_FAILURES = 20
 """So many failed cells are named in a summary."""
 
@@ -66,22 +68,28 @@ def progress() -> Iterator[Callable[[Summary], None]]:
 
 
 class _PlainProgress:
-    """Prints a line at the beginning, every few seconds, and at the end."""
+    """Prints a line at the beginning, at the end, and now and then between."""
 
     def __init__(self) -> None:
-        self._began = self._printed = time.monotonic()
+        self._printed_at, self._printed_done = time.monotonic(), 0
+        self._first: tuple[float, int] | None = None
 
     def __call__(self, summary: Summary) -> None:
         now, done = time.monotonic(), len(summary.outcomes)
         todo = summary.total - summary.already_finished
-        if 0 < done < todo and now - self._printed < PLAIN_SECONDS:
+        if done and self._first is None:
+            self._first = now, done
+        soon = now - self._printed_at < PLAIN_SECONDS or done - self._printed_done < PLAIN_SHARE * todo
+        if 0 < done < todo and soon:
             return
         text = f"{summary.already_finished + done} of {summary.total} cells"
         if summary.failed:
             text += f", {len(summary.failed)} failed"
-        if 0 < done < todo:
-            text += f", about {duration((now - self._began) / done * (todo - done))} left"
-        self._printed = now
+        if self._first is not None and self._first[1] < done < todo:
+            # Measured from the first outcome on: starting the processes says nothing about the cells.
+            rate = (now - self._first[0]) / (done - self._first[1])
+            text += f", about {duration(rate * (todo - done))} left"
+        self._printed_at, self._printed_done = now, done
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - the command's output
 
 

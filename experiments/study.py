@@ -151,9 +151,7 @@ class Study(Table):
     def _names_nothing_twice(self) -> Study:
         _refuse_repetition("workers", self.workers)
         _refuse_repetition("seeds", self.run_seeds)
-        _refuse_repetition(
-            "optimizers", [o.shown_as for o in self.optimizers], "give one of them a label of its own"
-        )
+        _refuse_repetition("optimizers", [o.shown_as for o in self.optimizers], "give one of them a label of its own")
         tasks = [f"{b.name}/{t}" if t else b.name for b in self.benchmarks for t in b.tasks or [""]]
         _refuse_repetition("benchmarks", tasks)
         return self
@@ -188,9 +186,7 @@ def load_study(path: str | Path) -> Study:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SpecificationError(
-            f"{path}: there is no such file; give the path of a study file (TOML)"
-        ) from None
+        raise SpecificationError(f"{path}: there is no such file; give the path of a study file (TOML)") from None
     except IsADirectoryError:
         raise SpecificationError(f"{path}: this is a folder; give the path of a study file (TOML)") from None
     except (OSError, UnicodeDecodeError) as error:

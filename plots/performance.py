@@ -100,13 +100,9 @@ def performance_table(runs: Sequence[Run], *, points: int = POINTS) -> pd.DataFr
             for curve in curves
         ]
     if not rows:
-        raise SpecificationError(
-            "every group of runs has a seed without a single success; there is nothing to draw"
-        )
+        raise SpecificationError("every group of runs has a seed without a single success; there is nothing to draw")
     table = pd.concat(rows, ignore_index=True)
-    return table.sort_values(
-        ["benchmark", "n_workers", "optimizer", "time"], kind="stable", ignore_index=True
-    )
+    return table.sort_values(["benchmark", "n_workers", "optimizer", "time"], kind="stable", ignore_index=True)
 
 
 def performance_figure(table: pd.DataFrame) -> Figure:
@@ -135,9 +131,7 @@ def performance_figure(table: pd.DataFrame) -> Figure:
                     panel.set_title(f"{n_workers} worker{'' if n_workers == 1 else 's'}")
             _label_row(panels[row, 0], benchmark, of_row)
             _scale_row(panels[row, 0], of_row)
-        figure.supxlabel(
-            f"simulated time [s]\n{_what_is_drawn(table)}", fontsize=style.PARAMETERS["axes.labelsize"]
-        )
+        figure.supxlabel(f"simulated time [s]\n{_what_is_drawn(table)}", fontsize=style.PARAMETERS["axes.labelsize"])
         handles, names = _legend(panels)
         figure.legend(handles, names, loc="outside upper center", ncols=columns + (OPTIMUM in names))
         # Ticks are made when they are first drawn, and with the settings of that moment.
@@ -163,9 +157,7 @@ def draw_panel(axes: Axes, table: pd.DataFrame, styles: dict[str, style.Style] |
         time, mean, error = (curve[name].to_numpy() for name in ("time", "mean", "standard_error"))
         # steps-post: the value at a time of the grid holds until the next one; a slope would promise what
         # nobody had yet.
-        axes.plot(
-            time, mean, color=look.colour, linestyle=look.line, drawstyle="steps-post", label=str(optimizer)
-        )
+        axes.plot(time, mean, color=look.colour, linestyle=look.line, drawstyle="steps-post", label=str(optimizer))
         if not np.isnan(error).any():
             axes.fill_between(
                 time,
@@ -206,8 +198,7 @@ def save_figure(figure: Figure, table: pd.DataFrame, stem: str | Path) -> Figure
         table.to_csv(files.csv, index=False)
     except OSError as error:
         raise SpecificationError(
-            f"cannot write the figure to {stem.parent} ({error.strerror or error}); "
-            "choose another folder with --out"
+            f"cannot write the figure to {stem.parent} ({error.strerror or error}); choose another folder with --out"
         ) from None
     return files
 

@@ -18,6 +18,7 @@ from suite.evaluation import (
     AnyObjective,
     AskTellOptimizer,
     Budget,
+    Config,
     Evaluation,
     ObjectiveSignature,
     Query,
@@ -37,38 +38,41 @@ class _Pending:
     """An evaluation in flight; compared only when end and start are equal, so its identity is computed when needed."""
 
     __slots__ = (
-        "call", "charged", "clipped", "digest", "end", "error", "evaluation", "freed", "identity", "overhead",
-        "query", "resumed_from", "seed", "start",
+        "call", "charged", "clipped", "config", "digest", "end", "error", "evaluation", "freed", "overhead", "query",
+        "resumed_from", "start",
     )  # fmt: skip
 
-    query: Query
-    evaluation: Evaluation
-    call: int
-    freed: float
-    start: float
-    end: float
-    overhead: float
-    charged: float
-    resumed_from: float | None
-    clipped: bool
-    identity: str | None
-    digest: bytes | None
-    seed: int | None
-    error: Exception | None
-
-    def key(self) -> tuple[bytes, float, float, int]:
-        return timeline.order_key(self.end, self.start, self.identify(), self.query.fidelity, self.freed, self.call)[2:]
+    def __init__(self, query: Query, freed: float, start: float, overhead: float, call: int) -> None:
+        self.query = query
+        # What is recorded is what was asked for, whatever the optimizer does with its dictionary afterwards.
+        self.config = dict(query.config)
+        self.freed = freed
+        self.start = start
+        self.overhead = overhead
+        self.call = call
+        self.resumed_from: float | None = None
+        self.clipped = False
+        self.digest: bytes | None = None
+        self.error: Exception | None = None
+        self.evaluation: Evaluation
+        self.end: float
+        self.charged: float
 
     def identify(self) -> bytes:
         if self.digest is None:
-            given = self.query.config_id
-            text = canonical_json(self.query.config) if given is None else given
-            self.digest = digest(text)
-            self.identity = self.digest.hex() if given is None else given
+            self.digest = _identity(self.config, self.query.config_id)
         return self.digest
+
+    def key(self) -> timeline.OrderKey:
+        query = self.query
+        return timeline.order_key(self.end, self.start, self.identify(), query.fidelity, self.freed, self.call)
 
     def __lt__(self, other: _Pending) -> bool:
         return self.key() < other.key()
+
+
+def _identity(config: Config, config_id: str | None) -> bytes:
+    return digest(canonical_json(config) if config_id is None else config_id)
 
 
 def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the design
@@ -146,7 +150,7 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     except BaseException as error:
         if path is not None:
             write_trace(run.trace(specification), path)
-            error.add_note(f"the {len(run.delivered)} evaluations delivered so far are in {path}")
+            error.add_note(f"the {len(run.columns.end)} evaluations delivered so far are in {path}")
         raise
     trace = run.trace(specification)
     if path is not None:
@@ -184,12 +188,14 @@ class _AskTellRun:
         self.continual = continual
         self.batch_size = batch_size
         self.on_delivery: Callable[[Query, Evaluation], None] | None = None
+        self.measured = overhead.is_measured
+        self.constant = overhead.constant
         self.clock = timeline.Clock()
         self.takes = ObjectiveSignature.of(objective)
         self.seeds = ObjectiveSeeds(seed)
         self.ledger = Ledger()
-        self.delivered: list[_Pending] = []
-        self.wall_times: list[float] = []
+        self.columns = Columns()
+        self.given_ids: list[str | None] = []
         self.in_flight: list[tuple[float, float, _Pending]] = []
         self.free = deque([0.0] * n_workers)
         self.asking = True
@@ -273,8 +279,10 @@ class _AskTellRun:
 
     def _ask(self) -> tuple[Query, float] | None:
         """Return the next query and the seconds that it costs, or None when there is none for now."""
-        measured = self.overhead.is_measured
-        seconds = 0.0 if measured else self.overhead.charge(self.clock.delivered)
+        measured = self.measured
+        seconds = self.constant
+        if seconds is None:
+            seconds = 0.0 if measured else self.overhead.charge(self.clock.delivered)
         asked_at = time.perf_counter() if measured else 0.0
         try:
             query = self.optimizer.ask()
@@ -296,48 +304,46 @@ class _AskTellRun:
         return query, seconds
 
     def _evaluate(self, query: Query, start: float, seconds: float) -> None:
-        pending = _Pending()
-        pending.query = query
-        pending.freed = self.free.popleft()
-        pending.start = start
-        pending.overhead = seconds
-        pending.call = self.clock.started
-        pending.digest = pending.identity = pending.seed = pending.error = pending.resumed_from = None
-        pending.clipped = False
-        keywords: dict[str, Any] = {}
-        if self.takes.fidelity:
-            keywords["fidelity"] = query.fidelity
-        if self.takes.seed:
-            pending.seed = keywords["seed"] = self.seeds.seed(pending.identify())
+        pending = _Pending(query, self.free.popleft(), start, seconds, self.clock.started)
+        config = query.config
         try:
-            evaluation = as_evaluation(self.objective(query.config, **keywords), query.config)
+            if self.takes.seed:
+                seed = self.seeds.seed(pending.identify())
+                if self.takes.fidelity:
+                    returned = self.objective(config, fidelity=query.fidelity, seed=seed)
+                else:
+                    returned = self.objective(config, seed=seed)
+            elif self.takes.fidelity:
+                returned = self.objective(config, fidelity=query.fidelity)
+            else:
+                returned = self.objective(config)
+            evaluation = as_evaluation(returned, config)
         except Exception as error:  # noqa: BLE001 - reaches the optimizer at the evaluation's simulated end
             pending.error = error
             evaluation = Evaluation(math.nan, failed_runtime(error))
         pending.evaluation = evaluation
         pending.charged = evaluation.runtime
-        if self.continual and pending.error is None:
+        if self.continual:
             self._continue(pending)
         pending.end = start + pending.charged
         heapq.heappush(self.in_flight, (pending.end, start, pending))
 
     def _continue(self, pending: _Pending) -> None:
         query, identity = pending.query, pending.identify()
-        canonical = canonical_json(query.config)
-        self.ledger.check_identity(identity, digest(canonical), str(pending.identity), canonical)
+        canonical = canonical_json(pending.config)
+        self.ledger.check_identity(identity, digest(canonical), query.config_id or identity.hex(), canonical)
         state = self.ledger.take(identity, training_length(query.fidelity), pending.start)
-        charged = charge(pending.evaluation.runtime, state)
-        pending.charged, pending.resumed_from = charged.runtime, charged.resumed_from
-        pending.clipped = charged.clipped
+        if pending.error is None:
+            charged = charge(pending.evaluation.runtime, state)
+            pending.charged, pending.clipped = charged.runtime, charged.clipped
+        pending.resumed_from = None if state is None else state.fidelity
 
     def _deliver(self, pending: _Pending) -> None:
         end, evaluation, query = pending.end, pending.evaluation, pending.query
         self.clock.delivered_at(end)
         self.free.append(end)
-        self.delivered.append(pending)
-        measured = self.overhead.is_measured
-        told_at = time.perf_counter() if measured else 0.0
-        self.wall_times.append(told_at - self.began if measured else math.nan)
+        told_at = time.perf_counter() if self.measured else math.nan
+        self._record(pending, told_at - self.began)
         told = Evaluation(evaluation.value, pending.charged, evaluation.metrics, pending.start, end)
         if pending.error is None:
             if self.continual:
@@ -349,34 +355,37 @@ class _AskTellRun:
             if tell_failure is None:
                 raise pending.error
             tell_failure(query, pending.error)
-        if measured:
+        if self.measured:
             self.unbilled += time.perf_counter() - told_at
         if self.on_delivery is not None:
             self.on_delivery(query, told)
 
+    def _record(self, pending: _Pending, wall_time: float) -> None:
+        # Plain lists of numbers: objects that live as long as the run would be visited by the garbage collector again and again.
+        columns = self.columns
+        columns.freed.append(pending.freed)
+        columns.start.append(pending.start)
+        columns.end.append(pending.end)
+        columns.runtime.append(pending.charged)
+        columns.value.append(pending.evaluation.value)
+        columns.fidelity.append(pending.query.fidelity)
+        columns.resumed_from.append(pending.resumed_from)
+        columns.clipped.append(pending.clipped)
+        columns.status.append("ok" if pending.error is None else "failed")
+        columns.wall_time.append(wall_time)
+        columns.overhead.append(pending.overhead)
+        columns.metrics.append(pending.evaluation.metrics)
+        columns.config.append(pending.config)
+        self.given_ids.append(pending.query.config_id)
+
     def trace(self, specification: Mapping[str, Any]) -> pd.DataFrame:
         """Return the trace of what has been delivered."""
-        columns = Columns(wall_time=self.wall_times)
-        rows = self.delivered
-        for pending in rows:
-            if pending.seed is None:
-                pending.seed = self.seeds.seed(pending.identify())
-            else:
-                pending.identify()
-        columns.freed = [p.freed for p in rows]
-        columns.start = [p.start for p in rows]
-        columns.end = [p.end for p in rows]
-        columns.runtime = [p.charged for p in rows]
-        columns.value = [p.evaluation.value for p in rows]
-        columns.fidelity = [p.query.fidelity for p in rows]
-        columns.resumed_from = [p.resumed_from for p in rows]
-        columns.clipped = [p.clipped for p in rows]
-        columns.status = ["ok" if p.error is None else "failed" for p in rows]
-        columns.config_id = [str(p.identity) for p in rows]
-        columns.seed = [p.seed or 0 for p in rows]
-        columns.overhead = [p.overhead for p in rows]
-        columns.metrics = [p.evaluation.metrics for p in rows]
-        columns.config = [p.query.config for p in rows]
+        columns = self.columns
+        digests = list(map(_identity, columns.config, self.given_ids))
+        columns.config_id = [
+            identity.hex() if given is None else given for identity, given in zip(digests, self.given_ids, strict=True)
+        ]
+        columns.seed = self.seeds.many(digests)
         measured = measured_facts(self.clock.last_delivery, time.perf_counter() - self.began)
         return build_trace(columns, self.n_workers, make_metadata(specification, columns, 0, measured))
 

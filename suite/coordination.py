@@ -28,6 +28,7 @@ from suite.overhead import Overhead
 from suite.processes import Process, is_alive, this_process
 from suite.rundir import reason
 from suite.table import (
+    AFTER,
     BASE,
     BORN,
     BUSY_UNTIL,
@@ -69,7 +70,7 @@ from suite.table import (
     Status,
     Verdict,
 )
-from suite.transport import LocalTransport
+from suite.transport import Transport
 
 LOST_TEXT = b',"status":"lost","value":NaN,"metrics":{}'
 _SLOWEST_LOOK = 2.0  # real seconds after which even the last in line looks whether the run is well
@@ -118,13 +119,14 @@ class Taken:
 class Coordinator:
     """One process's part in a run; shared by its threads."""
 
-    def __init__(self, transport: LocalTransport, rules: Rules) -> None:
+    def __init__(self, transport: Transport, rules: Rules) -> None:
         self.transport = transport
         self.rules = rules
         self.table: SlotTable = transport.table
         self._thread = threading.local()
         self._measured = rules.overhead.is_measured
         self._process = this_process()
+        self.now = transport.now
 
     # -- claim -----------------------------------------------------------------------------------------------------
 
@@ -179,6 +181,8 @@ class Coordinator:
             floats[row + RESUMED_FROM] = math.nan if state is None else state.fidelity
             floats[row + RUNTIME] = 0.0 if state is None else state.runtime  # until the objective's runtime is known
             ints[row + CALL] = clock.started
+            ints[row + AFTER] = ints[RECORDED]
+            ints[row + CLIPPED] = False
             ints[row + PID], ints[row + BORN] = self._process
             ints[row + STATUS] = Status.LOST  # what it is if nothing more is heard of it
             table.set_digests(slot, call.identity, call.config)
@@ -199,7 +203,7 @@ class Coordinator:
         """Let simulated time begin now, unless it has begun."""
         with self.transport as table:
             if not table.floats[ORIGIN]:
-                self._begin_clock(time.perf_counter())
+                self._begin_clock(self.now())
 
     def _free_slot(self) -> int:
         table = self.table
@@ -245,16 +249,17 @@ class Coordinator:
         """Store the second part of a description behind the first."""
         ints, row = self.table.ints, self.table.row(slot)
         offset = ints[row + CLAIM_TEXT]
-        if not ints[row + SPILLED] and self.table.write_text(slot, offset, text):
-            ints[row + TEXT] = offset + len(text)
-            return
-        first = self._description(slot).encode()[:offset]
-        self.transport.spill(slot, first + text)
-        ints[row + SPILLED] = 1
+        if ints[row + SPILLED]:
+            self.transport.spill(slot, text, offset)
+        elif not self.table.write_text(slot, offset, text):
+            self.transport.spill(slot, self.table.text(slot).encode()[:offset] + text)
+            ints[row + SPILLED] = 1
+        ints[row + TEXT] = offset + len(text)
 
     def _description(self, slot: int) -> str:
-        if self.table.ints[self.table.row(slot) + SPILLED]:
-            return self.transport.spilled(slot)
+        row = self.table.row(slot)
+        if self.table.ints[row + SPILLED]:
+            return self.transport.spilled(slot, self.table.ints[row + TEXT])
         return self.table.text(slot)
 
     # -- finish ----------------------------------------------------------------------------------------------------
@@ -302,7 +307,7 @@ class Coordinator:
         if ints[OPEN] and self._may_call():
             if not self._measured:
                 return min(bound, floats[LAST_DELIVERY])
-            now = time.perf_counter()
+            now = self.now()
             for slot in table.slots_in(SlotState.FREE, SlotState.DELIVERED):
                 row = table.row(slot)
                 elapsed = now - floats[row + RESUMED_AT] if ints[row + STATE] == SlotState.FREE else 0.0
@@ -371,21 +376,22 @@ class Coordinator:
         table, ints, floats = self.table, self.table.ints, self.table.floats
         row = table.row(slot)
         numbers = (
-            f'{{"evaluation":{ints[RECORDED]},"slot":{slot},"freed":{floats[row + FREED]!r},'
+            f'{{"evaluation":{ints[RECORDED]},"slot":{slot},"call":{ints[row + CALL]},"after":{ints[row + AFTER]},'
+            f'"freed":{floats[row + FREED]!r},'
             f'"start":{floats[row + START]!r},"end":{floats[row + END]!r},"runtime":{floats[row + CHARGED]!r},'
-            f'"overhead":{floats[row + OVERHEAD]!r},"wall":{time.perf_counter() - floats[ORIGIN]!r},'
+            f'"overhead":{floats[row + OVERHEAD]!r},"wall":{self.now() - floats[ORIGIN]!r},'
         )
         resumed_from = floats[row + RESUMED_FROM]
         if not math.isnan(resumed_from):
             clipped = "true" if ints[row + CLIPPED] else "false"
-            numbers += f'"resumed_from":{resumed_from!r},"clipped":{clipped},'
+            numbers += f'"resumed_from":{resumed_from!r},"clipped":{clipped},"from_scratch":{floats[row + RUNTIME]!r},'
         if idle:
             numbers += '"idle":true,'
         data = line(numbers + self._description(slot) + "}")
         try:
             self.transport.append(data, ints[JOURNAL_END])
         except OSError as error:
-            table.roll_back()
+            self.transport.roll_back()
             self._end_run(Verdict.JOURNAL, error.errno or 0)
             return False
         ints[JOURNAL_END] += len(data)
@@ -450,7 +456,7 @@ class Coordinator:
             The run ended before this result could be delivered.
         """
         ints, row = self.table.ints, self.table.row(slot)
-        if ints[row + STATE] == SlotState.FINISHED:
+        if self._is_waiting(slot):
             self._wait_for_delivery(slot)
         if ints[row + STATE] == SlotState.EXPIRED:
             with self.transport:
@@ -458,26 +464,25 @@ class Coordinator:
                 self._raise_verdict()
         floats = self.table.floats
         taken = Taken(floats[row + START], floats[row + FREED], floats[row + CHARGED])
-        self.transport.release(slot)
-        now = time.perf_counter()
-        floats[LAST_RETURN] = now
-        floats[row + RESUMED_AT] = now
-        ints[row + STATE] = SlotState.FREE
+        self.transport.take(slot)
         return taken
 
     def _wait_for_delivery(self, slot: int) -> None:
-        ints, row = self.table.ints, self.table.row(slot)
         look_after = self._first_look
         quiescence: Quiescence | None = None
         timeout = self._until_due(slot) if self._measured else look_after
-        while ints[row + STATE] == SlotState.FINISHED:
+        while self._is_waiting(slot):
             self.transport.wait(slot, min(timeout, look_after))
-            if ints[row + STATE] != SlotState.FINISHED:
+            if not self._is_waiting(slot):
                 return
             if quiescence is None:
                 quiescence = Quiescence(self.rules.idle)
             look_after = self._look(slot, quiescence)
             timeout = self._until_due(slot) if self._measured else look_after
+
+    def _is_waiting(self, slot: int) -> bool:
+        # A delivery whose process was killed before it was committed is going to be undone.
+        return self.table.ints[self.table.row(slot) + STATE] == SlotState.FINISHED or self.table.is_uncommitted(slot)
 
     @property
     def _first_look(self) -> float:
@@ -534,7 +539,7 @@ class Coordinator:
         end = table.floats[table.row(slot) + END]
         if not self._deliver(slot, None, idle=True):
             return
-        now = time.perf_counter()
+        now = self.now()
         for other in table.slots_in(SlotState.FREE):  # the clock of an idle slot goes on from this delivery
             row = table.row(other)
             if table.floats[row + BASE] + now - table.floats[row + RESUMED_AT] < end:
@@ -567,7 +572,7 @@ class Coordinator:
     def _free_delivered(self, slot: int) -> None:
         """Free the slot of a caller that will not take its result: it had been delivered, so nothing is lost."""
         row = self.table.row(slot)
-        self.table.floats[row + RESUMED_AT] = time.perf_counter()
+        self.table.floats[row + RESUMED_AT] = self.now()
         self.table.ints[row + STATE] = SlotState.FREE
 
     def _bury(self, slot: int) -> bool:
@@ -589,7 +594,7 @@ class Coordinator:
         self._describe_further(slot, LOST_TEXT)
         if not self._record(slot, idle=False):
             return False
-        self._free(row, SlotState.FREE, end, time.perf_counter())
+        self._free(row, SlotState.FREE, end, self.now())
         table.commit()
         return True
 
@@ -646,6 +651,6 @@ class Coordinator:
             "recorded": ints[RECORDED],
             "simulated_time": floats[LAST_DELIVERY],
             "busy_until": floats[BUSY_UNTIL],
-            "wall_time": time.perf_counter() - floats[ORIGIN] if floats[ORIGIN] else 0.0,
+            "wall_time": self.now() - floats[ORIGIN] if floats[ORIGIN] else 0.0,
             "idle_releases": ints[IDLE_RELEASES],
         }

@@ -49,16 +49,13 @@ def scan(path: Path) -> Iterator[Record | Damage]:
         for number, raw in enumerate(file, 1):
             if not raw.endswith(b"\n"):
                 return
-            yield _parse(raw, number)
+            yield parse(raw, number)
 
 
-def _parse(raw: bytes, number: int) -> Record | Damage:
-    checksum, data = raw[:CHECKSUM_BYTES], raw[CHECKSUM_BYTES + 1 : -1]
-    try:
-        agrees = int(checksum, 16) == zlib.crc32(data) and raw[CHECKSUM_BYTES : CHECKSUM_BYTES + 1] == b" "
-    except ValueError:
-        agrees = False
-    if not agrees:
+def parse(raw: bytes, number: int) -> Record | Damage:
+    """Return the record of a whole line, or what is wrong with the line."""
+    checksum, data = raw[: CHECKSUM_BYTES + 1], raw[CHECKSUM_BYTES + 1 : -1]
+    if checksum != b"%08x " % zlib.crc32(data):
         return Damage(number, "does not agree with its checksum")
     try:
         record = json.loads(data)

@@ -87,6 +87,11 @@ class Overhead:
         """Whether real time is charged; every other policy is deterministic."""
         return self.seconds is None
 
+    @property
+    def constant(self) -> float | None:
+        """The seconds charged for every configuration, or None when they vary."""
+        return self.charge(0) if self.kind in ("none", "fixed") else None
+
     def charge(self, delivered: int) -> float:
         """Return the modelled seconds for the next configuration, given the number of delivered results.
 

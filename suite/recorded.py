@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite import journal
-from suite.identity import canonical_json, digest
+from suite.identity import digest
 from suite.rundir import RunDirectory
 from suite.seeds import ObjectiveSeeds
 from suite.trace import Columns, build_trace, make_metadata, measured_facts
@@ -44,9 +44,8 @@ def columns_of(records: Sequence[journal.Record], *, run_seed: int, measured: bo
 
 
 def identity_of(record: journal.Record) -> bytes:
-    """Return the digest of what identifies the configuration of a record."""
-    values = digest(canonical_json(record["config"]))
-    return values if values.hex() == record["config_id"] else digest(record["config_id"])
+    """Return the digest of what identifies the configuration of a record: of the optimizer's id, or of the values."""
+    return digest(record["config_id"]) if record.get("named") else bytes.fromhex(record["config_id"])
 
 
 def read_run(directory: str | os.PathLike[str]) -> pd.DataFrame:

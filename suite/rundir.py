@@ -157,7 +157,12 @@ def explained(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunDirectoryError(f"cannot {what} in {path}: {reason(error)}") from error
+        raise cannot(path, what, error) from error
+
+
+def cannot(path: Path, what: str, error: OSError) -> RunDirectoryError:
+    """Return the error that says what could not be done in a directory, and what to do."""
+    return RunDirectoryError(f"cannot {what} in {path}: {reason(error)}")
 
 
 def reason(error: OSError) -> str:

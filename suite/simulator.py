@@ -24,7 +24,7 @@ from suite.identity import canonical_json, digest
 from suite.idle import Idle
 from suite.overhead import Overhead
 from suite.recorded import trace_of
-from suite.rundir import RunDirectory, explained
+from suite.rundir import RunDirectory, cannot, explained
 from suite.seeds import ObjectiveSeeds, check_run_seed
 from suite.specification import make_specification
 from suite.table import Status
@@ -118,7 +118,7 @@ class Simulator:
         )
         specification = make_specification(
             n_workers, self._rules.budget, self.seed, self._rules.overhead, continual=continual, labels=labels,
-            on_worker_death=on_worker_death,
+            on_worker_death=on_worker_death, **self._further_specification(),
         )  # fmt: skip
         root = Path(tempfile.mkdtemp(prefix="zerowait-") if directory is None else directory).absolute()
         self._run = RunDirectory(root)
@@ -133,8 +133,11 @@ class Simulator:
         with explained(root, "join the run"):
             self._connect().transport.enlist()
 
+    def _further_specification(self) -> Mapping[str, Any]:
+        return {}
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _copy, (self._shared, self._run.root, self.objective, self.on_delivery)
+        return _copy, (type(self), self._shared, self._run.root, self.objective, self.on_delivery)
 
     def __enter__(self) -> Self:
         return self
@@ -149,10 +152,16 @@ class Simulator:
         """The run's folder."""
         return self._run.root
 
+    def _transport(self) -> Transport:
+        return transport.connect(self._run, self.n_workers, self._shared_directory)
+
+    def _open(self) -> Coordinator:
+        return Coordinator(self._transport(), self._rules)
+
     def _connect(self) -> Coordinator:
         coordinator = self._coordinator
         if coordinator is None or coordinator.transport.closed:
-            coordinator = self._coordinator = _connections.get(self._run, self.n_workers, self._rules)
+            coordinator = self._coordinator = _connections.get(self._run, self._open)
         return coordinator
 
     # -- the call ----------------------------------------------------------------------------------------------------
@@ -188,18 +197,19 @@ class Simulator:
         Exception
             Whatever the objective raised, at the evaluation's simulated end.
         """
-        entered = time.perf_counter()
         coordinator = self._connect()
+        entered = coordinator.now()
         call, seed = self._describe(config, fidelity, config_id, entered)
         try:
-            with explained(self._run.root, "record an evaluation"):
-                slot, number = coordinator.claim(call)
-                try:
-                    evaluation, failure = self._evaluate(coordinator, slot, config, fidelity, seed)
-                    taken = coordinator.wait(slot)
-                except BaseException:
-                    coordinator.abandon(slot, number)
-                    raise
+            slot, number = coordinator.claim(call)
+            try:
+                evaluation, failure = self._evaluate(coordinator, slot, config, fidelity, seed)
+                taken = coordinator.wait(slot)
+            except BaseException:
+                coordinator.abandon(slot, number)
+                raise
+        except OSError as error:
+            raise cannot(self._run.root, "record an evaluation", error) from error
         except BudgetExhausted:
             if self._on_exhausted == "inf":
                 return _LOST
@@ -224,7 +234,7 @@ class Simulator:
             quoted = f'"{name}"'
         else:
             name = str(config_id)
-            identity, quoted = digest(name), _encode(name)
+            identity, quoted = digest(name), f'{_encode(name)},"named":true'
         # The seed is derived, so a trace can fill it in; it is worked out here only for an objective that takes it.
         seed = self._seeds.seed(identity) if self._takes.seed else None
         number = "null"
@@ -305,9 +315,9 @@ def _unpickle_shared(shared: bytes) -> tuple[Any, ...]:
     return parts
 
 
-def _copy(shared: bytes, root: Path, objective: AnyObjective, on_delivery: Any) -> Simulator:
+def _copy(kind: type[Simulator], shared: bytes, root: Path, objective: AnyObjective, on_delivery: Any) -> Simulator:
     """Rebuild a simulator in the process that unpickles it."""
-    simulator = Simulator.__new__(Simulator)
+    simulator = kind.__new__(kind)
     simulator._shared = shared
     simulator._run = RunDirectory(root)
     simulator._coordinator = None
@@ -333,14 +343,14 @@ class _Connections:
         self._mutex = threading.Lock()
         self._open: dict[Path, Coordinator] = {}
 
-    def get(self, run: RunDirectory, n_workers: int, rules: Rules) -> Coordinator:
+    def get(self, run: RunDirectory, open_run: Callable[[], Coordinator]) -> Coordinator:
         with self._mutex:
             coordinator = self._open.get(run.root)
             if coordinator is None:
                 unused = [root for root, other in self._open.items() if not other.transport.in_use]
                 for root in unused[: max(0, len(self._open) + 1 - self._MOST)]:
                     self._open.pop(root).transport.close()
-                coordinator = self._open[run.root] = Coordinator(LocalTransport(run, n_workers), rules)
+                coordinator = self._open[run.root] = open_run()
             return coordinator
 
     def close(self, run: RunDirectory) -> None:

@@ -74,8 +74,8 @@ UNDO_RECORD = UNDO_HEADER + HEADER_CELLS
 # Cells of a slot's record.
 (
     STATE, END, START, FREED, BASE, RESUMED_AT, OVERHEAD, FIDELITY, CALL, PID, BORN, DIGEST, DIGEST_2, CONFIG_DIGEST,
-    CONFIG_DIGEST_2, CHARGED, RUNTIME, RESUMED_FROM, CLIPPED, STATUS, CLAIM_TEXT, TEXT, SPILLED,
-) = range(23)  # fmt: skip
+    CONFIG_DIGEST_2, CHARGED, RUNTIME, RESUMED_FROM, CLIPPED, STATUS, CLAIM_TEXT, TEXT, SPILLED, AFTER,
+) = range(24)  # fmt: skip
 RECORD_CELLS = 24
 LEDGER_CELLS = 8
 UNDO_LEDGER_PLACE = UNDO_RECORD + RECORD_CELLS
@@ -144,16 +144,23 @@ class SlotTable:
         self.ints[UNDO_MARKER] = 0
 
     def roll_back(self) -> tuple[int, bytes] | None:
-        """Undo the transaction that was begun; return the ledger entry to restore, as (place, bytes), if there is one."""
+        """Undo the transaction that was begun; return the ledger entry to restore, as (place, bytes), if there is one.
+
+        It stays begun until `commit`: who is killed before everything is restored is followed by one who does it again.
+        """
         ints = self.ints
         row = self.row(ints[UNDO_MARKER] - 1)
         ints[row : row + RECORD_CELLS] = ints[UNDO_RECORD : UNDO_RECORD + RECORD_CELLS]
         ints[:HEADER_CELLS] = ints[UNDO_HEADER : UNDO_HEADER + HEADER_CELLS]
         place = ints[UNDO_LEDGER_PLACE]
+        if place == NO_LEDGER_ENTRY:
+            return None
         first = UNDO_LEDGER * CELL
-        entry = bytes(self.bytes[first : first + LEDGER_CELLS * CELL])
-        ints[UNDO_MARKER] = 0
-        return None if place == NO_LEDGER_ENTRY else (place, entry)
+        return place, bytes(self.bytes[first : first + LEDGER_CELLS * CELL])
+
+    def is_uncommitted(self, slot: int) -> bool:
+        """Tell whether a transaction on this slot has begun and may yet be rolled back; for who reads without the lock."""
+        return bool(self.ints[UNDO_MARKER] == slot + 1)
 
     # -- header ----------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from suite.journal import append
 from suite.ledger import FIRST_CAPACITY, MappedEntries, SharedLedger
 from suite.processes import Process, this_process
 from suite.rundir import RunDirectory, explained
-from suite.table import UNDO_MARKER, SlotTable, table_bytes
+from suite.table import JOURNAL_END, UNDO_MARKER, SlotTable, table_bytes
 
 # struct flock of Linux: type, whence, start, length, pid. Locks of an open file description (OFD) belong to it, not to the
 # process, so that closing another descriptor of the same file does not drop them.
@@ -105,7 +105,7 @@ class LocalTransport:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             if self.table.ints[UNDO_MARKER]:
-                self._recover()
+                self.roll_back()
         except BaseException:
             self._leave()
             raise
@@ -116,7 +116,7 @@ class LocalTransport:
     ) -> None:
         if self.table.ints[UNDO_MARKER]:  # an exception came in the middle of a transaction
             try:
-                self._recover()
+                self.roll_back()
             finally:
                 self._leave()
         else:
@@ -126,10 +126,14 @@ class LocalTransport:
         fcntl.flock(self._lock, fcntl.LOCK_UN)
         self._mutex.release()
 
-    def _recover(self) -> None:
+    def roll_back(self) -> None:
+        """Undo the transaction that was begun, in the table, in the ledger and in the journal."""
         entry = self.table.roll_back()
         if entry is not None:
             self.ledger.restore(*entry)
+        # Nobody was given what the line says, and the next one may be shorter.
+        os.ftruncate(self._journal, self.table.ints[JOURNAL_END])
+        self.table.commit()
 
     # -- who holds a slot ------------------------------------------------------------------------------------------
 
@@ -158,6 +162,16 @@ class LocalTransport:
             return True
         answer = fcntl.fcntl(self._lock, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, slot, 1, 0))
         return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+
+    def take(self, slot: int) -> None:
+        """Let the caller whose result has been delivered go, and its slot's clock run from now.
+
+        Without the lock: nobody else touches a slot in this state, and each store is a single one.
+        """
+        self.release(slot)
+        ints, floats, row = self.table.ints, self.table.floats, self.table.row(slot)
+        floats[LAST_RETURN] = floats[row + RESUMED_AT] = self.now()
+        ints[row + STATE] = SlotState.FREE
 
     # -- waking ----------------------------------------------------------------------------------------------------
 
@@ -213,10 +227,18 @@ class LocalTransport:
         """Write a journal line at `offset`."""
         append(self._journal, data, offset)
 
-    def spill(self, slot: int, text: bytes) -> None:
-        """Keep a description that does not fit into the slot's record."""
-        self.directory.spill(slot).write_bytes(text)
+    def spill(self, slot: int, text: bytes, offset: int = 0) -> None:
+        """Keep a part of a description that does not fit into the slot's record; what stands before `offset` stays.
 
-    def spilled(self, slot: int) -> str:
-        """Return a description that was spilled."""
-        return self.directory.spill(slot).read_text(encoding="utf-8")
+        Nothing is truncated: who is killed in here must leave the part before `offset` readable.
+        """
+        descriptor = os.open(self.directory.spill(slot), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            append(descriptor, text, offset)
+        finally:
+            os.close(descriptor)
+
+    def spilled(self, slot: int, length: int) -> str:
+        """Return the `length` bytes of a description that were spilled."""
+        with self.directory.spill(slot).open("rb") as file:
+            return file.read(length).decode()

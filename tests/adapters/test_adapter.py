@@ -38,9 +38,7 @@ class MultiFidelity(Asked):
 def test_a_mode_that_is_not_supported_is_refused(bowl, run):
     with pytest.raises(SpecificationError, match="mode is 'native'; 'asked' can run in 'ask_tell'"):
         run(Asked(), bowl, "native")
-    with pytest.raises(
-        SpecificationError, match="mode is 'threads'; 'random' can run in 'native' or 'ask_tell'"
-    ):
+    with pytest.raises(SpecificationError, match="mode is 'threads'; 'random' can run in 'native' or 'ask_tell'"):
         run(load("random"), bowl, "threads")
 
 
@@ -50,12 +48,8 @@ def test_an_empty_budget_is_refused(bowl, run):
 
 
 def test_an_optimizer_of_fidelities_refuses_a_benchmark_without_one(bowl, run):
-    assert MultiFidelity().refuses(bowl) == (
-        "the optimizer chooses training budgets and the benchmark has no fidelity"
-    )
-    with pytest.raises(
-        SpecificationError, match=r"'asked' cannot run on 'bowl/mixed': the optimizer chooses"
-    ):
+    assert MultiFidelity().refuses(bowl) == ("the optimizer chooses training budgets and the benchmark has no fidelity")
+    with pytest.raises(SpecificationError, match=r"'asked' cannot run on 'bowl/mixed': the optimizer chooses"):
         run(MultiFidelity(), bowl, "ask_tell")
     bowl.fidelity = ("epoch", 1, 50)
     assert MultiFidelity().refuses(bowl) is None
@@ -76,9 +70,7 @@ def test_the_trace_carries_labels_and_parameters(bowl, run):
 def test_nobody_overrides_the_name_of_the_optimizer(bowl, run):
     trace = run(Asked(), bowl, "ask_tell", evaluations=2, labels={"optimizer": "mine"})
     assert trace.attrs["zerowait"]["specification"]["labels"]["optimizer"] == "asked"
-    with pytest.raises(
-        SpecificationError, match=r"parameter 'mode', .*reserved names are optimizer, benchmark, mode"
-    ):
+    with pytest.raises(SpecificationError, match=r"parameter 'mode', .*reserved names are optimizer, benchmark, mode"):
         Asked(mode="fast")
 
 
@@ -95,6 +87,24 @@ def test_the_trace_is_also_in_the_directory(bowl, run, tmp_path, name, mode):
     assert stored.equals(trace)
     assert stored.attrs == trace.attrs
     assert len(stored) == 12
+
+
+@pytest.mark.parametrize("first", ["native", "ask_tell"])
+@pytest.mark.parametrize("second", ["native", "ask_tell"])
+def test_a_directory_that_holds_a_run_is_refused(bowl, run, tmp_path, first, second):
+    (tmp_path / "notes.txt").write_text("other files do not matter")
+    run(load("optuna-random"), bowl, first, evaluations=5, directory=tmp_path)
+    before = (tmp_path / "trace.parquet").read_bytes()
+    with pytest.raises(SpecificationError, match="holds a run, and an optimizer cannot go on"):
+        run(load("optuna-random"), bowl, second, evaluations=5, directory=tmp_path)
+    assert (tmp_path / "trace.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["random", "optuna-random"])
+def test_a_run_without_a_directory_leaves_no_file(bowl, run, tmp_path, monkeypatch, name):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run(load(name), bowl, "native", n_workers=2, evaluations=5)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_optimizer_is_seeded_from_the_run_seed(bowl, run):

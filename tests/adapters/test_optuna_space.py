@@ -36,16 +36,14 @@ from ConfigSpace.hyperparameters import (
 from ConfigSpace.hyperparameters import (
     Constant as ConstantHyperparameter,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from adapters.optuna_space import OptunaSpace, refuses_space
 from adapters.spaces import random_configs
 
-scalars = st.one_of(
-    st.none(), st.booleans(), st.integers(-(10**6), 10**6), st.floats(-1e6, 1e6), st.text(max_size=5)
-)
+scalars = st.one_of(st.none(), st.booleans(), st.integers(-(10**6), 10**6), st.floats(-1e6, 1e6), st.text(max_size=5))
 values = st.one_of(scalars, st.tuples(st.integers(0, 9), st.integers(0, 9)))
 choices = st.lists(values, min_size=1, max_size=6, unique=True)
 
@@ -103,7 +101,6 @@ def identical(first, second):
     return [(k, type(v), v) for k, v in first.items()] == [(k, type(v), v) for k, v in second.items()]
 
 
-@settings(max_examples=60, deadline=None)
 @given(spaces(), st.integers(0, 2**32 - 1))
 def test_every_configuration_survives_the_way_to_optuna_and_back(space, seed):
     translation = OptunaSpace(space)
@@ -111,7 +108,6 @@ def test_every_configuration_survives_the_way_to_optuna_and_back(space, seed):
         assert identical(translation.config(translation.params(config)), config)
 
 
-@settings(max_examples=60, deadline=None)
 @given(spaces(), st.integers(0, 2**32 - 1))
 def test_every_trial_of_optuna_is_a_legal_configuration_and_survives_the_way_back(space, seed):
     translation = OptunaSpace(space)
@@ -132,7 +128,6 @@ def test_every_trial_of_optuna_is_a_legal_configuration_and_survives_the_way_bac
         assert identical(translation.config(trial.params), config)
 
 
-@settings(max_examples=100, deadline=None)
 @given(spaces())
 def test_bounds_scales_and_choices_are_exactly_those_of_the_space(space):
     translation = OptunaSpace(space)
@@ -242,9 +237,7 @@ def test_conditional_configurations_survive_the_way_to_optuna_and_back(condition
 
 def test_a_negated_condition_on_an_inactive_parent_follows_configspace():
     # ConfigSpace says that c is active when b, on which it depends, is not: NaN is not 0.
-    space = ConfigurationSpace(
-        space=[Categorical("a", [1, 0]), Categorical("b", [1, 0]), Float("c", (0.0, 1.0))]
-    )
+    space = ConfigurationSpace(space=[Categorical("a", [1, 0]), Categorical("b", [1, 0]), Float("c", (0.0, 1.0))])
     space.add(EqualsCondition(space["b"], space["a"], 1))
     space.add(NotEqualsCondition(space["c"], space["b"], 0))
     translation = OptunaSpace(space)

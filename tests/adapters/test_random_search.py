@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import signal
+import weakref
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 import psutil
@@ -11,6 +15,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from adapters import load
+from adapters.random_search import _fill
 from suite import Budget, Evaluation, Overhead
 from suite.errors import InvalidEvaluationError, SpecificationError, WorkerDied
 
@@ -90,9 +95,7 @@ def test_they_agree_under_every_modelled_overhead(bowl, run, overhead):
 
 def test_failing_evaluations_are_recorded_and_survived(failing_bowl, run):
     native = run(load("random"), failing_bowl, "native", 4, evaluations=60)
-    assert_frame_equal(
-        native, run(load("random"), failing_bowl, "ask_tell", 4, evaluations=60), check_exact=True
-    )
+    assert_frame_equal(native, run(load("random"), failing_bowl, "ask_tell", 4, evaluations=60), check_exact=True)
     failed = native[native["status"] == "failed"]
     assert 3 <= len(failed) <= 30
     assert (failed["runtime"] == 7.0).all()
@@ -131,6 +134,7 @@ def test_a_budget_of_time_ends_both_modes_at_the_same_evaluation(bowl, run, over
         native, run(load("random"), bowl, "ask_tell", 4, budget=budget, overhead=overhead), check_exact=True
     )
     assert native["end"].max() <= 400.0
+    assert native.attrs["zerowait"]["idle_releases"] == 0
     assert len(native) > 5
 
 
@@ -140,6 +144,7 @@ def test_a_budget_that_ends_while_workers_are_starting_ends_the_run(bowl, run):
     native = run(load("random"), bowl, "native", 4, **options)
     assert_frame_equal(native, run(load("random"), bowl, "ask_tell", 4, **options), check_exact=True)
     assert native["start"].tolist() == [150.0]
+    assert native.attrs["zerowait"]["idle_releases"] == 0
 
 
 def test_every_worker_is_a_process_with_a_fixed_environment(bowl, run):
@@ -160,6 +165,53 @@ def test_sixty_four_processes_run_and_none_is_left_behind(bowl, run):
     asked = run(load("random"), bowl, "ask_tell", 64, evaluations=200)
     columns = [column for column in trace if not column.startswith("metric.")]
     assert_frame_equal(trace[columns], asked[columns], check_exact=True)
+
+
+class Inline(Executor):
+    """Evaluates at once, and knows how many futures are alive."""
+
+    def __init__(self, refuse_after):
+        self.alive = weakref.WeakSet()
+        self.most_alive = 0
+        self.submitted = 0
+        self.refuse_after = refuse_after
+
+    def submit(self, _function, config):
+        assert isinstance(config, int)
+        self.submitted += 1
+        future = Future()
+        future.set_result(self.submitted <= self.refuse_after)
+        self.alive.add(future)
+        self.most_alive = max(self.most_alive, len(self.alive))
+        return future
+
+
+class Started:
+    """A simulator that any number of calls has reached."""
+
+    def wait_started(self, number, timeout):
+        pass
+
+
+def test_finished_evaluations_are_forgotten():
+    pool = Inline(refuse_after=math.inf)
+    _fill(pool, Started(), itertools.count(), 8, 20_000)
+    assert pool.submitted == 20_000
+    assert pool.most_alive <= 4 * 8
+
+
+def test_every_worker_goes_on_until_it_is_refused_itself():
+    pool = Inline(refuse_after=100)
+    _fill(pool, Started(), itertools.count(), 8, None)
+    assert pool.submitted == 108
+
+
+@pytest.mark.parametrize("n_workers", [1, 4])
+def test_measured_overhead_does_not_count_the_start_of_processes(bowl, run, n_workers):
+    trace = run(load("random"), bowl, "native", n_workers, overhead=Overhead.measured())
+    assert len(trace) == 40
+    assert (trace["overhead"] > 0).all()
+    assert trace["overhead"].median() < 0.1
 
 
 def test_the_death_of_a_process_ends_the_run_with_an_error(bowl, run):

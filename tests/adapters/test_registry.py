@@ -65,9 +65,7 @@ def test_listing_imports_no_library():
         "import sys, json, adapters; names = [d.name for d in adapters.available()];"
         "print(json.dumps([names, sorted(m for m in sys.modules if '.' not in m)]))"
     )
-    output = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    ).stdout
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     names, modules = json.loads(output)
     assert {"random", "optuna-tpe", "optuna-random", "optuna-cmaes", "optuna-gp"} <= set(names)
     assert not {"optuna", "ConfigSpace", "numpy", "pandas", "torch", "cmaes", "cloudpickle"} & set(modules)
@@ -92,9 +90,7 @@ def test_a_missing_library_is_the_reason_why_an_optimizer_is_not_installed():
 
 @pytest.mark.usefixtures("without_torch")
 def test_loading_an_optimizer_whose_library_is_missing_says_what_to_install():
-    with pytest.raises(
-        SpecificationError, match=r"'optuna-gp' cannot be loaded: it needs torch, .*pip install torch"
-    ):
+    with pytest.raises(SpecificationError, match=r"'optuna-gp' cannot be loaded: it needs torch, .*pip install torch"):
         load("optuna-gp")
 
 

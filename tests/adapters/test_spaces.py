@@ -40,9 +40,7 @@ def space():
     )
     space.add(EqualsCondition(space["extra"], space["flag"], True))
     space.add(
-        ForbiddenAndConjunction(
-            ForbiddenEqualsClause(space["flag"], False), ForbiddenEqualsClause(space["numbers"], 1)
-        )
+        ForbiddenAndConjunction(ForbiddenEqualsClause(space["flag"], False), ForbiddenEqualsClause(space["numbers"], 1))
     )
     return space
 

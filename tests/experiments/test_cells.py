@@ -47,7 +47,7 @@ def names(folders):
         {"benchmark_parameters": {"a": 1}},
         {"versions": {"numpy": "0.1"}},
     ],
-    ids=lambda change: "-".join(change),
+    ids="-".join,
 )
 def test_whatever_decides_a_trace_decides_the_key(cell, change):
     assert dataclasses.replace(cell, **change).key != cell.key
@@ -84,7 +84,7 @@ def test_a_finished_cell_is_not_run_again(cell, folders, monkeypatch):
 
 
 def fail(error):
-    def execute(cell, directory):
+    def execute(_cell, directory):
         (directory / "journal").touch()
         raise error
 

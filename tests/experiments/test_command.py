@@ -60,7 +60,8 @@ def test_the_version_is_told(zerowait):
     assert zerowait("--version").stdout == f"zerowait {version('zerowait')}\n"
 
 
-def test_optimizers_and_benchmarks_are_listed_with_what_is_missing(zerowait, fragile):
+@pytest.mark.usefixtures("fragile")
+def test_optimizers_and_benchmarks_are_listed_with_what_is_missing(zerowait):
     done = zerowait("list")
     assert done.returncode == 0
     for name in ("random", "optuna-tpe", "branin", "hpobench", "hpolib"):
@@ -73,7 +74,8 @@ def test_optimizers_and_benchmarks_are_listed_with_what_is_missing(zerowait, fra
     assert zerowait("list", "nothing").returncode == 2
 
 
-def test_a_listing_says_how_to_get_missing_data(zerowait, fragile, tmp_path):
+@pytest.mark.usefixtures("fragile")
+def test_a_listing_says_how_to_get_missing_data(zerowait, tmp_path):
     plugin = tmp_path / "site" / "fragile_benchmark.py"
     plugin.write_text(plugin.read_text().replace('if task == "absent" else None', 'if task != "good" else None'))
     (line,) = [line for line in zerowait("list").stdout.splitlines() if line.startswith("fragile ")]
@@ -109,7 +111,8 @@ def test_the_output_goes_where_the_option_says(zerowait, study_file):
     assert not (zerowait.folder / "from-the-file").exists()
 
 
-def test_failed_cells_are_named_with_the_last_line_of_their_error(zerowait, study_file, fragile, tmp_path):
+@pytest.mark.usefixtures("fragile")
+def test_failed_cells_are_named_with_the_last_line_of_their_error(zerowait, study_file):
     path = study_file(('"branin"', '"fragile"\ntasks = ["good", "broken"]'), ("seeds = 2", "seeds = 1"))
     done = zerowait("run", path, "--in-process")
     assert done.returncode == 1
@@ -123,7 +126,8 @@ def test_failed_cells_are_named_with_the_last_line_of_their_error(zerowait, stud
     assert "Traceback" in (zerowait.folder / kept).read_text()
 
 
-def test_without_a_finished_cell_there_is_no_figure(zerowait, study_file, fragile):
+@pytest.mark.usefixtures("fragile")
+def test_without_a_finished_cell_there_is_no_figure(zerowait, study_file):
     path = study_file(('"branin"', '"fragile"\ntasks = ["broken"]'), ("seeds = 2", "seeds = 1"))
     done = zerowait("run", path, "--in-process")
     assert done.returncode == 1
@@ -138,7 +142,8 @@ def wait_for(condition, what, seconds=60):
 
 
 @pytest.mark.parametrize("how", [("--in-process",), ("--jobs", "2")])
-def test_an_interrupt_ends_a_study_at_once_and_the_next_run_goes_on(zerowait, study_file, fragile, tmp_path, how):
+@pytest.mark.usefixtures("fragile")
+def test_an_interrupt_ends_a_study_at_once_and_the_next_run_goes_on(zerowait, study_file, tmp_path, how):
     """Ctrl-C reaches every process of the terminal: the command's whole process group."""
     path = study_file(
         ('"branin"', '"fragile"\ntasks = ["slow"]'),
@@ -161,7 +166,7 @@ def test_an_interrupt_ends_a_study_at_once_and_the_next_run_goes_on(zerowait, st
     assert "Traceback" not in stderr
     last = stderr.splitlines()[-1]
     assert last.startswith("interrupted: ")
-    assert "of 20 cells are finished and kept; continue with: zerowait run " in last
+    assert f"{len(cells.finished_keys())} of 20 cells are finished and kept; continue with: zerowait run {path}" in last
     assert not psutil.wait_procs(group, timeout=10)[1]
     finished = cells.finished_keys()
     assert {entry.name for entry in cells.path.iterdir()} == finished
@@ -187,7 +192,8 @@ def test_an_interrupt_ends_a_study_at_once_and_the_next_run_goes_on(zerowait, st
         ),
     ],
 )
-def test_an_error_in_the_file_is_one_line(zerowait, study_file, fragile, old, new, parts):
+@pytest.mark.usefixtures("fragile")
+def test_an_error_in_the_file_is_one_line(zerowait, study_file, old, new, parts):
     path = study_file()
     path.write_text(path.read_text().replace(old, new, 1))
     refused(zerowait("run", path), path, *parts)

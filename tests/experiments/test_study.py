@@ -82,7 +82,7 @@ def test_overhead_is_named_or_modelled(study_file, text, overhead):
         ('"optuna-tpe"', '"random"', "optimizers has 'random' more than once; give one of them a label"),
         ("[[benchmarks]]", "[benchmarks]", "it must be a list of tables: write [[benchmarks]] once for each"),
         ('"branin"', '"branin"\ntasks = []', "benchmarks[0].tasks is []; it must not be empty"),
-        ('name = "small"', 'name = "small', "not valid TOML: Illegal character '\\n' (at line 1, column 13)"),
+        ('name = "small"', 'name = "small', "not valid TOML: Illegal character '\\n' (at line 1, column 14)"),
     ],
 )
 def test_an_error_is_one_line_with_file_place_and_remedy(study_file, old, new, message):
@@ -108,7 +108,7 @@ def test_a_missing_file_a_folder_and_another_encoding_are_told_apart(tmp_path):
     with pytest.raises(SpecificationError, match="this is a folder"):
         load_study(tmp_path)
     (tmp_path / "latin.toml").write_bytes(b'name = "caf\xe9"')
-    with pytest.raises(SpecificationError, match="cannot be read .* TOML in UTF-8"):
+    with pytest.raises(SpecificationError, match=r"cannot be read .* TOML in UTF-8"):
         load_study(tmp_path / "latin.toml")
 
 

@@ -1,0 +1,47 @@
+# Two commands on a fresh machine: `make demo` and `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+# The constraints hold for build environments as well, so next year's installation is this one.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint types imports unit stress bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/zerowait run experiments/quickstart.toml
+
+test: lint types imports unit
+
+lint: $(VENV)/.all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.all
+	$(BIN)/mypy
+
+imports: $(VENV)/.all
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.all
+	$(BIN)/pytest -m "not stress"
+
+stress: $(VENV)/.all
+	$(BIN)/pytest -m stress --timeout 3600
+
+bench: $(VENV)/.all
+	$(BIN)/zerowait bench
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(VENV)/bin/pip pyproject.toml constraints.txt
+	$(BIN)/pip install -q -e '.[demo]'
+	@touch $@
+
+$(VENV)/.all: $(VENV)/bin/pip pyproject.toml constraints.txt
+	$(BIN)/pip install -q -e '.[all,dev]'
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,265 @@
+"""What a simulated evaluation costs beside the bare loop and beside a peer, measured on the same workload in one go.
+
+Machines drift, so the contenders of a row take turns, several times, and the table shows medians and the ratios of paired
+turns. Nothing here is a test: numbers are printed, and the reader judges.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import os
+import random
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from suite import Evaluation, Overhead, Query, Simulator, simulate
+
+Config = dict[str, float]
+PEER = "mfhpo-simulator"
+_PEER_MODULE = "benchmark_simulator"
+
+
+def objective(config: Config) -> Evaluation:
+    """Return the workload's evaluation: the value and the runtime are read off the configuration."""
+    return Evaluation(config["x"], config["y"])
+
+
+def peer_objective(eval_config: Config, *_: Any, **__: Any) -> dict[str, float]:
+    """Return the same in the form that the peer asks for."""
+    return {"loss": eval_config["x"], "runtime": eval_config["y"]}
+
+
+def bare(config: Config) -> float:
+    """Return what a worker of the bare pool returns."""
+    return config["x"]
+
+
+def workload(n: int, seed: int = 0) -> list[Config]:
+    """Return n configurations with uniform runtimes from 0 to 10 s."""
+    rng = random.Random(seed)  # noqa: S311 - a workload, no secret
+    return [{"x": rng.random(), "y": 10.0 * rng.random()} for _ in range(n)]
+
+
+class Script:
+    """An ask-and-tell optimizer that costs next to nothing."""
+
+    def __init__(self, configs: list[Config]) -> None:
+        self._configs = iter(configs)
+
+    def ask(self) -> Query:
+        """Return the next configuration."""
+        return Query(next(self._configs))
+
+    def tell(self, query: Query, evaluation: Evaluation, /) -> None:
+        """Ignore the result."""
+
+
+class _PeerScript:
+    def __init__(self, configs: list[Config]) -> None:
+        self._configs = iter(configs)
+
+    def ask(self) -> tuple[Config, None, None]:
+        return next(self._configs), None, None
+
+    def tell(self, eval_config: Config, results: dict[str, float], *, fidels: None, config_id: None) -> None:
+        """Ignore the result."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    what: str
+    workers: int
+    evaluations: int
+    seconds: dict[str, list[float]]
+    """Real seconds of every turn, by contender."""
+
+    def per_evaluation(self, contender: str) -> float:
+        """Return the median cost of an evaluation in microseconds."""
+        return statistics.median(self.seconds[contender]) / self.evaluations * 1e6
+
+    def ratio(self, contender: str, other: str) -> float:
+        """Return the median over turns of one contender's time over another's."""
+        return statistics.median(a / b for a, b in zip(self.seconds[contender], self.seconds[other], strict=True))
+
+
+# -- the contenders: each returns the real seconds of its timed part --------------------------------------------------
+
+
+def bare_pool(configs: list[Config], workers: int) -> float:
+    """Time the evaluations through a bare `multiprocessing.Pool`."""
+    with get_context("fork").Pool(workers) as pool:
+        pool.map(bare, configs[:workers], chunksize=1)  # every process has started
+        began = time.perf_counter()
+        for _ in pool.imap(bare, configs):
+            pass
+        return time.perf_counter() - began
+
+
+def simulated_pool(configs: list[Config], workers: int) -> float:
+    """Time the evaluations through the same pool with a `Simulator` in the place of the objective."""
+    with _scratch() as folder, get_context("fork").Pool(workers) as pool:
+        pool.map(bare, configs[:workers], chunksize=1)
+        with Simulator(
+            objective,
+            n_workers=workers,
+            directory=folder / "run",
+            max_evaluations=len(configs),
+            overhead=Overhead.none(),
+        ) as simulator:
+            began = time.perf_counter()
+            for _ in pool.imap(simulator, configs):
+                pass
+            took = time.perf_counter() - began
+            ends = simulator.trace()["end"]
+        if len(ends) != len(configs) or not ends.is_monotonic_increasing:
+            raise AssertionError("the simulator delivered out of order")
+        return took
+
+
+def peer_pool(configs: list[Config], workers: int) -> float:
+    """Time the evaluations through a pool and the peer's multi-core wrapper."""
+    from benchmark_simulator import ObjectiveFuncWrapper
+
+    with _scratch() as folder, contextlib.redirect_stdout(io.StringIO()):
+        wrapper = ObjectiveFuncWrapper(
+            obj_func=peer_objective, n_workers=workers, n_actual_evals_in_opt=len(configs) + workers,
+            n_evals=len(configs), obj_keys=["loss"], save_dir_name="run", tmp_dir=str(folder),
+        )  # fmt: skip
+        with get_context("fork").Pool(workers) as pool:
+            began = time.perf_counter()
+            for _ in pool.imap(wrapper, configs + configs[:workers]):
+                pass
+            return time.perf_counter() - began
+
+
+def bare_loop(configs: list[Config], workers: int) -> float:
+    """Time ask, evaluate and tell, one after the other."""
+    del workers
+    optimizer = Script(configs)
+    began = time.perf_counter()
+    for _ in configs:
+        query = optimizer.ask()
+        optimizer.tell(query, objective(query.config))  # type: ignore[arg-type]
+    return time.perf_counter() - began
+
+
+def simulated_loop(configs: list[Config], workers: int) -> float:
+    """Time `simulate`, the making of the trace included."""
+    optimizer = Script(configs)
+    began = time.perf_counter()
+    simulate(optimizer, objective, n_workers=workers, max_evaluations=len(configs), overhead=Overhead.none())
+    return time.perf_counter() - began
+
+
+def peer_loop(configs: list[Config], workers: int) -> float:
+    """Time the peer's ask-and-tell mode."""
+    from benchmark_simulator import ObjectiveFuncWrapper
+
+    with _scratch() as folder, contextlib.redirect_stdout(io.StringIO()):
+        wrapper = ObjectiveFuncWrapper(
+            obj_func=peer_objective, ask_and_tell=True, n_workers=workers, n_evals=len(configs),
+            n_actual_evals_in_opt=len(configs) + workers, obj_keys=["loss"], save_dir_name="run", tmp_dir=str(folder),
+        )  # fmt: skip
+        optimizer = _PeerScript(configs + configs[: 2 * workers])
+        began = time.perf_counter()
+        wrapper.simulate(optimizer)
+        return time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="zerowait-bench-"))
+    here = Path.cwd()
+    os.chdir(folder)  # the peer writes below the current folder
+    try:
+        yield folder
+    finally:
+        os.chdir(here)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# -- the measurement ----------------------------------------------------------------------------------------------------
+
+Contender = Callable[[list[Config], int], float]
+
+
+def measure(what: str, contenders: dict[str, Contender], workers: int, evaluations: int, turns: int) -> Row:
+    """Let the contenders take turns on the same workload and return their times."""
+    configs = workload(evaluations)
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(turns):
+        for name, contender in contenders.items():
+            seconds[name].append(contender(configs, workers))
+    return Row(what, workers, evaluations, seconds)
+
+
+def has_peer() -> bool:
+    """Whether the peer is installed (it comes with the development extra)."""
+    return importlib.util.find_spec(_PEER_MODULE) is not None
+
+
+def plan(
+    evaluations: int, workers: list[int], *, peers: bool, turns: int
+) -> Iterator[tuple[str, dict[str, Contender], int, int, int]]:
+    """Yield what is measured, as arguments of `measure`."""
+    # The peer's cost grows with the square of the run's length, and beyond 32 workers it takes hours.
+    slow_peer = {PEER: peer_pool}
+    for p in workers:
+        yield "pool", {"bare": bare_pool, "zerowait": simulated_pool}, p, evaluations, turns
+    if peers:
+        yield "pool", {"bare": bare_pool, "zerowait": simulated_pool, **slow_peer}, 8, evaluations, 1
+    for n in (1000, 50_000):
+        yield "pool, run length", {"bare": bare_pool, "zerowait": simulated_pool}, 8, n, turns
+    peer = {PEER: peer_loop} if peers else {}
+    yield "ask and tell", {"bare": bare_loop, "zerowait": simulated_loop, **peer}, 1000, 20_000, turns
+    yield "ask and tell", {"bare": bare_loop, "zerowait": simulated_loop}, 100_000, 300_000, 1
+
+
+def main(evaluations: int = 4000, workers: list[int] | None = None, *, peers: bool = True, turns: int = 3) -> list[Row]:
+    """Measure, print one line a row, and return the rows.
+
+    Parameters
+    ----------
+    evaluations
+        How many evaluations a run of the pool has.
+    workers
+        Numbers of workers; 1, 4, 8, 32, 64 and 256 by default.
+    peers
+        Whether to measure the peer, which takes minutes.
+    turns
+        How often the contenders take turns.
+    """
+    from rich.console import Console
+
+    console = Console()
+    if peers and not has_peer():
+        console.print(f"{PEER} is not installed (pip install 'zerowait\\[dev]'); measuring without it")
+        peers = False
+    console.print(
+        f"{os.cpu_count()} cores; microseconds per evaluation, medians of {turns} turns; ratios of paired turns"
+    )
+    rows: list[Row] = []
+    for arguments in plan(evaluations, workers or [1, 4, 8, 32, 64, 256], peers=peers, turns=turns):
+        row = measure(*arguments)
+        rows.append(row)
+        costs = "  ".join(f"{name} {row.per_evaluation(name):,.1f}" for name in row.seconds)
+        ratios = [f"zerowait/bare {row.ratio('zerowait', 'bare'):.2f}"]
+        ratios += [f"{PEER}/zerowait {row.ratio(PEER, 'zerowait'):.0f}"] if PEER in row.seconds else []
+        ratios.append(f"above bare {row.per_evaluation('zerowait') - row.per_evaluation('bare'):,.1f}")
+        console.print(
+            f"{row.what}: P={row.workers} n={row.evaluations:,}  {costs}  [{', '.join(ratios)}]",
+            markup=False,
+            soft_wrap=True,
+        )
+    return rows

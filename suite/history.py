@@ -1,0 +1,287 @@
+"""The records of a run as its history: typed, in order, and with what is known of the moments between them.
+
+A record says which call it was (`call`, from 1 in the order of the claims) and how many records the journal held when
+it was claimed (`after`). The order of all claims and deliveries follows from these two, so a run can be replayed: at
+every delivery it is known which evaluations were running, and at every claim which results had been delivered.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from suite.evaluation import Budget
+from suite.journal import Record
+from suite.recorded import identity_of
+from suite.table import STATUS_NAMES
+from suite.timeline import OrderKey, order_key
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a run's specification says, as far as its records must agree with it."""
+
+    n_workers: int
+    budget: Budget
+    seed: int
+    overhead: str
+    """Name of the overhead policy."""
+    sampling: str
+    continual: bool
+    continues_after_death: bool
+    slept: bool
+    """Whether the workers really slept, so that times were measured and not computed."""
+
+    @classmethod
+    def of(cls, specification: Mapping[str, Any]) -> Terms:
+        """Read them from a specification.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            It is no specification of a run.
+        """
+        seed, n_workers = specification["seed"], specification["n_workers"]
+        if type(seed) is not int or type(n_workers) is not int or n_workers < 1:
+            raise ValueError(f"n_workers={n_workers!r}, seed={seed!r}")
+        return cls(
+            n_workers,
+            Budget(specification["max_evaluations"], specification["max_time"]),
+            seed,
+            str(specification["overhead"]["name"]),
+            str(specification["overhead"]["sampling"]),
+            bool(specification["continual"]),
+            specification.get("on_worker_death") == "continue",
+            "slept" in specification,
+        )
+
+    @property
+    def is_modelled(self) -> bool:
+        """Whether no real clock had a part in the times."""
+        return self.overhead != "measured" and not self.slept
+
+    def model(self) -> Callable[[int], float] | None:
+        """Return the overhead as a function of the delivered results; None when its name does not define it."""
+        if self.overhead == "none":
+            return lambda _: 0.0
+        if found := re.fullmatch(r"fixed\((.+)\)", self.overhead):
+            seconds = float(found[1])
+            return lambda _: seconds
+        if found := re.fullmatch(r"linear\((.+),(.+)\)", self.overhead):
+            base, per_result = float(found[1]), float(found[2])
+            return lambda delivered: base + per_result * delivered
+        return None
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the modelled overhead is the same for every configuration."""
+        return self.overhead == "none" or self.overhead.startswith("fixed(")
+
+
+# -- fields ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What a field of a record must be."""
+
+    meaning: str
+    allows: Callable[[Any], bool]
+    required: bool = True
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_finite(value: Any) -> bool:
+    return _is_number(value) and math.isfinite(value)
+
+
+_COUNT = Field("an integer of at least 0", lambda v: type(v) is int and v >= 0)
+_SECONDS = Field("a finite number of at least 0", lambda v: _is_finite(v) and v >= 0)
+_FLAG = Field("true, or left out", lambda v: v is True, required=False)
+FIELDS: Mapping[str, Field] = {
+    "evaluation": _COUNT,
+    "slot": _COUNT,
+    "call": Field("an integer of at least 1", lambda v: type(v) is int and v >= 1),
+    "after": _COUNT,
+    "freed": _SECONDS,
+    "start": _SECONDS,
+    "end": _SECONDS,
+    "runtime": _SECONDS,
+    "overhead": _SECONDS,
+    "wall": Field("a finite number", _is_finite),
+    "config_id": Field("a string", lambda v: type(v) is str),
+    "named": _FLAG,
+    "fidelity": Field("a finite number or null", lambda v: v is None or _is_finite(v)),
+    "seed": Field(_COUNT.meaning, _COUNT.allows, required=False),
+    "config": Field("an object", lambda v: type(v) is dict),
+    "status": Field(f"one of {', '.join(STATUS_NAMES)}", lambda v: v in STATUS_NAMES),
+    "value": Field("a number", _is_number),
+    "metrics": Field("an object of numbers", lambda v: type(v) is dict and all(map(_is_number, v.values()))),
+    "error": Field("a string", lambda v: type(v) is str, required=False),
+    "resumed_from": Field("a finite number", _is_finite, required=False),
+    "clipped": Field("true or false", lambda v: type(v) is bool, required=False),
+    "from_scratch": Field(_SECONDS.meaning, _SECONDS.allows, required=False),
+    "idle": _FLAG,
+}
+"""The fields of a record; those of a continued evaluation come together or not at all."""
+_CONTINUED = ("resumed_from", "clipped", "from_scratch")
+
+
+def problems(record: Record) -> Iterator[str]:
+    """Yield what is wrong with the fields of a record, seen by itself."""
+    for name, field in FIELDS.items():
+        if name not in record:
+            if field.required:
+                yield f"{name} is missing"
+        elif not field.allows(record[name]):
+            yield f"{name} is {record[name]!r}; it must be {field.meaning}"
+    for name in record.keys() - FIELDS.keys():
+        yield f"{name} is no field of a record"
+    if len({name in record for name in _CONTINUED}) > 1:
+        yield f"only some of {', '.join(_CONTINUED)} are there; a continued evaluation has all of them"
+    given = record.get("config_id")
+    if type(given) is str and not record.get("named") and not re.fullmatch("[0-9a-f]{32}", given):
+        yield f"config_id is {given!r}; it must be a digest of 32 hexadecimal digits, or named by the optimizer"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record whose fields are in order."""
+
+    place: int
+    """Where it stands in the journal, from 0."""
+    record: Record
+    number: int
+    slot: int
+    call: int
+    after: int
+    freed: float
+    start: float
+    end: float
+    runtime: float
+    overhead: float
+    fidelity: float | None
+    status: str
+    identity: bytes
+    resumed_from: float | None
+    idle: bool
+
+    @classmethod
+    def of(cls, place: int, record: Record) -> Entry:
+        """Take the fields of a record that has no problems."""
+        return cls(
+            place=place,
+            record=record,
+            number=record["evaluation"],
+            slot=record["slot"],
+            call=record["call"],
+            after=record["after"],
+            freed=record["freed"],
+            start=record["start"],
+            end=record["end"],
+            runtime=record["runtime"],
+            overhead=record["overhead"],
+            fidelity=record["fidelity"],
+            status=record["status"],
+            identity=identity_of(record),
+            resumed_from=record.get("resumed_from"),
+            idle=record.get("idle", False),
+        )
+
+    def __str__(self) -> str:
+        """Name it in a message."""
+        return f"evaluation {self.number} (start {self.start!r} s, end {self.end!r} s)"
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its worker died; then its start and end are not those that the rules of simulated time gave it."""
+        return self.status == "lost"
+
+    @property
+    def from_scratch(self) -> float:
+        """Seconds of the whole training up to its fidelity."""
+        return self.runtime if self.resumed_from is None else float(self.record["from_scratch"])
+
+    def key(self) -> OrderKey:
+        """Return what its delivery is ordered by."""
+        return order_key(self.end, self.start, self.identity, self.fidelity, self.freed, self.call)
+
+    def config_text(self) -> str:
+        """Return the configuration as it stands in the journal.
+
+        It is not sorted again: the canonical order is that of the original keys, which JSON may have turned into text.
+        """
+        return json.dumps(self.record["config"], separators=(",", ":"))
+
+
+# -- all records -------------------------------------------------------------------------------------------------------
+
+
+class History:
+    """The records of one run by number and by call; a repetition of either is left out.
+
+    Parameters
+    ----------
+    entries
+        Records in the order of the journal.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.by_number: dict[int, Entry] = {}
+        self.by_call: dict[int, Entry] = {}
+        self.repetitions: list[tuple[Entry, Entry]] = []
+        for entry in entries:
+            first = self.by_number.get(entry.number) or self.by_call.get(entry.call)
+            if first is None:
+                self.by_number[entry.number] = self.by_call[entry.call] = entry
+            else:
+                self.repetitions.append((entry, first))
+        self.deliveries = [self.by_number[number] for number in sorted(self.by_number)]
+        """In the order of their numbers."""
+        self.claims = [self.by_call[call] for call in sorted(self.by_call)]
+        """In the order of the calls."""
+        self._calls = [entry.call for entry in self.claims]
+        self._numbers = [entry.number for entry in self.deliveries]
+        self._gapless = 0
+        """So many records from the first one on are there."""
+        while self._gapless in self.by_number:
+            self._gapless += 1
+
+    def knows(self, first: int, end: int) -> bool:
+        """Tell whether the records numbered from `first` up to but not including `end` are all there."""
+        return end <= first or bisect_left(self._numbers, end) - bisect_left(self._numbers, first) == end - first
+
+    def before(self, number: int) -> int:
+        """Return how many records with a lower number there are."""
+        return bisect_left(self._numbers, number)
+
+    def missing_calls(self, below: int) -> int:
+        """Return how many calls before this one have no record."""
+        return below - 1 - bisect_left(self._calls, below)
+
+    def last_delivery(self, after: int) -> float | None:
+        """Return the end of the last of the first `after` records, or None when that is unknown."""
+        if after == 0:
+            return 0.0
+        last = self.by_number.get(after - 1)
+        return None if last is None else last.end
+
+    def delivered(self, after: int) -> int | None:
+        """Return how many of the first `after` records reached a caller, or None when that is unknown."""
+        return self._delivered[after] if after <= self._gapless else None
+
+    @cached_property
+    def _delivered(self) -> list[int]:
+        counts = [0]
+        for number in range(self._gapless):
+            counts.append(counts[-1] + (not self.by_number[number].is_lost))
+        return counts

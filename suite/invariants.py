@@ -1,0 +1,433 @@
+"""The invariants of a run (design 4.1 and 4.2) as rules over its history: pure, no files.
+
+A rule reports only what no run can have written. Calls without a record (still running, or past the budget) have no
+known place; where one of them could explain what is seen, nothing is reported. The same holds for what stood in a
+damaged line.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from suite import timeline
+from suite.continuation import State, best_state, charge, training_length
+from suite.history import Entry, History, Terms, problems
+from suite.identity import digest
+from suite.journal import Damage, Record
+from suite.seeds import ObjectiveSeeds
+
+# A sleeper that wakes when its time is over may find, after division by the time scale, the last digits rounded down.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Something in a journal that no run can have written."""
+
+    rule: str
+    """Name of the broken rule."""
+    record: int | None
+    """Place of the record in the journal, from 0; None when the journal as a whole is meant."""
+    message: str
+    """What is wrong, with the values."""
+    content: str = ""
+    """The record as it stands in the journal."""
+
+
+def violations(records: Sequence[Record | Damage], terms: Terms) -> tuple[list[Violation], list[str]]:
+    """Return what is wrong with the records of a run, and notes on what could not be verified.
+
+    `records` are the lines of the journal in their order, damaged ones included.
+    """
+    found: list[Violation] = []
+    entries: list[Entry] = []
+    for place, record in enumerate(records):
+        if isinstance(record, Damage):
+            found.append(Violation("checksum", place, f"the line {record.problem}"))
+            continue
+        wrong = [Violation("fields", place, problem) for problem in problems(record)]
+        found += wrong
+        if not wrong:
+            entries.append(Entry.of(place, record))
+    history = History(entries)
+    found += _numbers(len(records), entries)
+    for rule in (
+        _once, _claims, _times, _ends, _slots, _order, _starts, _overheads, _idle_releases, _waiting, _budget,
+        _statuses, _identities, _continuation,
+    ):  # fmt: skip
+        found += rule(history, terms)
+    return found, list(_notes(history, terms))
+
+
+def _notes(history: History, terms: Terms) -> Iterator[str]:
+    if terms.is_modelled and terms.model() is None:
+        yield f"{terms.overhead} cannot be recomputed from the directory: each record's overhead was taken as it stands"
+    last = history.claims[-1].call if history.claims else 0
+    missing = history.missing_calls(last + 1)
+    if missing:
+        yield f"{missing} of the first {last} calls have no record: they were running, or past the budget"
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------------
+
+
+def _numbers(n_records: int, entries: Sequence[Entry]) -> Iterator[Violation]:
+    """Report evaluations that are not numbered from 0 in the order of the journal."""
+    at = {entry.place: entry for entry in entries}
+    expected = 0
+    for place in range(n_records):
+        entry = at.get(place)
+        if entry is not None and entry.number != expected:
+            yield Violation("numbers", place, f"evaluation {entry.number} stands where {expected} must follow")
+            expected = entry.number
+        expected += 1
+
+
+def _once(history: History, _: Terms) -> Iterator[Violation]:
+    """Report calls and evaluations that were recorded more than once."""
+    for e, first in history.repetitions:
+        yield Violation(
+            "exactly once",
+            e.place,
+            f"evaluation {e.number} of call {e.call} repeats evaluation {first.number} of call {first.call}, which is "
+            f"record {first.place}",
+        )
+
+
+def _claims(history: History, _: Terms) -> Iterator[Violation]:
+    """Report calls that were not claimed one after the other, or after their own delivery."""
+    latest = 0
+    for e in history.claims:
+        if e.after > e.number:
+            yield Violation(
+                "claims", e.place, f"claimed after {e.after} records, but it is evaluation {e.number} itself"
+            )
+        if e.after < latest:
+            yield Violation(
+                "claims", e.place, f"call {e.call} was claimed after {e.after} records, an earlier call after {latest}"
+            )
+        latest = max(latest, e.after)
+
+
+# -- times -------------------------------------------------------------------------------------------------------------
+
+
+def _times(history: History, _: Terms) -> Iterator[Violation]:
+    """Report times that are not `freed <= start <= end`."""
+    for e in history.deliveries:
+        if not e.freed <= e.start <= e.end:
+            yield Violation("times", e.place, f"freed={e.freed!r}, start={e.start!r}, end={e.end!r} are not in order")
+
+
+def _ends(history: History, terms: Terms) -> Iterator[Violation]:
+    """Report ends that are not `start + runtime`; a lost evaluation ran until its loss was noticed."""
+    for e in history.deliveries:
+        if e.is_lost:
+            wrong = e.runtime != e.end - e.start
+        elif terms.slept:
+            wrong = e.end < (e.start + e.runtime) * (1.0 - _ROUNDING)
+        else:
+            wrong = e.end != e.start + e.runtime
+        if wrong:
+            yield Violation(
+                "times",
+                e.place,
+                f"start={e.start!r} and runtime={e.runtime!r} do not lead to end={e.end!r} ({e.status})",
+            )
+
+
+def _slots(history: History, terms: Terms) -> Iterator[Violation]:
+    """Report evaluations that overlap in a slot, and slots that do not exist."""
+    previous: dict[int, Entry] = {}
+    for e in history.deliveries:
+        if e.slot >= terms.n_workers:
+            yield Violation("slots", e.place, f"slot {e.slot} of a run with n_workers={terms.n_workers}")
+            continue
+        before = previous.get(e.slot)
+        previous[e.slot] = e
+        number, freed = (-1, 0.0) if before is None else (before.number, before.end)
+        if not history.knows(number + 1, e.number):
+            continue
+        by = "nobody held it before" if before is None else f"evaluation {number} left it at {freed!r} s"
+        if e.freed != freed:
+            yield Violation("slots", e.place, f"freed={e.freed!r} in slot {e.slot}, but {by}")
+        if e.after <= number:
+            yield Violation(
+                "slots",
+                e.place,
+                f"claimed slot {e.slot} after {e.after} records, but {by}, and that is record {number}",
+            )
+
+
+def _order(history: History, terms: Terms) -> Iterator[Violation]:
+    """Report deliveries that were not the least of what was running, by (end, start, identity)."""
+    latest = 0.0
+    for e in history.deliveries:
+        if e.end < latest:
+            yield Violation("order", e.place, f"{e} was delivered after an end of {latest!r} s")
+        latest = max(latest, e.end)
+    if terms.slept:
+        return  # who wakes up first is first
+    claims = [e for e in history.claims if not e.is_lost]
+    claims.sort(key=lambda e: e.after, reverse=True)
+    running: list[tuple[timeline.OrderKey, int]] = []
+    for e in history.deliveries:
+        while claims and claims[-1].after <= e.number:
+            claimed = claims.pop()
+            heapq.heappush(running, (claimed.key(), claimed.number))
+        while running and running[0][1] < e.number:
+            heapq.heappop(running)
+        if not e.is_lost and running and running[0][0] < e.key():
+            first = history.by_number[running[0][1]]
+            yield Violation("order", e.place, f"{e} was delivered while {first} was running, which comes first")
+
+
+# -- overhead ----------------------------------------------------------------------------------------------------------
+
+
+def _starts(history: History, terms: Terms) -> Iterator[Violation]:
+    """Report starts that are not what the overhead policy gives, or that lie before a delivery that was made.
+
+    `start = max(last delivery, busy_until) + overhead`, where a serial optimizer is busy until the start before.
+    """
+    if terms.slept:
+        return
+    busy_until, call = 0.0, 0
+    for e in history.claims:
+        last = history.last_delivery(e.after)
+        ready = last
+        if not terms.is_modelled or (terms.sampling == "serial" and e.call != call + 1):
+            ready = None
+        elif terms.sampling == "serial" and last is not None:
+            ready = max(last, busy_until)
+        call = e.call
+        start = e.start if ready is None else ready + e.overhead
+        # The start of a lost evaluation was moved when its loss was noticed before it.
+        if e.start != (min(start, e.end) if e.is_lost else start):
+            yield Violation("start", e.place, f"start={e.start!r}, but by {terms.overhead} it is {start!r}")
+        elif last is not None and e.start < (
+            least := last + e.overhead if terms.is_modelled and not e.is_lost else last
+        ):
+            yield Violation("start", e.place, f"start={e.start!r}, but it cannot be before {least!r}")
+        busy_until = start if e.is_lost else e.start
+        if e.is_lost and ready is None:
+            call = 0  # its true start is unknown, so that of the next call is, too
+
+
+def _overheads(history: History, terms: Terms) -> Iterator[Violation]:
+    """Report overheads that are not those of the policy."""
+    if not terms.is_modelled:
+        yield from _measured_overheads(history, terms)
+        return
+    model = terms.model()
+    for e in history.claims if model is not None else ():
+        delivered = 0 if terms.is_constant else history.delivered(e.after)
+        if model is not None and delivered is not None and e.overhead != model(delivered):
+            yield Violation(
+                "overhead",
+                e.place,
+                f"overhead={e.overhead!r}, but {terms.overhead} gives {model(delivered)!r} after {delivered} results",
+            )
+
+
+def _measured_overheads(history: History, terms: Terms) -> Iterator[Violation]:
+    # What passed since the slot was freed, or since the last result whose release told that the slot was idle.
+    idle = [] if terms.slept else [e for e in history.deliveries if e.idle]
+    numbers = [e.number for e in idle]
+    previous: dict[int, int] = {}
+    for e in history.deliveries:
+        before = previous.get(e.slot, -1)
+        previous[e.slot] = e.number
+        if e.is_lost or not history.knows(before + 1, e.after):
+            continue
+        releases = idle[bisect_left(numbers, before + 1) : bisect_left(numbers, e.after)]
+        if e.overhead not in {e.start - e.freed, *(e.start - release.end for release in releases)}:
+            yield Violation("overhead", e.place, f"overhead={e.overhead!r}, but start - freed = {e.start - e.freed!r}")
+
+
+# -- idle workers ------------------------------------------------------------------------------------------------------
+
+
+def _idle_releases(history: History, terms: Terms) -> Iterator[Violation]:
+    """Report results that the idle rule released although no slot was free."""
+    afters = [e.after for e in sorted(history.claims, key=lambda e: e.after)]
+    for e in history.deliveries:
+        if e.idle and bisect_left(afters, e.number + 1) - history.before(e.number) >= terms.n_workers:
+            yield Violation("idle", e.place, f"released by the idle rule, but all {terms.n_workers} slots were taken")
+
+
+def _waiting(history: History, terms: Terms) -> Iterator[Violation]:
+    """Report results that did not wait for a free slot that got another call later.
+
+    Under a measured overhead a free slot is waited for only while its clock is behind, which the journal does not tell.
+    """
+    # A slot whose next start is past the budget is not waited for. Only a model that falls again can have such a slot
+    # and start evaluations later.
+    if not terms.is_modelled or (terms.budget.max_time is not None and terms.model() is None):
+        return
+    claims = history.claims
+    afters = [e.after for e in claims]
+    if afters != sorted(afters):
+        return
+    for e in history.deliveries:
+        claimed = bisect_left(afters, e.number + 1)
+        if e.idle or e.is_lost or claimed == len(claims):
+            continue
+        without_record = claims[claimed].call - 1 - claimed  # they may have been running as well
+        free = terms.n_workers - (claimed - history.before(e.number) + without_record)
+        if free > 0:
+            yield Violation(
+                "idle",
+                e.place,
+                f"delivered while {free} of {terms.n_workers} slots were free, but not by the idle rule",
+            )
+
+
+# -- budgets, values, identities ---------------------------------------------------------------------------------------
+
+
+def _budget(history: History, terms: Terms) -> Iterator[Violation]:
+    """Report what is past the budget."""
+    n, time = terms.budget.max_evaluations, terms.budget.max_time
+    for e in history.deliveries:
+        if n is not None and max(e.call, e.number + 1) > n:
+            yield Violation("budget", e.place, f"evaluation {e.number} of call {e.call} with max_evaluations={n}")
+        if time is not None and (e.start >= time or not timeline.may_record(terms.budget, e.end)):
+            yield Violation("budget", e.place, f"start={e.start!r} and end={e.end!r} with max_time={time!r}")
+
+
+def _statuses(history: History, terms: Terms) -> Iterator[Violation]:
+    """Report values that do not go with the status, and losses in a run that ends at the first one."""
+    for e in history.deliveries:
+        value, error = e.record["value"], e.record.get("error")
+        if not (math.isfinite(value) if e.status == "ok" else math.isnan(value)):
+            yield Violation("status", e.place, f"value={value!r} of an evaluation with the status {e.status}")
+        if (error is not None) != (e.status == "failed"):
+            yield Violation("status", e.place, f"error={error!r} of an evaluation with the status {e.status}")
+        if e.is_lost and not terms.continues_after_death:
+            yield Violation("status", e.place, "lost, but this run ends when a worker dies")
+
+
+def _identities(history: History, terms: Terms) -> Iterator[Violation]:
+    """Report ids that do not belong to their configuration, and seeds that do not follow from run seed and id."""
+    seeds = ObjectiveSeeds(terms.seed)
+    first: dict[bytes, Entry] = {}
+    for e in history.deliveries:
+        config_id, text = e.record["config_id"], e.config_text()
+        if not e.record.get("named") and digest(text) != e.identity:
+            yield Violation("identity", e.place, f"config_id={config_id!r} is not the digest of {text}")
+        if "seed" in e.record and e.record["seed"] != (seed := seeds.seed(e.identity)):
+            yield Violation(
+                "seed",
+                e.place,
+                f"seed={e.record['seed']!r}, but {seed} follows from run seed {terms.seed} and config_id {config_id!r}",
+            )
+        bound = first.setdefault(e.identity, e)
+        if terms.continual and bound.config_text() != text:
+            yield Violation(
+                "identity",
+                e.place,
+                f"config_id={config_id!r} stands for {text}, in evaluation {bound.number} for {bound.config_text()}",
+            )
+
+
+# -- continued evaluations ---------------------------------------------------------------------------------------------
+
+
+def _continuation(history: History, terms: Terms) -> Iterator[Violation]:
+    """Report evaluations that did not continue the highest state they could, or one that was not theirs to take."""
+    if not terms.continual:
+        for e in history.deliveries:
+            if e.resumed_from is not None:
+                yield Violation("continuation", e.place, f"resumed_from={e.resumed_from!r} in a run without continual")
+        return
+    states: dict[bytes, list[Entry]] = defaultdict(list)
+    for e in history.deliveries:
+        if e.status == "ok":
+            states[e.identity].append(e)
+    replay = _Replay(history)
+    for e in history.claims:
+        yield from replay.claim(e, states[e.identity])
+
+
+class _Replay:
+    """Who consumed which state, in the order of the claims."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._consumers: dict[
+            int, int | None
+        ] = {}  # by number of the state's evaluation; None: a call without a record
+        self._excused = 0
+
+    def claim(self, e: Entry, states: Sequence[Entry]) -> Iterator[Violation]:
+        """Let an evaluation of a configuration with these states consume its state."""
+        length = training_length(e.fidelity)
+        usable = {
+            s.number: s
+            for s in states
+            if s.number not in self._consumers
+            and s.number < e.after
+            and s.end <= e.start
+            and training_length(s.fidelity) < length
+        }
+        taken: Entry | None = None
+        if e.resumed_from is not None:
+            taken = _best([s for s in usable.values() if s.fidelity == e.resumed_from])
+            if taken is None:
+                if self._history.knows(0, e.after):
+                    yield Violation("continuation", e.place, self._why_not(e, states))
+                return
+            self._consumers[taken.number] = e.number
+            yield from _charges(e, taken)
+        while (best := _best(usable.values())) is not None and best.fidelity != e.resumed_from:
+            if self._excused >= self._history.missing_calls(e.call):
+                yield Violation(
+                    "continuation",
+                    e.place,
+                    f"resumed_from={e.resumed_from!r} at fidelity {e.fidelity!r}, but the state at {best.fidelity!r} "
+                    f"of {best} was there and nobody had taken it",
+                )
+                return
+            self._excused += 1
+            self._consumers[best.number] = None
+            del usable[best.number]
+
+    def _why_not(self, e: Entry, states: Sequence[Entry]) -> str:
+        beginning = f"resumed_from={e.resumed_from!r} at fidelity {e.fidelity!r} and start={e.start!r}, but"
+        if e.resumed_from is not None and e.resumed_from >= training_length(e.fidelity):
+            return f"{beginning} that is no lower fidelity"
+        there = [s for s in states if s.fidelity == e.resumed_from]
+        if not there:
+            return f"{beginning} no state of this configuration was delivered at {e.resumed_from!r}"
+        for s in there:
+            if s.number in self._consumers:
+                return f"{beginning} evaluation {self._consumers[s.number]} had taken the state of {s} already"
+        return f"{beginning} the state of {there[0]} was delivered later"
+
+
+def _best(states: Collection[Entry]) -> Entry | None:
+    handles = ((s, State(training_length(s.fidelity), s.from_scratch, s.end)) for s in states)
+    found = best_state(handles, math.inf, math.inf)
+    return None if found is None else found[0]
+
+
+def _charges(e: Entry, state: Entry) -> Iterator[Violation]:
+    if e.is_lost:
+        return
+    seconds, clipped = e.from_scratch, False  # a failure is charged what it took
+    if e.status == "ok":
+        charged = charge(seconds, State(training_length(state.fidelity), state.from_scratch, state.end))
+        seconds, clipped = charged.runtime, charged.clipped
+    if (e.runtime, e.record["clipped"]) != (seconds, clipped):
+        yield Violation(
+            "charge",
+            e.place,
+            f"runtime={e.runtime!r} and clipped={e.record['clipped']!r}, but from {e.from_scratch!r} s for the whole "
+            f"training and {state.from_scratch!r} s for that of {state} follow {seconds!r} and {clipped!r}",
+        )

@@ -1,0 +1,91 @@
+"""The ground truth: the same interface, but every worker really sleeps its runtime."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from suite import timeline
+from suite.coordination import Coordinator, Rules, Taken
+from suite.errors import SpecificationError
+from suite.overhead import Overhead
+from suite.simulator import Simulator
+from suite.table import CHARGED, END, FREED, ORIGIN, START, STATE, SlotState
+from suite.transport import Transport
+
+
+class NaiveRun(Simulator):
+    """A run that waits for real: a call returns when its runtime, times `time_scale`, has passed on the real clock.
+
+    Results are recorded in the order in which the sleepers woke up, with the times that were measured. `end` is therefore
+    later than `start + runtime` by what the operating system took to wake the process.
+
+    Parameters
+    ----------
+    objective
+        As for `Simulator`; the time that querying it takes is a part of the sleep.
+    time_scale
+        Real seconds a simulated second lasts; 0.001 sleeps a millisecond for each.
+    arguments
+        The keyword arguments of `Simulator`, except `overhead`: the optimizer's own time passes by itself.
+
+    Raises
+    ------
+    SpecificationError
+        `time_scale` is not a positive number, or an argument of `Simulator` is not usable.
+    """
+
+    def __init__(self, objective: Any, *, time_scale: float = 1.0, **arguments: Any) -> None:
+        if isinstance(time_scale, bool) or not isinstance(time_scale, int | float) or not 0 < time_scale < math.inf:
+            raise SpecificationError(f"time_scale is {time_scale!r}; it must be a positive number of seconds")
+        if "overhead" in arguments:
+            raise SpecificationError("a NaiveRun takes no overhead: the optimizer's own time passes on the real clock")
+        self.time_scale = float(time_scale)
+        super().__init__(objective, overhead=Overhead.measured(), **arguments)
+
+    def _further_specification(self) -> Mapping[str, Any]:
+        return {"slept": self.time_scale}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        rebuild, arguments = super().__reduce__()
+        return _with_time_scale, (rebuild, arguments, self.time_scale)
+
+    def _open(self) -> Coordinator:
+        return _Sleepers(self._transport(), self._rules, self.time_scale)
+
+
+def _with_time_scale(rebuild: Any, arguments: tuple[Any, ...], time_scale: float) -> NaiveRun:
+    run: NaiveRun = rebuild(*arguments)
+    run.time_scale = time_scale
+    return run
+
+
+class _Sleepers(Coordinator):
+    """The state machine with real time in the place of the simulated one."""
+
+    def __init__(self, transport: Transport, rules: Rules, time_scale: float) -> None:
+        super().__init__(transport, rules)
+        self._scale = time_scale
+
+    def _now(self) -> float:
+        return (self.now() - self.table.floats[ORIGIN]) / self._scale
+
+    def _start(self, clock: timeline.Clock, row: int, entered: float) -> tuple[float, float]:
+        freed = self.table.floats[row + FREED]
+        start = max((entered - self.table.floats[ORIGIN]) / self._scale, freed)
+        return start, start - freed
+
+    def _advance(self, acting: int | None) -> None:
+        """Deliver nothing: whoever wakes up delivers for itself."""
+
+    def wait(self, slot: int) -> Taken:
+        """Sleep until the evaluation is over, record it, and give the slot back."""
+        floats, row = self.table.floats, self.table.row(slot)
+        time.sleep(max(0.0, (floats[row + START] + floats[row + CHARGED] - self._now()) * self._scale))
+        with self.transport:
+            if self.table.ints[row + STATE] == SlotState.FINISHED:
+                floats[row + END] = self._now()
+                self._deliver(slot, slot, idle=False)
+        return super().wait(slot)
