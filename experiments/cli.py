@@ -92,7 +92,8 @@ def run(
         raise SpecificationError("--in-process uses this process alone; leave out --jobs")
     specification = load_study(study)
     plan = make_plan(specification, str(study))
-    folder = StudyFolder(specification.folder if output is None else output)
+    # Absolute, because a library that a cell uses may change the current folder.
+    folder = StudyFolder((specification.folder if output is None else output).absolute())
     for line in plan.skipped:
         _err(f"skipped: {line}")
     engine: Engine = InProcess() if in_process else LocalDask(jobs)
@@ -144,7 +145,8 @@ def bench(
     *,
     evaluations: Annotated[int, typer.Option("--evaluations", min=1, help="Evaluations of each run.")] = 4000,
     workers: Annotated[
-        list[int] | None, typer.Option("--workers", min=1, help="Simulated workers; may be repeated; several by default.")
+        list[int] | None,
+        typer.Option("--workers", min=1, help="Simulated workers; may be repeated; several by default."),
     ] = None,
     peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Measure other simulators for comparison.")] = True,
 ) -> None:

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.cells import ERROR_FILE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -111,11 +113,11 @@ def failure_lines(summary: Summary, cells: Sequence[Cell], folders: CellFolders)
     """Return the failed cells, each with the last line of its error and the file that has the whole of it."""
     names = {cell.key: str(cell) for cell in cells}
     lines = [
-        f"failed: {names[outcome.key]}: {outcome.error} ({folders.failed(outcome.key) / 'error.txt'})"
+        f"failed: {names[outcome.key]}: {outcome.error} ({relative(folders.failed(outcome.key) / ERROR_FILE)})"
         for outcome in summary.failed
     ]
     if len(lines) > MOST_FAILURES:
-        lines[MOST_FAILURES:] = [f"... and {len(lines) - MOST_FAILURES} more, in {folders.path}"]
+        lines[MOST_FAILURES:] = [f"... and {len(lines) - MOST_FAILURES} more, in {relative(folders.path)}"]
     return lines
 
 

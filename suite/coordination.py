@@ -243,23 +243,23 @@ class Coordinator:
         fits = self.table.write_text(slot, 0, text)
         ints[row + SPILLED] = not fits
         if not fits:
-            self.transport.spill(slot, text)
+            self.transport.directory.write_spill(slot, text)
 
     def _describe_further(self, slot: int, text: bytes) -> None:
         """Store the second part of a description behind the first."""
         ints, row = self.table.ints, self.table.row(slot)
         offset = ints[row + CLAIM_TEXT]
         if ints[row + SPILLED]:
-            self.transport.spill(slot, text, offset)
+            self.transport.directory.write_spill(slot, text, offset)
         elif not self.table.write_text(slot, offset, text):
-            self.transport.spill(slot, self.table.text(slot).encode()[:offset] + text)
+            self.transport.directory.write_spill(slot, self.table.text(slot).encode()[:offset] + text)
             ints[row + SPILLED] = 1
         ints[row + TEXT] = offset + len(text)
 
     def _description(self, slot: int) -> str:
         row = self.table.row(slot)
         if self.table.ints[row + SPILLED]:
-            return self.transport.spilled(slot, self.table.ints[row + TEXT])
+            return self.transport.directory.read_spill(slot, self.table.ints[row + TEXT])
         return self.table.text(slot)
 
     # -- finish ----------------------------------------------------------------------------------------------------

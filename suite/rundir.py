@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import RunDirectoryError, RunMismatchError
+from suite.journal import append
 from suite.trace import replace_file
 
 FORMAT_VERSION = 1
@@ -72,6 +73,22 @@ class RunDirectory:
     def spill(self, slot: int) -> Path:
         """Return the overflow file of a slot."""
         return self.root / "spill" / str(slot)
+
+    def write_spill(self, slot: int, text: bytes, offset: int = 0) -> None:
+        """Keep a part of a description that does not fit into the slot's record; what stands before `offset` stays.
+
+        Nothing is truncated: who is killed in here must leave the part before `offset` readable.
+        """
+        descriptor = os.open(self.spill(slot), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            append(descriptor, text, offset)
+        finally:
+            os.close(descriptor)
+
+    def read_spill(self, slot: int, length: int) -> str:
+        """Return the first `length` bytes of a description that was spilled."""
+        with self.spill(slot).open("rb") as file:
+            return file.read(length).decode()
 
     def ledger(self, generation: int) -> Path:
         """Return the ledger's file; each growth makes a new generation."""

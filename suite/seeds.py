@@ -83,7 +83,7 @@ def _first_state(entropy: list[Words]) -> Words:
         return value ^ (value >> np.uint32(16))
 
     def mixed(x: Words, y: Words) -> Words:
-        value = x * np.uint32(0xCA01F9DD) - y * np.uint32(0x4973F715)
+        value: Words = x * np.uint32(0xCA01F9DD) - y * np.uint32(0x4973F715)
         return value ^ (value >> np.uint32(16))
 
     size = 4

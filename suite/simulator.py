@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from suite import shared_directory as several_hosts
 from suite import transport
 from suite.asktell import failed_runtime
 from suite.coordination import Call, Coordinator, Rules
@@ -29,7 +30,7 @@ from suite.seeds import ObjectiveSeeds, check_run_seed
 from suite.specification import make_specification
 from suite.table import Status
 from suite.trace import write_trace
-from suite.transport import LocalTransport
+from suite.transport import LocalTransport, Transport
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +67,8 @@ class Simulator:
         When a process dies in a call: `"raise"` `WorkerDied` in every other one, or `"continue"` and record it as lost.
     idle
         How idle workers are recognised.
+    shared_directory
+        Whether workers on several hosts share the directory, over a network file system; on one host it is only slower.
     labels
         Anything JSON that identifies the run, kept in the trace's metadata.
     on_delivery
@@ -95,6 +98,7 @@ class Simulator:
         on_exhausted: Literal["raise", "inf"] = "raise",
         on_worker_death: Literal["raise", "continue"] = "raise",
         idle: Idle | None = None,
+        shared_directory: bool = False,
         labels: Mapping[str, Any] | None = None,
         on_delivery: Callable[[Mapping[str, Any], float | None, Evaluation], None] | None = None,
     ) -> None:
@@ -109,6 +113,7 @@ class Simulator:
         self.seed = check_run_seed(seed)
         self.on_delivery = on_delivery
         self._on_exhausted = on_exhausted
+        self._shared_directory = shared_directory
         self._rules = Rules(
             Budget(max_evaluations, max_time),
             Overhead.measured() if overhead is None else overhead,
@@ -118,18 +123,15 @@ class Simulator:
         )
         specification = make_specification(
             n_workers, self._rules.budget, self.seed, self._rules.overhead, continual=continual, labels=labels,
-            on_worker_death=on_worker_death, **self._further_specification(),
+            on_worker_death=on_worker_death, shared_directory=shared_directory, **self._further_specification(),
         )  # fmt: skip
         root = Path(tempfile.mkdtemp(prefix="zerowait-") if directory is None else directory).absolute()
         self._run = RunDirectory(root)
-        self._run.create_or_join(specification, lambda run: transport.create(run, n_workers, continual=continual))
+        self._run.create_or_join(specification, lambda run: self._create(run, continual=continual))
         self._coordinator: Coordinator | None = None
         self._takes = ObjectiveSignature.of(objective)
         self._seeds = ObjectiveSeeds(self.seed)
-        # A pool pickles the simulator for every call. What all copies share is one block of bytes that each process
-        # unpickles once.
-        shared = (n_workers, self.seed, self._takes, self._seeds, self._rules, on_exhausted)
-        self._shared = pickle.dumps(shared)
+        self._shared: bytes | None = None
         with explained(root, "join the run"):
             self._connect().transport.enlist()
 
@@ -137,6 +139,20 @@ class Simulator:
         return {}
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # A pool pickles the simulator for every call. What all copies share is one block of bytes that each process
+        # unpickles once. It is made here, because threads may use an overhead model that cannot be pickled.
+        if self._shared is None:
+            self._shared = pickle.dumps(
+                (
+                    self.n_workers,
+                    self.seed,
+                    self._takes,
+                    self._seeds,
+                    self._rules,
+                    self._on_exhausted,
+                    self._shared_directory,
+                )
+            )
         return _copy, (type(self), self._shared, self._run.root, self.objective, self.on_delivery)
 
     def __enter__(self) -> Self:
@@ -152,8 +168,16 @@ class Simulator:
         """The run's folder."""
         return self._run.root
 
+    def _create(self, run: RunDirectory, *, continual: bool) -> None:
+        if self._shared_directory:
+            several_hosts.create(run, self.n_workers)
+        else:
+            transport.create(run, self.n_workers, continual=continual)
+
     def _transport(self) -> Transport:
-        return transport.connect(self._run, self.n_workers, self._shared_directory)
+        if self._shared_directory:
+            return several_hosts.SharedDirectoryTransport(self._run, self.n_workers)
+        return LocalTransport(self._run, self.n_workers)
 
     def _open(self) -> Coordinator:
         return Coordinator(self._transport(), self._rules)
@@ -330,6 +354,7 @@ def _copy(kind: type[Simulator], shared: bytes, root: Path, objective: AnyObject
         simulator._seeds,
         simulator._rules,
         simulator._on_exhausted,
+        simulator._shared_directory,
     ) = _unpickle_shared(shared)
     return simulator
 

@@ -85,9 +85,14 @@ FIRST_RECORD = 512  # one page for header and undo log
 NO_LEDGER_ENTRY = -1
 
 
+def cells_bytes(n_slots: int) -> int:
+    """Return the size of the header and the records of a run with so many slots."""
+    return (FIRST_RECORD + n_slots * RECORD_CELLS) * CELL
+
+
 def table_bytes(n_slots: int) -> int:
-    """Return the size of the table of a run with so many slots."""
-    return FIRST_RECORD * CELL + n_slots * (RECORD_CELLS * CELL + TEXT_BYTES)
+    """Return the size of the whole table: header, records, and room for each record's description."""
+    return cells_bytes(n_slots) + n_slots * TEXT_BYTES
 
 
 class SlotTable:
@@ -96,7 +101,7 @@ class SlotTable:
     def __init__(self, buffer: Any, n_slots: int) -> None:
         self.n_slots = n_slots
         view = memoryview(buffer)
-        cells = view[: (FIRST_RECORD + n_slots * RECORD_CELLS) * CELL]
+        cells = view[: cells_bytes(n_slots)]
         self.bytes = cells
         self.ints = cells.cast("q")
         self.floats = cells.cast("d")

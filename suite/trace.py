@@ -226,9 +226,9 @@ def write_trace(trace: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     fields = []
     for column in table.schema:
         kind, meaning = COLUMNS.get(column.name, ("", ""))
-        if kind == "str" or pa.types.is_null(column.type):  # a column of None alone has no type yet
-            column = column.with_type(pa.string())
-        fields.append(column.with_metadata({"description": meaning}) if meaning else column)
+        untyped = pa.types.is_null(column.type)  # a column of None alone
+        typed = column.with_type(pa.string()) if kind == "str" or untyped else column
+        fields.append(typed.with_metadata({"description": meaning}) if meaning else typed)
     # pandas' own metadata names library versions and is not needed to read the table back.
     table = table.cast(pa.schema(fields, metadata={ATTRIBUTE: json.dumps(metadata, sort_keys=True)}))
     replace_file(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
@@ -276,7 +276,7 @@ def read_trace(path: str | os.PathLike[str]) -> pd.DataFrame:
         )
     measured = _measured_path(path)
     metadata["measured"] = json.loads(measured.read_text(encoding="utf-8")) if measured.exists() else {}
-    trace = table.to_pandas()
+    trace: pd.DataFrame = table.to_pandas()
     trace.attrs[ATTRIBUTE] = metadata
     return trace
 

@@ -1,6 +1,8 @@
-"""How the processes of one host share a run: a mapped table, flock, kernel-released slot locks, one FIFO a slot.
+"""How the processes of a run share it: a transport stores the table, locks it and wakes who waits.
 
-Nothing here knows what the table means; it stores, locks and wakes. Wake-ups are hints: whoever is woken looks at the table.
+Nothing here knows what the table means. Wake-ups are hints: whoever is woken looks at the table. `LocalTransport` serves the
+processes of one host with a mapped table, flock, kernel-released slot locks and one FIFO a slot; `suite.shared_directory` serves
+several hosts.
 """
 
 from __future__ import annotations
@@ -10,23 +12,102 @@ import fcntl
 import mmap
 import os
 import select
-import struct
 import threading
+import time
 from types import TracebackType
+from typing import Protocol
 
+from suite.continuation import State
 from suite.errors import RunDirectoryError
 from suite.journal import append
 from suite.ledger import FIRST_CAPACITY, MappedEntries, SharedLedger
+from suite.locks import ByteLocks
 from suite.processes import Process, this_process
 from suite.rundir import RunDirectory, explained
-from suite.table import JOURNAL_END, UNDO_MARKER, SlotTable, table_bytes
+from suite.table import JOURNAL_END, LAST_RETURN, RESUMED_AT, STATE, UNDO_MARKER, SlotState, SlotTable, table_bytes
 
-# struct flock of Linux: type, whence, start, length, pid. Locks of an open file description (OFD) belong to it, not to the
-# process, so that closing another descriptor of the same file does not drop them.
-_FLOCK = struct.Struct("hhqqi4x")
 # How many descriptors a process keeps open for waking others, and for waiting: the usual limit is 1024.
 _MAX_BELLS = 192
 _MAX_EARS = 256
+
+
+class RunLedger(Protocol):
+    """The states of a run that can be continued; used in the critical section."""
+
+    def check_identity(self, identity: bytes, config: bytes, config_id: str, canonical: str) -> None:
+        """Bind the identity to the configuration, or raise `SpecificationError` when it is bound to another one."""
+
+    def take(self, identity: bytes, fidelity: float, start: float) -> State | None:
+        """Consume and return the state that an evaluation at this fidelity and start continues, or None."""
+
+    def add(self, identity: bytes, config: bytes, state: State) -> None:
+        """Record a delivered evaluation as a state that can be continued."""
+
+    def reserve(self) -> None:
+        """Make room for the entries of the next transaction; called outside of one."""
+
+
+class Transport(Protocol):
+    """One process's access to a run; entering it is the critical section."""
+
+    directory: RunDirectory
+    table: SlotTable
+
+    @property
+    def ledger(self) -> RunLedger:
+        """The states that can be continued."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the files have been closed, by `close` or in the child of a fork."""
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a caller of this process holds a slot."""
+
+    def __enter__(self) -> SlotTable:
+        """Lock the run and return its table as it stands."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Publish the table and unlock the run; a transaction that an exception cut short is rolled back."""
+
+    def now(self) -> float:
+        """Return real seconds on a clock that all processes of the run share."""
+
+    def hold(self, slot: int) -> None:
+        """Hold a slot for as long as this process lives or until `release`."""
+
+    def release(self, slot: int) -> None:
+        """Let go of a slot."""
+
+    def is_held(self, slot: int) -> bool:
+        """Tell whether the caller that claimed the slot is still there."""
+
+    def take(self, slot: int) -> None:
+        """Let the caller whose result has been delivered go, and its slot's clock run from now."""
+
+    def wake(self, slot: int) -> None:
+        """Wake the caller that waits in this slot; called in the critical section."""
+
+    def wait(self, slot: int, timeout: float) -> bool:
+        """Sleep until this slot is woken or `timeout` seconds have passed; tell whether it was woken."""
+
+    def enlist(self) -> None:
+        """Note that this process takes part in the run, although it may never hold a slot."""
+
+    def members(self) -> set[Process]:
+        """Return the processes of this host that have enlisted."""
+
+    def append(self, data: bytes, offset: int) -> None:
+        """Write a journal line at `offset`."""
+
+    def roll_back(self) -> None:
+        """Undo the transaction that was begun, in the table, in the ledger and in the journal."""
+
+    def close(self) -> None:
+        """Close the files; the kernel releases what they held."""
 
 
 def create(directory: RunDirectory, n_slots: int, *, continual: bool) -> None:
@@ -52,6 +133,8 @@ def create(directory: RunDirectory, n_slots: int, *, continual: bool) -> None:
 class LocalTransport:
     """One process's access to a run on this host; shared by its threads."""
 
+    now = staticmethod(time.perf_counter)  # CLOCK_MONOTONIC, which all processes of a host share
+
     def __init__(self, directory: RunDirectory, n_slots: int) -> None:
         self.directory = directory
         self.n_slots = n_slots
@@ -62,6 +145,7 @@ class LocalTransport:
         self._ears: dict[int, tuple[int, select.poll]] = {}
         with explained(directory.root, "open the run"):
             self._lock = self._open(directory.lock, os.O_RDWR)
+            self._locks = ByteLocks(self._lock)
             self._journal = self._open(directory.journal, os.O_RDWR)
             descriptor = os.open(directory.slots, os.O_RDWR)
             try:
@@ -139,13 +223,11 @@ class LocalTransport:
 
     def hold(self, slot: int) -> None:
         """Lock the slot's byte for as long as this process lives or until `release`."""
-        try:
-            fcntl.fcntl(self._lock, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, slot, 1, 0))
-        except (BlockingIOError, PermissionError):
+        if not self._locks.acquire(slot):
             raise RunDirectoryError(
                 f"slot {slot} of {self.directory.root} is free but locked: a process that was forked while another one "
                 "evaluated still has the run's files open"
-            ) from None
+            )
         self._held.add(slot)
 
     def release(self, slot: int) -> None:
@@ -154,14 +236,11 @@ class LocalTransport:
         if len(self._ears) > _MAX_EARS and slot in self._ears:
             self._close(self._ears.pop(slot)[0])
         if self._descriptors:
-            fcntl.fcntl(self._lock, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, slot, 1, 0))
+            self._locks.release(slot)
 
     def is_held(self, slot: int) -> bool:
         """Tell whether the caller that claimed the slot is still there."""
-        if slot in self._held:
-            return True
-        answer = fcntl.fcntl(self._lock, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, slot, 1, 0))
-        return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+        return slot in self._held or self._locks.is_taken(slot)
 
     def take(self, slot: int) -> None:
         """Let the caller whose result has been delivered go, and its slot's clock run from now.
@@ -226,19 +305,3 @@ class LocalTransport:
     def append(self, data: bytes, offset: int) -> None:
         """Write a journal line at `offset`."""
         append(self._journal, data, offset)
-
-    def spill(self, slot: int, text: bytes, offset: int = 0) -> None:
-        """Keep a part of a description that does not fit into the slot's record; what stands before `offset` stays.
-
-        Nothing is truncated: who is killed in here must leave the part before `offset` readable.
-        """
-        descriptor = os.open(self.directory.spill(slot), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            append(descriptor, text, offset)
-        finally:
-            os.close(descriptor)
-
-    def spilled(self, slot: int, length: int) -> str:
-        """Return the `length` bytes of a description that were spilled."""
-        with self.directory.spill(slot).open("rb") as file:
-            return file.read(length).decode()

@@ -1,6 +1,6 @@
 """Real processes that work on one run and are killed for real, and what must hold of the run afterwards.
 
-Every process bears witness: before a call it writes down which one it makes, afterwards what came of it. A witness is one
+Every process bears witness: before a call it writes down which one it makes, afterwards what came of it. That is one
 short line appended to a file, so what a killed process had written before stays.
 """
 
@@ -147,9 +147,7 @@ class Crew:
         except TrainingDiverged:
             self.witness(number=number, came="failed")
             return True
-        self.witness(
-            number=number, came="returned", start=evaluation.start, end=evaluation.end, value=evaluation.value
-        )
+        self.witness(number=number, came="returned", start=evaluation.start, end=evaluation.end, value=evaluation.value)
         return True
 
     def work(self):
@@ -199,7 +197,7 @@ class Crew:
     def until_state(self, slot, state):
         self.until(lambda: self.table.states[slot] == state, f"slot {slot} is {state!r}")
 
-    # -- what they have left ---------------------------------------------------------------------------------------------
+    # -- what they have left -------------------------------------------------------------------------------------------
 
     @property
     def table(self):
@@ -221,6 +219,11 @@ class Crew:
         found = [w for w in lines if w["came"] == came]
         assert len({w["number"] for w in found}) == len(found), "a call came to the same end twice"
         return {w["number"]: w for w in found}
+
+    def killed_calls(self):
+        """Return the queries that killed processes had called without living to tell."""
+        ends = {n for came in ("returned", "refused", "died", "failed") for n in self.testimony(came)}
+        return [n for n, w in self.testimony("to call").items() if w["pid"] in self.killed and n not in ends]
 
     def report(self):
         with contextlib.suppress(Exception):

@@ -1,0 +1,45 @@
+"""Locks on single bytes of a file that the kernel releases when the process that opened it dies.
+
+Locks of an open file description (fcntl(2), "OFD"), not of the process: closing another descriptor of the same file does not drop
+them, and threads that share the descriptor share the lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+
+# struct flock of 64-bit Linux: type, whence, start, length, pid.
+_FLOCK = struct.Struct("hhqqi4x")
+
+
+class ByteLocks:
+    """The bytes of one open file."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def _ask(self, command: int, kind: int, byte: int) -> int:
+        answer = fcntl.fcntl(self._descriptor, command, _FLOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
+        return int(_FLOCK.unpack(answer)[0])
+
+    def acquire(self, byte: int) -> bool:
+        """Lock a byte if nobody else has; return whether it is ours."""
+        try:
+            self._ask(fcntl.F_OFD_SETLK, fcntl.F_WRLCK, byte)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def wait_for(self, byte: int) -> None:
+        """Lock a byte as soon as nobody else has."""
+        self._ask(fcntl.F_OFD_SETLKW, fcntl.F_WRLCK, byte)
+
+    def release(self, byte: int) -> None:
+        """Unlock a byte."""
+        self._ask(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, byte)
+
+    def is_taken(self, byte: int) -> bool:
+        """Tell whether somebody else has locked a byte."""
+        return self._ask(fcntl.F_OFD_GETLK, fcntl.F_WRLCK, byte) != fcntl.F_UNLCK

@@ -1,0 +1,340 @@
+"""A run that workers on several hosts share: a directory on a network file system, and nothing else.
+
+The same state machine as on one host, with what a network file system offers: byte-range locks instead of flock, `pread` and
+`pwrite` instead of a mapping, and a bounded exponential back-off instead of FIFOs. The locks are taken on the table's own file,
+because a client reads a file anew when it locks it and writes it back before it unlocks it; the journal is another file and is
+flushed before the lock is given up.
+
+The table exists twice. A critical section works on a copy in memory, writes it over the older one, and then turns the pointer, so
+a process that is killed at any moment leaves the table that was valid before.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import struct
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+from suite import journal
+from suite.continuation import State, best_state, id_disagrees
+from suite.errors import RunDirectoryError
+from suite.identity import canonical_json, digest
+from suite.locks import ByteLocks
+from suite.processes import Process, this_process
+from suite.rundir import RunDirectory, explained
+from suite.table import (
+    CELL,
+    JOURNAL_END,
+    LAST_RETURN,
+    RECORD_CELLS,
+    RESUMED_AT,
+    RESUMED_FROM,
+    STATE,
+    TEXT,
+    TEXT_BYTES,
+    UNDO_MARKER,
+    SlotState,
+    SlotTable,
+    cells_bytes,
+)
+
+_POINTER = struct.Struct("=q")
+_FIRST_AREA = 4096
+_FIRST_DELAY, _LONGEST_DELAY = 0.0005, 0.05  # real seconds
+
+
+def _file_bytes(n_slots: int) -> int:
+    return _FIRST_AREA + 2 * cells_bytes(n_slots) + n_slots * TEXT_BYTES
+
+
+def create(directory: RunDirectory, n_slots: int) -> None:
+    """Make the files of a run that several hosts share."""
+    image = bytearray(cells_bytes(n_slots))
+    SlotTable(image, n_slots).initialise()
+    descriptor = os.open(directory.slots, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        os.posix_fallocate(descriptor, 0, _file_bytes(n_slots))
+        os.pwrite(descriptor, image, _FIRST_AREA)
+        os.pwrite(descriptor, _POINTER.pack(0), 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    directory.journal.write_bytes(b"")
+
+
+class _Table(SlotTable):
+    """The copy in memory; descriptions of evaluations stay in the file."""
+
+    def __init__(self, image: bytearray, n_slots: int, descriptor: int) -> None:
+        super().__init__(image, n_slots)
+        self._descriptor = descriptor
+        self._first_text = _FIRST_AREA + 2 * cells_bytes(n_slots)
+
+    def text(self, slot: int) -> str:
+        length = self.ints[self.row(slot) + TEXT]
+        return os.pread(self._descriptor, length, self._first_text + slot * TEXT_BYTES).decode()
+
+    def write_text(self, slot: int, offset: int, text: bytes) -> bool:
+        if offset + len(text) > TEXT_BYTES:
+            return False
+        os.pwrite(self._descriptor, text, self._first_text + slot * TEXT_BYTES + offset)
+        return True
+
+
+class SharedDirectoryTransport:
+    """One process's access to a run that several hosts share; shared by its threads.
+
+    Measured overhead needs hosts whose clocks agree. CPU time is seen on the own host only, so give `Idle(after=...)` enough time for
+    an optimizer that thinks on another one.
+    """
+
+    now = staticmethod(time.time)  # the only clock that hosts have in common
+
+    def __init__(self, directory: RunDirectory, n_slots: int) -> None:
+        self.directory = directory
+        self.n_slots = n_slots
+        self._descriptors: list[int] = []
+        self._mutex = threading.Lock()
+        self._held: set[int] = set()
+        with explained(directory.root, "open the run"):
+            self._file = self._open(directory.slots)
+            self._journal = self._open(directory.journal)
+        size = os.fstat(self._file).st_size
+        if size != _file_bytes(n_slots):
+            self.close()
+            raise RunDirectoryError(
+                f"{directory.slots} has {size} bytes instead of {_file_bytes(n_slots)}: it is damaged"
+            )
+        self._locks = ByteLocks(self._file)
+        self._image = bytearray(cells_bytes(n_slots))
+        self._area = 0
+        self.table: SlotTable = _Table(self._image, n_slots, self._file)
+        self.ledger = JournalLedger(self)
+        with self:
+            pass  # the table as it stands
+
+    def _open(self, path: os.PathLike[str]) -> int:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._descriptors.append(descriptor)
+        return descriptor
+
+    @property
+    def closed(self) -> bool:
+        """Whether the files have been closed, by `close` or in the child of a fork."""
+        return not self._descriptors
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a caller of this process holds a slot."""
+        return bool(self._held)
+
+    def close(self) -> None:
+        """Close the descriptors; the kernel releases what they held."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    # -- the critical section --------------------------------------------------------------------------------------
+
+    def __enter__(self) -> SlotTable:
+        self._mutex.acquire()
+        try:
+            self._locks.wait_for(self.n_slots)
+            self._load()
+        except BaseException:
+            self._leave()
+            raise
+        return self.table
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self.table.ints[UNDO_MARKER]:  # an exception came in the middle of a transaction
+                self.roll_back()
+            self._store()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._locks.release(self.n_slots)
+        self._mutex.release()
+
+    def _area_offset(self, area: int) -> int:
+        return _FIRST_AREA + area * len(self._image)
+
+    def _load(self) -> None:
+        self._area = _POINTER.unpack(os.pread(self._file, _POINTER.size, 0))[0]
+        stored = os.pread(self._file, len(self._image), self._area_offset(self._area))
+        if stored != self._image:
+            self._image[:] = stored
+        self._stored = stored
+
+    def _store(self) -> None:
+        if self._image == self._stored:
+            return
+        other = 1 - self._area
+        os.pwrite(self._file, self._image, self._area_offset(other))
+        os.pwrite(self._file, _POINTER.pack(other), 0)
+
+    def roll_back(self) -> None:
+        """Undo the transaction that was begun; the ledger follows from the table and the journal."""
+        self.table.roll_back()
+        self.table.commit()
+
+    # -- who holds a slot ------------------------------------------------------------------------------------------
+
+    def hold(self, slot: int) -> None:
+        """Hold a slot for as long as this process lives or until `release`."""
+        if not self._locks.acquire(slot):
+            raise RunDirectoryError(
+                f"slot {slot} of {self.directory.root} is free but locked: a process that was forked while another one "
+                "evaluated still has the run's files open"
+            )
+        self._held.add(slot)
+
+    def release(self, slot: int) -> None:
+        """Let go of a slot."""
+        self._held.discard(slot)
+        if self._descriptors:
+            self._locks.release(slot)
+
+    def is_held(self, slot: int) -> bool:
+        """Tell whether the caller that claimed the slot is still there."""
+        return slot in self._held or self._locks.is_taken(slot)
+
+    def take(self, slot: int) -> None:
+        """Let the caller whose result has been delivered go, and its slot's clock run from now."""
+        with self as table:
+            self.release(slot)
+            row = table.row(slot)
+            table.floats[LAST_RETURN] = table.floats[row + RESUMED_AT] = self.now()
+            table.ints[row + STATE] = SlotState.FREE
+
+    # -- waking ----------------------------------------------------------------------------------------------------
+
+    def wake(self, slot: int) -> None:
+        """Do nothing: who waits looks at the table by itself."""
+
+    def wait(self, slot: int, timeout: float) -> bool:
+        """Sleep until this slot changes (or anything does, if no result waits in it) or `timeout` seconds have passed."""
+        before = self._seen(slot)
+        deadline = time.monotonic() + timeout
+        delay = _FIRST_DELAY
+        while True:
+            with self:
+                pass
+            if self._seen(slot) != before:
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(delay, left))
+            delay = min(2 * delay, _LONGEST_DELAY)
+
+    def _seen(self, slot: int) -> bytes:
+        if slot < self.n_slots and self.table.ints[self.table.row(slot) + STATE] == SlotState.FINISHED:
+            first = self.table.row(slot) * CELL
+            return bytes(self._image[first : first + RECORD_CELLS * CELL])
+        return bytes(self._image)
+
+    # -- who takes part --------------------------------------------------------------------------------------------
+
+    def enlist(self) -> None:
+        """Note that this process takes part in the run, although it may never hold a slot."""
+        with self.directory.members.open("a", encoding="utf-8") as file:
+            file.write("{} {} {}\n".format(*this_process(), platform.node()))
+
+    def members(self) -> set[Process]:
+        """Return the processes of this host that have enlisted."""
+        lines = [line.split() for line in self.directory.members.read_text(encoding="utf-8").splitlines()]
+        return {(int(line[0]), int(line[1])) for line in lines if line[2:] == [platform.node()]}
+
+    # -- files -----------------------------------------------------------------------------------------------------
+
+    def append(self, data: bytes, offset: int) -> None:
+        """Write a journal line at `offset`, so that another host reads it."""
+        journal.append(self._journal, data, offset)
+        os.ftruncate(self._journal, offset + len(data))  # what a process left that was killed before its table was valid
+        os.fsync(self._journal)
+
+    def journal_lines(self, first: int) -> bytes:
+        """Return the journal from an offset to its end as the table knows it."""
+        with self.directory.journal.open("rb") as file:  # opened anew, which is when a client asks the server
+            file.seek(first)
+            return file.read(self.table.ints[JOURNAL_END] - first)
+
+
+class JournalLedger:
+    """The states that can be continued, worked out from the journal and the evaluations in flight.
+
+    A second mapped file would not be coherent between hosts, and need not be: a record that says `resumed_from` has consumed the
+    state that was delivered first among those of its configuration at that fidelity.
+    """
+
+    def __init__(self, transport: SharedDirectoryTransport) -> None:
+        self._transport = transport
+        self._read = 0
+        self._states: dict[bytes, list[State]] = {}
+        self._configs: dict[bytes, bytes] = {}
+
+    def check_identity(self, identity: bytes, config: bytes, config_id: str, canonical: str) -> None:
+        """Refuse an id that was given to another configuration before."""
+        self._catch_up()
+        table = self._transport.table
+        for slot in table.slots_in(SlotState.EVALUATING, SlotState.FINISHED):
+            self._configs.setdefault(table.digest(slot), table.config_digest(slot))
+        if self._configs.setdefault(identity, config) != config:
+            raise id_disagrees(config_id, canonical)
+
+    def take(self, identity: bytes, fidelity: float, start: float) -> State | None:
+        """Return the state that an evaluation at this fidelity and start continues, or None."""
+        self._catch_up()
+        states = list(self._states.get(identity, ()))
+        table = self._transport.table
+        for slot in table.slots_in(SlotState.EVALUATING, SlotState.FINISHED):
+            resumed_from = table.floats[table.row(slot) + RESUMED_FROM]
+            if not math.isnan(resumed_from) and table.digest(slot) == identity:
+                _consume(states, resumed_from)
+        found = best_state(enumerate(states), fidelity, start)
+        return None if found is None else found[1]
+
+    def add(self, identity: bytes, config: bytes, state: State) -> None:
+        """Do nothing: the journal says it."""
+
+    def reserve(self) -> None:
+        """Do nothing: memory grows by itself."""
+
+    def _catch_up(self) -> None:
+        data = self._transport.journal_lines(self._read)
+        for raw in data.splitlines(keepends=True):
+            record = journal.parse(raw, 0)
+            if isinstance(record, journal.Damage):
+                raise RunDirectoryError(f"{self._transport.directory.journal} is damaged: a line {record.problem}")
+            self._apply(record)
+        self._read += len(data)
+
+    def _apply(self, record: dict[str, Any]) -> None:
+        from suite.recorded import identity_of
+
+        identity = identity_of(record)
+        self._configs.setdefault(identity, digest(canonical_json(record["config"])))
+        states = self._states.setdefault(identity, [])
+        resumed_from = record.get("resumed_from")
+        if resumed_from is not None:
+            _consume(states, resumed_from)
+        if record["status"] == "ok":
+            fidelity = record["fidelity"]
+            length = math.inf if fidelity is None else fidelity
+            states.append(State(length, record.get("from_scratch", record["runtime"]), record["end"]))
+
+
+def _consume(states: list[State], fidelity: float) -> None:
+    for place, state in enumerate(states):
+        if state.fidelity == fidelity:
+            del states[place]
+            return

@@ -1,0 +1,822 @@
+"""`zerowait check`: silent on every journal that a run has written, and loud on every journal that was changed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from drivers import Lookup
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from suite import Evaluation, Overhead, Query, Simulator, journal
+from suite.check import check, render
+from suite.errors import BudgetExhausted, RunDirectoryError
+from suite.identity import canonical_json, digest
+from suite.idle import Idle
+from suite.naive import NaiveRun
+
+QUICK = Idle(after=0.02)
+
+
+class TrainingDiverged(Exception):  # noqa: N818 - what a user's objective raises
+    def __init__(self, runtime):
+        super().__init__(f"diverged after {runtime} s")
+        self.runtime = runtime
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Runtimes by configuration, growing with the fidelity; some configurations fail, some kill their worker."""
+
+    runtimes: tuple[float, ...]
+    failing: frozenset[int] = frozenset()
+    deadly: frozenset[int] = frozenset()
+
+    def __call__(self, config, *, fidelity=None, seed=None):
+        x = config["x"]
+        if x in self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        # 27 epochs are the full training; every fifth configuration pretends to be faster at more epochs.
+        runtime = self.runtimes[x] * (27.0 if fidelity is None else fidelity if x % 5 else 28.0 - fidelity)
+        if x in self.failing:
+            raise TrainingDiverged(runtime)
+        return Evaluation(x + seed / 2**32, runtime, {"epochs": fidelity or 27.0})
+
+
+def violations_of(directory):
+    return [f"{v.record}: {v.rule}: {v.message}" for v in check(directory).violations]
+
+
+def call(simulator, query):
+    """Make one call; return whether the run takes more."""
+    try:
+        simulator(query.config, query.fidelity, query.config_id)
+    except TrainingDiverged:
+        return True
+    except BudgetExhausted:
+        return False
+    return True
+
+
+def with_threads(simulator, queries):
+    todo, taking = iter(queries), threading.Lock()
+
+    def work():
+        while True:
+            with taking:
+                query = next(todo, None)
+            if query is None or not call(simulator, query):
+                return
+
+    threads = [threading.Thread(target=work) for _ in range(simulator.n_workers)]
+    for k, thread in enumerate(threads):
+        thread.start()
+        simulator.wait_started(min(k + 1, len(queries)))
+    for thread in threads:
+        thread.join()
+
+
+def in_generations(simulator, queries):
+    """Wait for all results of a generation, which fills the workers one and a half times, before the next."""
+    size = max(1, 3 * simulator.n_workers // 2)
+    with ThreadPoolExecutor(simulator.n_workers) as pool:
+        for first in range(0, len(queries), size):
+            list(pool.map(lambda query: call(simulator, query), queries[first : first + size]))
+
+
+def racing(simulator, queries):
+    """Start all threads at once, so that the machine decides who is first."""
+    with ThreadPoolExecutor(simulator.n_workers) as pool:
+        list(pool.map(lambda query: call(simulator, query), queries))
+
+
+OVERHEADS = {
+    "none": Overhead.none(),
+    "fixed": Overhead.fixed(0.7),
+    "fixed, parallel sampling": Overhead.fixed(0.7, sampling="parallel"),
+    "linear": Overhead.linear(0.1, 0.05),
+    "linear, parallel sampling": Overhead.linear(0.1, 0.05, sampling="parallel"),
+    "model": Overhead.model(lambda n: (n % 3) / 8, name="saw"),
+    "measured": Overhead.measured(),
+}
+RUNTIMES = {
+    "ties": st.sampled_from([0.0, 1.0, 2.0]),
+    "zero": st.just(0.0),
+    "any": st.floats(0.0, 10.0),
+    "huge": st.floats(0.0, 1e300),
+}
+
+
+@st.composite
+def runs(draw):
+    n_workers, n = draw(st.integers(1, 6)), draw(st.integers(1, 30))
+    overhead = draw(st.sampled_from(sorted(OVERHEADS)))
+    n_configs = draw(st.integers(1, n))
+    runtimes = draw(st.lists(RUNTIMES[draw(st.sampled_from(sorted(RUNTIMES)))], min_size=n_configs, max_size=n_configs))
+    if overhead == "measured":  # simulated time passes as real time does
+        runtimes = [r % 10.0 * 2e-5 for r in runtimes]
+    fidelities = draw(st.sampled_from([[None], [1.0], [1.0, 3.0, 9.0, 27.0], [1.0, 3.0, None, 2.5]]))
+    named = draw(st.booleans())
+    queries = [
+        Query({"x": x}, draw(st.sampled_from(fidelities)), f"trial {x}" if named else None)
+        for x in draw(st.lists(st.integers(0, n_configs - 1), min_size=n, max_size=n))
+    ]
+    failing = draw(st.sampled_from([frozenset(), frozenset(range(0, n_configs, 4))]))
+    max_time = draw(st.sampled_from([None, None, 0.01, 20.0, 300.0]))
+    specification = {
+        "n_workers": n_workers,
+        "max_evaluations": draw(st.sampled_from([None, n, max(1, n // 2), n + 5])),
+        "max_time": max_time,
+        "overhead": OVERHEADS[overhead],
+        "continual": draw(st.booleans()),
+        "seed": draw(st.integers(0, 2**63 - 1)),
+    }
+    drive = draw(st.sampled_from([with_threads, in_generations, racing]))
+    return drive, queries, Objective(tuple(runtimes), failing), specification
+
+
+@given(runs())
+@settings(max_examples=120)
+def test_nothing_is_reported_of_a_run_of_threads(case):
+    drive, queries, objective, specification = case
+    with tempfile.TemporaryDirectory() as directory:
+        with Simulator(objective, directory=directory, idle=QUICK, **specification) as simulator:
+            drive(simulator, queries)
+            expected = simulator.progress()["recorded"]
+        report = check(directory)
+        assert violations_of(directory) == []
+        assert report.n_records == expected
+        assert report.ok
+        assert report.exit_code == 0
+
+
+LADDER = tuple(itertools.islice(itertools.cycle([1.0, 3.0, 9.0, 27.0, None]), 60))
+
+
+def climbing(n_configs=6):
+    """Each configuration climbs the fidelities, mixed with the others."""
+    return [Query({"x": k % n_configs}, LADDER[k // n_configs]) for k in range(60)]
+
+
+def _pool_call(simulator, query):
+    return call(simulator, query)
+
+
+@pytest.mark.parametrize("overhead", sorted(OVERHEADS.keys() - {"model"}))
+@pytest.mark.parametrize("continual", [False, True])
+def test_nothing_is_reported_of_a_run_of_processes(tmp_path, overhead, continual):
+    scale = 1e-5 if overhead == "measured" else 1.0
+    objective = Objective(tuple(scale * r for r in (1.5, 0.25, 2.0, 1.0, 3.0, 1.0)), failing=frozenset([4]))
+    specification = {"n_workers": 4, "max_evaluations": 60, "overhead": OVERHEADS[overhead], "continual": continual}
+    with (
+        Simulator(objective, directory=tmp_path, **specification) as simulator,
+        multiprocessing.get_context("fork").Pool(4) as pool,
+    ):
+        assert all(pool.starmap(_pool_call, [(simulator, query) for query in climbing()], chunksize=1))
+    assert violations_of(tmp_path) == []
+    records = journal.read(tmp_path / "journal")
+    assert len(records) == 60
+    assert {r["status"] for r in records} == {"ok", "failed"}
+    assert any("resumed_from" in r for r in records) == continual
+
+
+def with_replacements(simulator, queries):
+    """Let forked processes draw the queries; whoever dies is replaced."""
+    context = multiprocessing.get_context("fork")
+    drawn = context.Value("q", 0)
+
+    def work():
+        while True:
+            with drawn.get_lock():
+                k, drawn.value = drawn.value, drawn.value + 1
+            if k >= len(queries) or not call(simulator, queries[k]):
+                return
+
+    def start():
+        process = context.Process(target=work)
+        process.start()
+        return process
+
+    deaths = 0
+    processes = [start() for _ in range(simulator.n_workers)]
+    while processes:
+        multiprocessing.connection.wait([p.sentinel for p in processes], timeout=60)
+        for process in [p for p in processes if not p.is_alive()]:
+            process.join()
+            processes.remove(process)
+            if process.exitcode != 0:
+                assert process.exitcode == -signal.SIGKILL
+                deaths += 1
+                processes.append(start())
+    return deaths
+
+
+@pytest.mark.parametrize("overhead", ["none", "fixed", "fixed, parallel sampling", "linear", "measured"])
+def test_nothing_is_reported_when_workers_were_killed(tmp_path, overhead):
+    scale = 1e-5 if overhead == "measured" else 1.0
+    objective = Objective(
+        tuple(scale * r for r in (1.5, 0.25, 2.0, 1.0, 3.0, 1.0)), failing=frozenset([4]), deadly=frozenset([2])
+    )
+    with Simulator(
+        objective, n_workers=3, directory=tmp_path, max_evaluations=40, overhead=OVERHEADS[overhead], continual=True,
+        on_worker_death="continue", idle=Idle(after=0.1),
+    ) as simulator:  # fmt: skip
+        assert with_replacements(simulator, climbing()) == 7  # configuration 2 is every sixth of the first 40 queries
+    assert violations_of(tmp_path) == []
+    statuses = [r["status"] for r in journal.read(tmp_path / "journal")]
+    assert (len(statuses), statuses.count("lost")) == (40, 7)
+
+
+def test_nothing_is_reported_when_the_run_ended_because_a_worker_was_killed(tmp_path):
+    objective = Objective((1.0,) * 6, deadly=frozenset([5]))
+    simulator = Simulator(objective, n_workers=2, directory=tmp_path, max_evaluations=20, overhead=Overhead.none())
+    process = multiprocessing.get_context("fork").Process(target=with_threads, args=(simulator, climbing()))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert violations_of(tmp_path) == []
+
+
+def test_nothing_is_reported_of_a_run_that_really_slept(tmp_path):
+    with NaiveRun(
+        Objective((1.0, 2.0, 3.0)), time_scale=1e-4, n_workers=3, directory=tmp_path, max_evaluations=30, continual=True
+    ) as run:
+        with_threads(run, climbing(3)[:30])
+    assert violations_of(tmp_path) == []
+    assert check(tmp_path).n_records == 30
+
+
+def test_a_run_can_be_checked_while_it_goes_on(tmp_path):
+    lengths = []
+
+    def look(_config, _fidelity, _evaluation):
+        report = check(tmp_path)
+        assert report.violations == ()
+        lengths.append(report.n_records)
+
+    with Simulator(
+        Objective((1.0, 0.5, 2.0, 0.25, 3.0, 1.0)), n_workers=4, directory=tmp_path, max_evaluations=60,
+        overhead=Overhead.none(), continual=True, on_delivery=look,
+    ) as simulator:  # fmt: skip
+        with_threads(simulator, climbing())
+    assert len(lengths) == 60
+    assert min(lengths) < max(lengths) == 60
+
+
+def test_nested_names_that_json_turns_into_text_keep_their_digest(tmp_path):
+    """{2: ..., 10: ...} is sorted as numbers, {"2": ..., "10": ...} as text; the digest is that of the former."""
+    with Simulator(lambda _: Evaluation(0.0, 1.0), n_workers=1, directory=tmp_path, seed=3) as simulator:
+        simulator({"layers": {10: "a", 2: "b"}, "float": -0.0, "text": "é\ud800", "nan": math.nan})
+    assert violations_of(tmp_path) == []
+
+
+def test_an_id_that_looks_like_a_digest_is_taken_for_an_id(tmp_path):
+    with Simulator(Objective((1.0,)), n_workers=1, directory=tmp_path) as simulator:
+        simulator({"x": 0}, config_id=digest("something else").hex())
+        simulator({"x": 0}, config_id=digest(canonical_json({"x": 0})).hex())
+    assert violations_of(tmp_path) == []
+
+
+# -- changed journals --------------------------------------------------------------------------------------------------
+#
+# The journal to change: 3 workers, fixed overhead of 0.5 s, 5 configurations that climb 1, 3, 9, 27 epochs.
+# Configuration 3 fails always; configuration 0 is faster at more epochs, so that its differences are clipped.
+
+N = 20
+END_OF_TIME = 1000.0
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("template")
+    with Simulator(
+        Objective((1.0, 2.0, 0.75, 1.25, 3.0), failing=frozenset([3])), n_workers=3, directory=directory,
+        max_evaluations=N, max_time=END_OF_TIME, seed=7, overhead=Overhead.fixed(0.5), continual=True,
+    ) as simulator:  # fmt: skip
+        with_threads(simulator, climbing(5)[:N])
+    return directory
+
+
+class Changed:
+    """A copy of a run's directory whose journal and specification can be changed."""
+
+    def __init__(self, template, directory):
+        self.directory = Path(shutil.copytree(template, directory, ignore=shutil.ignore_patterns("wake")))
+        self.journal = self.directory / "journal"
+        self.records = journal.read(self.journal)
+        assert violations_of(self.directory) == []
+
+    def first(self, condition):
+        return next(k for k, r in enumerate(self.records) if condition(r))
+
+    def write(self):
+        """Write the changed records with checksums that agree; return what is found."""
+        lines = [journal.line(json.dumps(r, separators=(",", ":"))) for r in self.records]
+        self.journal.write_bytes(b"".join(lines))
+        # What the table of slots says of the journal's size is of no use here: these journals are complete.
+        (self.directory / "slots").unlink()
+        return self.found()
+
+    def specify(self, **changes):
+        path = self.directory / "run.json"
+        content = json.loads(path.read_text())
+        content["specification"].update(changes)
+        path.write_text(json.dumps(content))
+
+    def found(self):
+        return {(v.rule, v.record) for v in check(self.directory).violations}
+
+
+@pytest.fixture
+def changed(template, tmp_path):
+    return Changed(template, tmp_path / "changed")
+
+
+def test_the_journal_to_change_has_everything_in_it(template):
+    records = journal.read(template / "journal")
+    assert [r["evaluation"] for r in records] == list(range(N))
+    assert {r["status"] for r in records} == {"ok", "failed"}
+    assert {r.get("resumed_from") for r in records} == {None, 1.0, 3.0, 9.0}
+    assert {r.get("clipped") for r in records} == {None, True, False}
+    assert {r["slot"] for r in records} == {0, 1, 2}
+    assert all("seed" in r for r in records)
+
+
+def change(name, how, *, of=lambda r: r["evaluation"] == 9):
+    """Change a field of the first record that is meant; the violation is found in that record."""
+
+    def mutate(run):
+        k = run.first(of)
+        run.records[k][name] = how(run.records[k][name])
+        return k
+
+    return mutate
+
+
+def continued(r):
+    return r["status"] == "ok" and "resumed_from" in r and not r["clipped"]
+
+
+def from_nine(r):
+    return r.get("resumed_from") == 9.0
+
+
+def swap_two_neighbours(run):
+    run.records[9:11] = run.records[10], run.records[9]
+    return 9
+
+
+def swap_two_neighbours_and_their_numbers(run):
+    k = run.first(lambda r: r["evaluation"] > 3 and r["end"] < run.records[r["evaluation"] + 1]["end"])
+    first, second = run.records[k : k + 2]
+    first["evaluation"], second["evaluation"] = k + 1, k
+    run.records[k : k + 2] = second, first
+    return k + 1
+
+
+def drop_one(run):
+    del run.records[9]
+    return 9
+
+
+def double_one(run):
+    run.records.insert(10, run.records[9])
+    return 10
+
+
+def double_one_with_another_number(run):
+    run.records.append({**run.records[-1], "evaluation": N})
+    return N
+
+
+def move_start_and_end(run):
+    # end = start + runtime still holds, and so does the slot: its last record.
+    run.records[-1]["start"] += 0.25
+    run.records[-1]["end"] += 0.25
+    return N - 1
+
+
+def move_everything_that_goes_with_an_end(run):
+    """Let a result be delivered later than others that it came before, and tell its slot's next record so."""
+    r = run.records[9]
+    r["end"] += 20.0
+    r["runtime"] += 20.0
+    for other in run.records[10:]:
+        if other["slot"] == r["slot"]:
+            other["freed"] = r["end"]
+            break
+    return 10
+
+
+def take_a_slot_that_is_held(run):
+    """Two slots hold an evaluation at the same time; give both to one of them."""
+    first, second = run.records[:2]
+    second["slot"] = first["slot"]
+    second["freed"] = first["end"]
+    return 1
+
+
+def consume_a_state_twice(run):
+    k = run.first(continued)
+    r = run.records[k]
+    again = run.first(lambda o: o["config"] == r["config"] and o.get("resumed_from", 0) > r["resumed_from"])
+    run.records[again]["resumed_from"] = r["resumed_from"]
+    return again
+
+
+def continue_a_state_that_is_delivered_later(run):
+    k = run.first(lambda r: r["status"] == "ok" and r["fidelity"] == 3.0)
+    before = run.first(lambda r: r["config"] == run.records[k]["config"])
+    run.records[before].update(
+        resumed_from=3.0, fidelity=9.0, clipped=False, from_scratch=run.records[before]["runtime"]
+    )
+    return before
+
+
+def train_from_scratch_although_a_state_was_there(run):
+    k = run.first(continued)
+    for name in ("resumed_from", "clipped", "from_scratch"):
+        del run.records[k][name]
+    return k
+
+
+def give_one_id_to_two_configurations(run):
+    for k in (0, 1):
+        run.records[k].update(config_id="same", named=True)
+        del run.records[k]["seed"]
+    return 1
+
+
+def lose_an_evaluation(run):
+    r = run.records[-1]
+    r.update(status="lost", value=math.nan, runtime=r["end"] - r["start"])
+    r.pop("error", None)
+    return N - 1
+
+
+def release_by_the_idle_rule(run):
+    run.records[9]["idle"] = True
+    return 9
+
+
+def spend_more_evaluations_than_the_budget(run):
+    run.specify(max_evaluations=N - 1)
+    return run.first(lambda r: r["call"] == N)
+
+
+def spend_more_time_than_the_budget(run):
+    run.specify(max_time=run.records[-2]["end"])
+    return N - 1
+
+
+def start_at_the_end_of_the_budget(run):
+    run.specify(max_time=run.records[-1]["end"])
+    run.records[-1].update(start=run.records[-1]["end"], runtime=0.0)
+    return N - 1
+
+
+def have_fewer_workers(run):
+    run.specify(n_workers=2)
+    return run.first(lambda r: r["slot"] == 2)
+
+
+def have_another_seed(run):
+    run.specify(seed=8)
+    return 0
+
+
+def have_another_overhead(run):
+    run.specify(overhead={"name": "fixed(0.75)", "sampling": "serial"})
+    return 0
+
+
+def sample_in_parallel(run):
+    run.specify(overhead={"name": "fixed(0.5)", "sampling": "parallel"})
+    return run.first(lambda r: r["call"] == 2)
+
+
+def continue_nothing(run):
+    run.specify(continual=False)
+    return run.first(lambda r: "resumed_from" in r)
+
+
+def without(name):
+    def mutate(run):
+        del run.records[9][name]
+        return 9
+
+    return mutate
+
+
+def half_a_continuation(run):
+    k = run.first(continued)
+    del run.records[k]["from_scratch"]
+    return k
+
+
+def up(x):
+    return math.nextafter(x, math.inf)
+
+
+CHANGES = {
+    "two neighbours swapped": ("numbers", swap_two_neighbours),
+    "two neighbours swapped and renumbered": ("order", swap_two_neighbours_and_their_numbers),
+    "one dropped": ("numbers", drop_one),
+    "one doubled": ("exactly once", double_one),
+    "one doubled under another number": ("exactly once", double_one_with_another_number),
+    "another evaluation number": ("numbers", change("evaluation", lambda n: n + 1)),
+    "another call": ("exactly once", change("call", lambda n: n - 1, of=lambda r: r["evaluation"] == 19)),
+    "claimed earlier": ("claims", change("after", lambda n: n - 2)),
+    "claimed after its delivery": ("claims", change("after", lambda _: 15)),
+    "end one bit later": ("times", change("end", up)),
+    "start one bit later": ("start", change("start", up)),
+    "start and end later": ("start", move_start_and_end),
+    "start before freed": ("times", change("start", lambda _: 0.0)),
+    "freed one bit later": ("slots", change("freed", up)),
+    "runtime one bit longer": ("charge", change("runtime", up, of=continued)),
+    "runtime negative": ("fields", change("runtime", lambda r: -r)),
+    "runtime longer and the slot told": ("order", move_everything_that_goes_with_an_end),
+    "overhead one bit longer": ("overhead", change("overhead", up)),
+    "an infinite end": ("fields", change("end", lambda _: math.inf)),
+    "another slot": ("slots", change("slot", lambda s: (s + 1) % 3)),
+    "a slot that is held": ("slots", take_a_slot_that_is_held),
+    "a slot that does not exist": ("slots", change("slot", lambda _: 3)),
+    "fewer workers": ("slots", have_fewer_workers),
+    "a value that is no number": ("status", change("value", lambda _: math.nan)),
+    "a value of a failure": ("status", change("value", lambda _: 0.5, of=lambda r: r["status"] == "failed")),
+    "a failure told as success": ("status", change("status", lambda _: "ok", of=lambda r: r["status"] == "failed")),
+    "a success told as failure": ("status", change("status", lambda _: "failed")),
+    "a loss in a run that ends with one": ("status", lose_an_evaluation),
+    "a status that does not exist": ("fields", change("status", lambda _: "fine")),
+    "another seed": ("seed", change("seed", lambda s: s ^ 1)),
+    "another run seed": ("seed", have_another_seed),
+    "another value in the configuration": ("identity", change("config", lambda c: {"x": c["x"] + 1})),
+    "another name in the configuration": ("identity", change("config", lambda c: {"y": c["x"]})),
+    "another type in the configuration": ("identity", change("config", lambda c: {"x": float(c["x"])})),
+    "another config_id": ("identity", change("config_id", lambda c: digest(c).hex())),
+    "a config_id that is none": ("fields", change("config_id", lambda c: c[:-1])),
+    "one id for two configurations": ("identity", give_one_id_to_two_configurations),
+    "resumed from another fidelity": ("continuation", change("resumed_from", lambda _: 3.0, of=from_nine)),
+    "resumed from its own fidelity": ("continuation", change("resumed_from", lambda z: 3.0 * z, of=continued)),
+    "a state consumed twice": ("continuation", consume_a_state_twice),
+    "a state of the future": ("continuation", continue_a_state_that_is_delivered_later),
+    "a state left alone": ("continuation", train_from_scratch_although_a_state_was_there),
+    "continued without continual": ("continuation", continue_nothing),
+    "clipped without reason": ("charge", change("clipped", lambda c: not c, of=continued)),
+    "not clipped": ("charge", change("clipped", lambda c: not c, of=lambda r: r.get("clipped"))),
+    "a longer training from scratch": ("charge", change("from_scratch", up, of=continued)),
+    "released as idle while all work": ("idle", release_by_the_idle_rule),
+    "more evaluations than the budget": ("budget", spend_more_evaluations_than_the_budget),
+    "more time than the budget": ("budget", spend_more_time_than_the_budget),
+    "a start at the end of the budget": ("budget", start_at_the_end_of_the_budget),
+    "another overhead": ("overhead", have_another_overhead),
+    "parallel sampling": ("start", sample_in_parallel),
+    "a missing field": ("fields", without("freed")),
+    "half a continuation": ("fields", half_a_continuation),
+    "a field that does not exist": ("fields", lambda run: run.records[9].update(host="x") or 9),
+    "a number as text": ("fields", change("end", str)),
+    "a number as truth": ("fields", change("slot", bool)),
+    "a metric as text": ("fields", change("metrics", lambda m: {**m, "epochs": "9"})),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_record_is_found_although_its_checksum_agrees(changed, name):
+    rule, mutate = CHANGES[name]
+    place = mutate(changed)
+    assert (rule, place) in changed.write()
+
+
+@given(st.data())
+@settings(max_examples=150)
+def test_any_change_of_a_time_is_found(template, data):
+    with tempfile.TemporaryDirectory() as folder:
+        run = Changed(template, Path(folder) / "changed")
+        k = data.draw(st.integers(0, N - 1))
+        name = data.draw(st.sampled_from(["freed", "start", "end", "runtime", "overhead"]))
+        old = run.records[k][name]
+        nearby = st.integers(-8, 8).map(lambda n: old + n * math.ulp(old))
+        new = data.draw((st.floats(0.0, 2 * END_OF_TIME) | nearby).filter(lambda x: x != old))
+        # A runtime so little different that the end is the same is the same to the simulated clock.
+        assume(name != "runtime" or run.records[k]["start"] + new != run.records[k]["end"])
+        run.records[k][name] = new
+        assert run.write()
+
+
+def flip(data, place, bit=1):
+    return data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :]
+
+
+@given(st.data())
+@settings(max_examples=150)
+def test_any_changed_bit_is_found(template, data):
+    with tempfile.TemporaryDirectory() as folder:
+        run = Changed(template, Path(folder) / "changed")
+        content = run.journal.read_bytes()
+        place = data.draw(st.integers(0, len(content) - 1))
+        run.journal.write_bytes(flip(content, place, 1 << data.draw(st.integers(0, 7))))
+        assert not check(run.directory).ok
+
+
+def test_a_changed_byte_is_found_in_its_line(changed):
+    lines = changed.journal.read_bytes().splitlines(keepends=True)
+    lines[9] = flip(lines[9], 40)
+    changed.journal.write_bytes(b"".join(lines))
+    assert changed.found() == {("checksum", 9)}
+
+
+def test_bytes_that_were_cut_out_of_the_middle_are_found(changed):
+    content = changed.journal.read_bytes()
+    middle = len(content) // 2
+    changed.journal.write_bytes(content[:middle] + content[middle + 100 :])
+    (line,) = {place for rule, place in changed.found() if rule == "checksum"}
+    assert line == content[:middle].count(b"\n")
+
+
+def test_zeros_that_a_crash_of_the_machine_left_are_found(changed):
+    content = changed.journal.read_bytes()
+    changed.journal.write_bytes(content[:-500] + bytes(499) + b"\n")
+    assert ("checksum", content[:-500].count(b"\n")) in changed.found()
+
+
+def test_a_line_that_is_no_object_is_found(changed):
+    with changed.journal.open("ab") as file:
+        file.write(
+            journal.line("[1, 2]") + journal.line("{") + journal.line("\udcff".encode(errors="replace").decode())
+        )
+    assert changed.found() == {("checksum", N), ("checksum", N + 1), ("checksum", N + 2)}
+
+
+def test_a_journal_that_lost_its_last_lines_is_found_by_the_table_of_slots(changed):
+    lines = changed.journal.read_bytes().splitlines(keepends=True)
+    changed.journal.write_bytes(b"".join(lines[:-2]))
+    assert changed.found() == {("complete", None)}
+
+
+def test_a_journal_that_was_cut_in_a_line_is_found_by_the_table_of_slots(changed):
+    changed.journal.write_bytes(changed.journal.read_bytes()[:-5])
+    report = check(changed.directory)
+    assert [v.rule for v in report.violations] == ["complete"]
+    assert any("torn" in note for note in report.notes)
+
+
+def test_a_torn_last_line_that_was_never_committed_is_a_note(changed):
+    with changed.journal.open("ab") as file:
+        file.write(b'0000abcd {"evalu')
+    report = check(changed.directory)
+    assert report.violations == ()
+    assert report.notes == ("the last line is torn after 16 bytes; it is left out",)
+    assert report.n_records == N
+
+
+def test_a_journal_without_the_table_of_slots_can_be_checked(changed):
+    (changed.directory / "slots").unlink()
+    assert changed.found() == set()
+
+
+def test_a_release_that_the_journal_hides_is_found(tmp_path):
+    """Two of three workers run until 3 s and 1 s; the third call is made when both are back."""
+    with Simulator(
+        Lookup((3.0, 1.0)), n_workers=3, directory=tmp_path / "run", overhead=Overhead.none(), idle=QUICK
+    ) as simulator:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda x: simulator({"x": x}), [0, 1]))
+        simulator({"x": 1})
+    run = Changed(tmp_path / "run", tmp_path / "changed")
+    assert [(r["end"], r.get("idle")) for r in run.records] == [(1.0, True), (3.0, True), (4.0, True)]
+    del run.records[0]["idle"]
+    assert run.write() == {("idle", 0)}
+
+
+def test_a_measured_overhead_that_was_changed_is_found(tmp_path):
+    with Simulator(Objective((1e-6,) * 5), n_workers=2, directory=tmp_path / "run", max_evaluations=20) as simulator:
+        with_threads(simulator, climbing(5)[:20])
+    run = Changed(tmp_path / "run", tmp_path / "changed")
+    run.records[9]["overhead"] = up(run.records[9]["overhead"])
+    assert run.write() == {("overhead", 9)}
+
+
+def test_a_measured_start_before_the_last_delivery_is_found(tmp_path):
+    with Simulator(Objective((1e-6,) * 5), n_workers=1, directory=tmp_path / "run", max_evaluations=20) as simulator:
+        with_threads(simulator, climbing(5)[:20])
+    run = Changed(tmp_path / "run", tmp_path / "changed")
+    run.records[9].update(start=run.records[7]["end"], freed=run.records[7]["end"], overhead=0.0)
+    assert {("start", 9), ("slots", 9)} <= run.write()
+
+
+# -- what people see ---------------------------------------------------------------------------------------------------
+
+
+def test_a_clean_report_is_one_line(template):
+    assert render(check(template)) == ["20 records checked: no violation"]
+
+
+def test_a_violation_is_one_line_with_its_record_number_and_its_content(changed):
+    changed.records[9]["value"] = math.nan
+    changed.write()
+    content = json.dumps(changed.records[9], separators=(",", ":"))
+    assert render(check(changed.directory)) == [
+        f"record 9: status: value=nan of an evaluation with the status ok in {content}",
+        "20 records checked: 1 violation",
+    ]
+    assert check(changed.directory).exit_code == 1
+
+
+def test_violations_come_in_the_order_of_the_records_and_that_of_the_journal_last(changed):
+    lines = changed.journal.read_bytes().splitlines(keepends=True)
+    changed.journal.write_bytes(flip(lines[0], 30) + b"".join(lines[1:9]) + flip(lines[9], 30))
+    *shown, last, note, summary = render(check(changed.directory))
+    assert [line.split(":")[0] for line in shown] == ["record 0", "record 9"]
+    assert last.startswith("journal: complete: the run has recorded 20 evaluations")
+    assert note.startswith("note: ")
+    assert summary == "10 records checked: 3 violations"
+
+
+def test_a_long_record_is_shown_in_part(tmp_path):
+    with Simulator(lambda _: Evaluation(0.0, 1.0), n_workers=1, directory=tmp_path / "run") as simulator:
+        simulator({"text": "z" * 10_000})
+    run = Changed(tmp_path / "run", tmp_path / "changed")
+    run.records[0]["end"] = 2.0
+    run.write()
+    assert all(len(line) < 3000 for line in render(check(run.directory)))
+
+
+def test_a_model_that_cannot_be_recomputed_is_a_note(tmp_path):
+    with Simulator(
+        Objective((1.0,)), n_workers=1, directory=tmp_path, overhead=OVERHEADS["model"], max_evaluations=3
+    ) as simulator:
+        with_threads(simulator, [Query({"x": 0})] * 3)
+    assert check(tmp_path).notes == (
+        "model(saw) cannot be recomputed from the directory: each record's overhead was taken as it stands",
+    )
+
+
+def test_a_call_past_the_budget_in_time_is_a_note(tmp_path):
+    """Evaluations end at 1 s and 4 s; the budget ends at 3 s, so the second call has no record, and the third has."""
+    with Simulator(
+        Lookup((1.0, 4.0, 1.5)), n_workers=2, directory=tmp_path, max_time=3.0, overhead=Overhead.none()
+    ) as simulator:
+        with_threads(simulator, [Query({"x": x}) for x in (0, 1, 2)])
+    assert check(tmp_path).violations == ()
+    assert check(tmp_path).notes == ("1 of the first 3 calls have no record: they were running, or past the budget",)
+
+
+# -- what is no run ----------------------------------------------------------------------------------------------------
+
+
+def test_a_directory_without_a_run_is_refused(tmp_path):
+    with pytest.raises(RunDirectoryError, match=r"there is no run in .*: it has no run\.json"):
+        check(tmp_path)
+    with pytest.raises(RunDirectoryError, match=r"there is no run in"):
+        check(tmp_path / "absent")
+
+
+def test_a_run_without_a_journal_is_refused(changed):
+    changed.journal.unlink()
+    with pytest.raises(RunDirectoryError, match=r"journal cannot be read: No such file"):
+        check(changed.directory)
+
+
+def test_a_run_of_another_format_is_refused(changed):
+    path = changed.directory / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+    with pytest.raises(RunDirectoryError, match="was written in format 99; this version of zerowait uses format 1"):
+        check(changed.directory)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda s: s.pop("n_workers"),
+        lambda s: s.update(n_workers="3"),
+        lambda s: s.update(seed=None),
+        lambda s: s.update(overhead="none"),
+        lambda s: s.update(max_time=-1.0),
+    ],
+)
+def test_a_damaged_specification_is_refused(changed, damage):
+    path = changed.directory / "run.json"
+    content = json.loads(path.read_text())
+    damage(content["specification"])
+    path.write_text(json.dumps(content))
+    with pytest.raises(RunDirectoryError, match=r"run\.json is damaged: its specification is not usable"):
+        check(changed.directory)
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 100, bytes(10_000)], ids=["empty", "short", "zeros"])
+def test_a_damaged_table_of_slots_is_refused(changed, content):
+    (changed.directory / "slots").write_bytes(content)
+    with pytest.raises(RunDirectoryError, match=r"slots is damaged"):
+        check(changed.directory)
