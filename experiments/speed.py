@@ -1,7 +1,7 @@
 """What a simulated evaluation costs beside the bare loop and beside a peer, measured on the same workload in one go.
 
-Machines drift, so the contenders of a row take turns, several times, and the table shows medians and the ratios of paired
-turns. Nothing here is a test: numbers are printed, and the reader judges.
+Machines drift, so the contenders of a row take turns, several times, and the table shows medians and the ratios of
+paired turns. Nothing here is a test: numbers are printed, and the reader judges.
 """
 
 from __future__ import annotations
@@ -189,7 +189,8 @@ def _scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# -- the measurement ----------------------------------------------------------------------------------------------------
+# -- the measurement
+# ----------------------------------------------------------------------------------------------------
 
 Contender = Callable[[list[Config], int], float]
 

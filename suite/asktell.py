@@ -97,8 +97,8 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     Parameters
     ----------
     optimizer
-        Has `ask() -> Query | None` and `tell(query, evaluation)`. None means that there is nothing to evaluate until another
-        result arrives; StopIteration ends the run's asking. An optimizer that survives failing objectives
+        Has `ask() -> Query | None` and `tell(query, evaluation)`. None means that there is nothing to evaluate until
+        another result arrives; StopIteration ends the run's asking. An optimizer that survives failing objectives
         has `tell_failure(query, error)`; without it the objective's exception ends the run.
     objective
         Evaluates a configuration; see `suite.evaluation.Objective`.
@@ -361,7 +361,8 @@ class _AskTellRun:
             self.on_delivery(query, told)
 
     def _record(self, pending: _Pending, wall_time: float) -> None:
-        # Plain lists of numbers: objects that live as long as the run would be visited by the garbage collector again and again.
+        # Plain lists of numbers: objects that live as long as the run would be visited by the garbage collector again
+        # and again.
         columns = self.columns
         columns.freed.append(pending.freed)
         columns.start.append(pending.start)

@@ -1,8 +1,8 @@
 """Continued evaluations (design 4.2): what is charged when a training goes on from an earlier, delivered state.
 
 An evaluation at fidelity z of a configuration whose delivered, unconsumed states stand at z1 < ... < zk < z charges
-`max(0, runtime(z) - runtime(zk))`: only the training that the state at zk had not seen. The evaluation consumes the state, so
-nobody else can continue it, and its own delivery makes a state at z.
+`max(0, runtime(z) - runtime(zk))`: only the training that the state at zk had not seen. The evaluation consumes the
+state, so nobody else can continue it, and its own delivery makes a state at z.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from suite import timeline
-from suite.continuation import Charge, State, charge, training_length
+from suite.continuation import State, charge, training_length
 from suite.errors import BudgetExhausted, RunDirectoryError, TooManyCallsError, WorkerDied
 from suite.evaluation import Budget
 from suite.idle import Idle, Quiescence, needed_quiet
@@ -146,10 +146,11 @@ class Coordinator:
         """
         with self.transport as table:
             ints, floats = table.ints, table.floats
-            self._raise_verdict()
+            if ints[VERDICT]:
+                self._raise_verdict()
             clock = table.load_clock()
-            if not self._may_call():
-                raise self._budget_spent()
+            if not timeline.may_call(clock.started, clock.last_delivery, self.rules.budget):
+                raise self._refusal()
             if not floats[ORIGIN]:
                 self._begin_clock(call.entered)
             slot = self._free_slot()
@@ -172,26 +173,37 @@ class Coordinator:
             ints[OPEN] -= 1
             ints[EVALUATING] += 1
             ints[EVENTS] += 1
-            if floats[LAST_RETURN]:
-                floats[LONGEST_PAUSE] = max(floats[LONGEST_PAUSE], call.entered - floats[LAST_RETURN])
+            returned = floats[LAST_RETURN]
+            if returned and call.entered - returned > floats[LONGEST_PAUSE]:
+                floats[LONGEST_PAUSE] = call.entered - returned
             ints[RELEASES_IN_A_ROW] = 0
-            floats[row + START] = start
-            floats[row + OVERHEAD] = seconds
-            floats[row + FIDELITY] = math.nan if call.fidelity is None else call.fidelity
-            floats[row + RESUMED_FROM] = math.nan if state is None else state.fidelity
-            floats[row + RUNTIME] = 0.0 if state is None else state.runtime  # until the objective's runtime is known
-            ints[row + CALL] = clock.started
-            ints[row + AFTER] = ints[RECORDED]
-            ints[row + CLIPPED] = False
-            ints[row + PID], ints[row + BORN] = self._process
-            ints[row + STATUS] = Status.LOST  # what it is if nothing more is heard of it
-            table.set_digests(slot, call.identity, call.config)
-            self._describe(slot, call.text)
-            ints[row + CLAIM_TEXT] = ints[row + TEXT]
+            length = len(call.text)
+            spilled = not table.write_text(slot, 0, call.text)
+            if spilled:
+                self.transport.directory.write_spill(slot, call.text)
+            table.write_claim(
+                slot,
+                start,
+                seconds,
+                math.nan if call.fidelity is None else call.fidelity,
+                math.nan if state is None else state.fidelity,
+                0.0 if state is None else state.runtime,  # until the objective's runtime is known
+                clock.started,
+                ints[RECORDED],
+                False,
+                *self._process,
+                Status.LOST,  # what it is if nothing more is heard of it
+                length,
+                length,
+                spilled,
+                call.identity,
+                call.config,
+            )
             self.transport.hold(slot)
             ints[row + STATE] = SlotState.EVALUATING
             table.commit()
-            self._wake_who_waits_for_starts()
+            if clock.started <= table.n_slots:
+                self._wake_who_waits_for_starts()
         self._thread.slot = slot
         return slot, clock.started
 
@@ -236,15 +248,6 @@ class Coordinator:
         ledger.check_identity(call.identity, call.config, call.config_id, call.canonical)
         return ledger.take(call.identity, training_length(call.fidelity), start)
 
-    def _describe(self, slot: int, text: bytes) -> None:
-        """Store the first part of a description."""
-        ints, row = self.table.ints, self.table.row(slot)
-        ints[row + TEXT] = len(text)
-        fits = self.table.write_text(slot, 0, text)
-        ints[row + SPILLED] = not fits
-        if not fits:
-            self.transport.directory.write_spill(slot, text)
-
     def _describe_further(self, slot: int, text: bytes) -> None:
         """Store the second part of a description behind the first."""
         ints, row = self.table.ints, self.table.row(slot)
@@ -252,11 +255,11 @@ class Coordinator:
         if ints[row + SPILLED]:
             self.transport.directory.write_spill(slot, text, offset)
         elif not self.table.write_text(slot, offset, text):
-            self.transport.directory.write_spill(slot, self.table.text(slot).encode()[:offset] + text)
+            self.transport.directory.write_spill(slot, self.table.text(slot)[:offset] + text)
             ints[row + SPILLED] = 1
         ints[row + TEXT] = offset + len(text)
 
-    def _description(self, slot: int) -> str:
+    def _description(self, slot: int) -> bytes:
         row = self.table.row(slot)
         if self.table.ints[row + SPILLED]:
             return self.transport.directory.read_spill(slot, self.table.ints[row + TEXT])
@@ -272,17 +275,17 @@ class Coordinator:
         with self.transport as table:
             ints, floats, row = table.ints, table.floats, table.row(slot)
             table.begin(slot)
+            charged = runtime
             resumed_from = floats[row + RESUMED_FROM]
-            if math.isnan(resumed_from) or status is not Status.OK:
-                charged = Charge(runtime)
-            else:
-                charged = charge(runtime, State(resumed_from, floats[row + RUNTIME], 0.0))
+            if resumed_from == resumed_from and status is Status.OK:  # noqa: PLR0124 - not NaN: it continues a state
+                charge_of_rest = charge(runtime, State(resumed_from, floats[row + RUNTIME], 0.0))
+                charged = charge_of_rest.runtime
+                ints[row + CLIPPED] = charge_of_rest.clipped
             floats[row + RUNTIME] = runtime
-            floats[row + CHARGED] = charged.runtime
-            ints[row + CLIPPED] = charged.clipped
+            floats[row + CHARGED] = charged
             ints[row + STATUS] = status
             self._describe_further(slot, text)
-            floats[row + END] = floats[row + START] + charged.runtime
+            floats[row + END] = floats[row + START] + charged
             ints[row + STATE] = SlotState.FINISHED
             ints[EVALUATING] -= 1
             ints[EVENTS] += 1
@@ -328,6 +331,8 @@ class Coordinator:
                 break
             if not self._deliver(least, acting, idle=False):
                 return
+            if table.ints[OPEN] and not self._measured and self._may_call():
+                return
         if self._measured and least != acting:
             self.transport.wake(least)  # so that it sets its timer to the moment at which its end is reached
 
@@ -350,9 +355,8 @@ class Coordinator:
             fidelity = floats[row + FIDELITY]
             state = State(math.inf if math.isnan(fidelity) else fidelity, floats[row + RUNTIME], end)
             self.transport.ledger.add(table.digest(slot), table.config_digest(slot), state)
-        clock = table.load_clock()
-        clock.delivered_at(end)
-        table.store_clock(clock)
+        floats[LAST_DELIVERY] = end
+        ints[DELIVERED] += 1
         ints[IDLE_RELEASES] += idle
         ints[RELEASES_IN_A_ROW] = ints[RELEASES_IN_A_ROW] + 1 if idle else 0
         self._free(row, SlotState.DELIVERED, end, 0.0)
@@ -387,7 +391,7 @@ class Coordinator:
             numbers += f'"resumed_from":{resumed_from!r},"clipped":{clipped},"from_scratch":{floats[row + RUNTIME]!r},'
         if idle:
             numbers += '"idle":true,'
-        data = line(numbers + self._description(slot) + "}")
+        data = line(numbers.encode() + self._description(slot) + b"}")
         try:
             self.transport.append(data, ints[JOURNAL_END])
         except OSError as error:
@@ -427,7 +431,8 @@ class Coordinator:
         )
         if verdict == Verdict.WORKER_DIED:
             row = table.row(detail)
-            config = json.loads("{" + self._description(detail)[: table.ints[row + CLAIM_TEXT]] + "}")["config"]
+            claim = self._description(detail)[: table.ints[row + CLAIM_TEXT]]
+            config = json.loads(b"{" + claim + b"}")["config"]
             raise WorkerDied(
                 f"process {table.ints[row + PID]} died, or left its call, while it held slot {detail} with the "
                 f"configuration {config!r}; "
@@ -435,6 +440,12 @@ class Coordinator:
             )
         error = OSError(detail, os.strerror(detail))
         raise RunDirectoryError(f"the journal could not be written: {reason(error)}; {kept}")
+
+    def _refusal(self) -> BudgetExhausted:
+        """Return the error of a call that comes too late; it may be the last one, so it looks for the dead first."""
+        self._see_to_the_dead()
+        self._raise_verdict()
+        return self._budget_spent()
 
     def _budget_spent(self) -> BudgetExhausted:
         budget, started = self.rules.budget, self.table.ints[STARTED]
@@ -468,17 +479,21 @@ class Coordinator:
         return taken
 
     def _wait_for_delivery(self, slot: int) -> None:
-        look_after = self._first_look
+        look_at = time.monotonic() + self._first_look
         quiescence: Quiescence | None = None
-        timeout = self._until_due(slot) if self._measured else look_after
+        due = self._until_due(slot) if self._measured else math.inf
         while self._is_waiting(slot):
-            self.transport.wait(slot, min(timeout, look_after))
+            woken = self.transport.wait(slot, min(due, max(0.0, look_at - time.monotonic())))
             if not self._is_waiting(slot):
                 return
-            if quiescence is None:
-                quiescence = Quiescence(self.rules.idle)
-            look_after = self._look(slot, quiescence)
-            timeout = self._until_due(slot) if self._measured else look_after
+            # Under measured overhead a caller is mostly woken, by its timer or by another's, because its end comes up.
+            asked = woken and (not self._measured or self.table.ints[RELEASES_IN_A_ROW])
+            if asked or time.monotonic() >= look_at:
+                if quiescence is None:
+                    quiescence = Quiescence(self.rules.idle)
+                look_at = time.monotonic() + self._look(slot, quiescence)
+            if self._measured:
+                due = self._until_due(slot)
 
     def _is_waiting(self, slot: int) -> bool:
         # A delivery whose process was killed before it was committed is going to be undone.
@@ -489,8 +504,10 @@ class Coordinator:
         return min(1.0, max(0.02, self.rules.idle.after / 4))
 
     def _until_due(self, slot: int) -> float:
-        """Return the real seconds until the clocks of the free slots reach this slot's end, if it is the next one."""
+        """Deliver what is due; return the real seconds until the clocks of the free slots reach this slot's end."""
         with self.transport as table:
+            if not table.ints[VERDICT]:
+                self._advance(slot)
             if table.least_finished() != slot:
                 return math.inf
             end = table.floats[table.row(slot) + END]
@@ -513,6 +530,7 @@ class Coordinator:
             self._advance(None)
             if ints[EVENTS] == events and table.least_finished() == slot:
                 releases = ints[RELEASES_IN_A_ROW]
+                quiet = min(quiet, self.now() - table.floats[LAST_RETURN])
                 needed = needed_quiet(self.rules.idle, releases, table.floats[LONGEST_PAUSE])
                 if quiet >= needed and self._only_free_slots_block(slot):
                     self._release_idle(slot)
@@ -528,6 +546,8 @@ class Coordinator:
 
     def _only_free_slots_block(self, slot: int) -> bool:
         table = self.table
+        if table.slots_in(SlotState.DELIVERED):
+            return False  # its caller has not even heard of it, so the optimizer cannot have answered yet
         if not table.ints[EVALUATING]:
             return True
         starts = np.min(table.starts, where=table.states == SlotState.EVALUATING, initial=math.inf)
@@ -560,7 +580,8 @@ class Coordinator:
                 if not self._bury(slot):
                     break
         for slot in self.table.slots_in(SlotState.DELIVERED):
-            # A caller that takes its result lets go of the slot without the lock, so being released proves nothing here.
+            # A caller that takes its result lets go of the slot without the lock, so being released proves nothing
+            # here.
             row = self.table.row(slot)
             if not self.transport.is_held(slot) and not is_alive(
                 self.table.ints[row + PID], self.table.ints[row + BORN]
@@ -569,6 +590,15 @@ class Coordinator:
                 self._free_delivered(slot)
         return found
 
+    def see_to_the_dead(self) -> None:
+        """Deal with callers that died; for when nobody waits who would notice."""
+        with self.transport:
+            self._see_to_the_dead()
+
+    def _see_to_the_dead(self) -> None:
+        if self._bury_the_dead() and not self.table.ints[VERDICT]:
+            self._advance(None)
+
     def _free_delivered(self, slot: int) -> None:
         """Free the slot of a caller that will not take its result: it had been delivered, so nothing is lost."""
         row = self.table.row(slot)
@@ -576,14 +606,15 @@ class Coordinator:
         self.table.ints[row + STATE] = SlotState.FREE
 
     def _bury(self, slot: int) -> bool:
-        """Record the evaluation of a dead caller as lost and free its slot, or end the run; return whether it goes on."""
+        """Record a dead caller's evaluation as lost and free its slot, or end the run; return whether it goes on."""
         table, ints, floats = self.table, self.table.ints, self.table.floats
         row = table.row(slot)
         if not self.rules.continue_after_death:
             self._end_run(Verdict.WORKER_DIED, slot)
             return False
         table.begin(slot)
-        # It is lost at the simulated time at which that is noticed, the last delivery, so that the journal stays in order.
+        # It is lost at the simulated time at which that is noticed, the last delivery, so that the journal stays in
+        # order.
         end = floats[LAST_DELIVERY]
         floats[row + START] = min(floats[row + START], end)
         floats[row + END] = end
@@ -623,7 +654,7 @@ class Coordinator:
     # -- for those who look on -----------------------------------------------------------------------------------------
 
     def wait_started(self, n: int, timeout: float) -> bool:
-        """Wait until `n` calls have been given a slot or refused for the budget; return False when `timeout` seconds pass before that."""
+        """Wait until `n` calls have been given a slot or refused for the budget; return False after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         n = min(n, self.table.n_slots)
         while self.table.ints[STARTED] + self.table.ints[RETIRED] < n and self._may_call():

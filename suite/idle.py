@@ -1,9 +1,9 @@
 """When free workers are idle: the optimizer is quiescent and will not call until another result arrives.
 
-A result may wait for a free slot that never gets a call: at the end of a rung, of a generation, of a run. Nobody can know
-what an unmodified library will do next; the sign is that it has stopped working. What a wrong guess costs: the result that
-was released too early is delivered before a configuration that the optimizer was still about to hand out, whose start is then
-moved to that delivery. Every release is counted.
+A result may wait for a free slot that never gets a call: at the end of a rung, of a generation, of a run. Nobody can
+know what an unmodified library will do next; the sign is that it has stopped working. What a wrong guess costs: the
+result that was released too early is delivered before a configuration that the optimizer was still about to hand out,
+whose start is then moved to that delivery. Every release is counted.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ _PAUSES = 3.0
 def needed_quiet(idle: Idle, releases_in_a_row: int, longest_pause: float) -> float:
     """Return how many seconds of quiescence justify the next release.
 
-    After a release that led to no call, the next one needs less: some multiple of the longest pause that this optimizer ever
-    made between a delivery and the next call, so that the tail of a rung costs milliseconds and not seconds a result.
+    After a release that led to no call, the next one needs less: some multiple of the longest pause that this
+    optimizer ever made between a delivery and the next call, so that the tail of a rung costs milliseconds and not
+    seconds a result.
     """
     if releases_in_a_row == 0:
         return idle.after
@@ -57,7 +58,7 @@ def needed_quiet(idle: Idle, releases_in_a_row: int, longest_pause: float) -> fl
 
 
 class Quiescence:
-    """Watches one run from one waiting caller: since when has nothing happened?"""
+    """Watches one run from one waiting caller, to tell since when nothing has happened."""
 
     def __init__(self, idle: Idle, now: Callable[[], float] = time.monotonic) -> None:
         self._idle = idle

@@ -1,8 +1,9 @@
 """The ledger of a run with continued evaluations, as a mapped file that all its processes share.
 
-An open-addressing hash table of fixed-size entries, keyed by identity: one entry binds an identity to its configuration, one
-more stands for each delivered state. It doubles into a file of the next generation when it is half full, so looking a state up
-costs the same however long the run is. Used under the run's lock only; entries are saved in the slot table's undo log.
+An open-addressing hash table of fixed-size entries, keyed by identity: one entry binds an identity to its
+configuration, one more stands for each delivered state. It doubles into a file of the next generation when it is half
+full, so looking a state up costs the same however long the run is. Used under the run's lock only; entries are saved
+in the slot table's undo log.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Locks on single bytes of a file that the kernel releases when the process that opened it dies.
 
-Locks of an open file description (fcntl(2), "OFD"), not of the process: closing another descriptor of the same file does not drop
-them, and threads that share the descriptor share the lock.
+Locks of an open file description (fcntl(2), "OFD"), not of the process: closing another descriptor of the same file
+does not drop them, and threads that share the descriptor share the lock.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ class ByteLocks:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._requests: dict[tuple[int, int], bytes] = {}
 
-    def _ask(self, command: int, kind: int, byte: int) -> int:
-        answer = fcntl.fcntl(self._descriptor, command, _FLOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
-        return int(_FLOCK.unpack(answer)[0])
+    def _ask(self, command: int, kind: int, byte: int) -> bytes:
+        request = self._requests.get((kind, byte))
+        if request is None:
+            request = self._requests[kind, byte] = _FLOCK.pack(kind, os.SEEK_SET, byte, 1, 0)
+        return fcntl.fcntl(self._descriptor, command, request)
 
     def acquire(self, byte: int) -> bool:
         """Lock a byte if nobody else has; return whether it is ours."""
@@ -42,4 +45,4 @@ class ByteLocks:
 
     def is_taken(self, byte: int) -> bool:
         """Tell whether somebody else has locked a byte."""
-        return self._ask(fcntl.F_OFD_GETLK, fcntl.F_WRLCK, byte) != fcntl.F_UNLCK
+        return bool(_FLOCK.unpack(self._ask(fcntl.F_OFD_GETLK, fcntl.F_WRLCK, byte))[0] != fcntl.F_UNLCK)

@@ -105,7 +105,7 @@ class Overhead:
         seconds = float(self.seconds(delivered))
         if not 0.0 <= seconds < math.inf:
             raise SpecificationError(
-                f"the overhead {self.name} gave {seconds!r} s after {delivered} results; it must be finite and at least 0"
+                f"the overhead {self.name} gave {seconds!r} s after {delivered} results; it must be finite and not negative"
             )
         return seconds
 

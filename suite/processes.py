@@ -47,8 +47,8 @@ def is_alive(pid: int, born: int) -> bool:
 def cpu_times(roots: Iterable[Process]) -> dict[int, float]:
     """Return the CPU seconds of these processes and of all their descendants, by process id.
 
-    They include those of children that have ended. A process that has ended itself is left out. Read from `/proc`; psutil
-    does the same where there is none.
+    They include those of children that have ended. A process that has ended itself is left out. Read from `/proc`;
+    psutil does the same where there is none.
     """
     times, born, children = _from_proc() if _HAS_PROC else _from_psutil()
     pending = [pid for pid, start in set(roots) if born.get(pid) == start]

@@ -85,10 +85,10 @@ class RunDirectory:
         finally:
             os.close(descriptor)
 
-    def read_spill(self, slot: int, length: int) -> str:
+    def read_spill(self, slot: int, length: int) -> bytes:
         """Return the first `length` bytes of a description that was spilled."""
         with self.spill(slot).open("rb") as file:
-            return file.read(length).decode()
+            return file.read(length)
 
     def ledger(self, generation: int) -> Path:
         """Return the ledger's file; each growth makes a new generation."""

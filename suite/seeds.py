@@ -1,8 +1,8 @@
 """Seeds: one run seed, from which the optimizer's and the objective's are derived independently.
 
 All of them come from `numpy.random.SeedSequence` with one domain number each, so that no stream is shared:
-the optimizer's seed depends on the run seed alone, the objective's on the run seed and the configuration, so the same query
-gives the same value whoever asks and whenever.
+the optimizer's seed depends on the run seed alone, the objective's on the run seed and the configuration, so the same
+query gives the same value whoever asks and whenever.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ Words = np.ndarray[Any, np.dtype[np.uint32]]
 def _first_state(entropy: list[Words]) -> Words:
     """Return the first 32-bit word of `numpy.random.SeedSequence(entropy[:, i]).generate_state(1)` for every i.
 
-    The algorithm is that of NumPy's bit_generator.pyx (after M. E. O'Neill, "Developing a seed_seq alternative", 2015), with
-    arrays in the place of its words; NumPy guarantees that it does not change.
+    The algorithm is that of NumPy's bit_generator.pyx (after M. E. O'Neill, "Developing a seed_seq alternative",
+    2015), with arrays in the place of its words; NumPy guarantees that it does not change.
     """
     constant = 0x43B0D7E5
 

@@ -1,12 +1,12 @@
 """A run that workers on several hosts share: a directory on a network file system, and nothing else.
 
-The same state machine as on one host, with what a network file system offers: byte-range locks instead of flock, `pread` and
-`pwrite` instead of a mapping, and a bounded exponential back-off instead of FIFOs. The locks are taken on the table's own file,
-because a client reads a file anew when it locks it and writes it back before it unlocks it; the journal is another file and is
-flushed before the lock is given up.
+The same state machine as on one host, with what a network file system offers: byte-range locks instead of flock,
+`pread` and `pwrite` instead of a mapping, and a bounded exponential back-off instead of FIFOs. The locks are taken on
+the table's own file, because a client reads a file anew when it locks it and writes it back before it unlocks it; the
+journal is another file and is flushed before the lock is given up.
 
-The table exists twice. A critical section works on a copy in memory, writes it over the older one, and then turns the pointer, so
-a process that is killed at any moment leaves the table that was valid before.
+The table exists twice. A critical section works on a copy in memory, writes it over the older one, and then turns the
+pointer, so a process that is killed at any moment leaves the table that was valid before.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ class _Table(SlotTable):
         self._descriptor = descriptor
         self._first_text = _FIRST_AREA + 2 * cells_bytes(n_slots)
 
-    def text(self, slot: int) -> str:
+    def text(self, slot: int) -> bytes:
         length = self.ints[self.row(slot) + TEXT]
-        return os.pread(self._descriptor, length, self._first_text + slot * TEXT_BYTES).decode()
+        return os.pread(self._descriptor, length, self._first_text + slot * TEXT_BYTES)
 
     def write_text(self, slot: int, offset: int, text: bytes) -> bool:
         if offset + len(text) > TEXT_BYTES:
@@ -89,8 +89,8 @@ class _Table(SlotTable):
 class SharedDirectoryTransport:
     """One process's access to a run that several hosts share; shared by its threads.
 
-    Measured overhead needs hosts whose clocks agree. CPU time is seen on the own host only, so give `Idle(after=...)` enough time for
-    an optimizer that thinks on another one.
+    Measured overhead needs hosts whose clocks agree. CPU time is seen on the own host only, so give `Idle(after=...)`
+    enough time for an optimizer that thinks on another one.
     """
 
     now = staticmethod(time.time)  # the only clock that hosts have in common
@@ -221,7 +221,7 @@ class SharedDirectoryTransport:
         """Do nothing: who waits looks at the table by itself."""
 
     def wait(self, slot: int, timeout: float) -> bool:
-        """Sleep until this slot changes (or anything does, if no result waits in it) or `timeout` seconds have passed."""
+        """Sleep until this slot changes (or anything does, if no result waits in it) or `timeout` seconds passed."""
         before = self._seen(slot)
         deadline = time.monotonic() + timeout
         delay = _FIRST_DELAY
@@ -259,7 +259,9 @@ class SharedDirectoryTransport:
     def append(self, data: bytes, offset: int) -> None:
         """Write a journal line at `offset`, so that another host reads it."""
         journal.append(self._journal, data, offset)
-        os.ftruncate(self._journal, offset + len(data))  # what a process left that was killed before its table was valid
+        os.ftruncate(
+            self._journal, offset + len(data)
+        )  # what a process left that was killed before its table was valid
         os.fsync(self._journal)
 
     def journal_lines(self, first: int) -> bytes:
@@ -272,8 +274,8 @@ class SharedDirectoryTransport:
 class JournalLedger:
     """The states that can be continued, worked out from the journal and the evaluations in flight.
 
-    A second mapped file would not be coherent between hosts, and need not be: a record that says `resumed_from` has consumed the
-    state that was delivered first among those of its configuration at that fidelity.
+    A second mapped file would not be coherent between hosts, and need not be: a record that says `resumed_from` has
+    consumed the state that was delivered first among those of its configuration at that fidelity.
     """
 
     def __init__(self, transport: SharedDirectoryTransport) -> None:

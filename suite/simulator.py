@@ -9,7 +9,6 @@ import os
 import pickle
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -54,7 +53,8 @@ class Simulator:
     directory
         The run's own folder, created when absent; None makes one in the system's temporary folder.
     max_evaluations, max_time
-        The budget: the first so many calls are evaluated and delivered; or what ends by this simulated time, in seconds.
+        The budget: the first so many calls are evaluated and delivered; or what ends by this simulated time, in
+        seconds.
     seed
         Run seed, from which the objective's seeds are derived.
     overhead
@@ -142,18 +142,9 @@ class Simulator:
         # A pool pickles the simulator for every call. What all copies share is one block of bytes that each process
         # unpickles once. It is made here, because threads may use an overhead model that cannot be pickled.
         if self._shared is None:
-            self._shared = pickle.dumps(
-                (
-                    self.n_workers,
-                    self.seed,
-                    self._takes,
-                    self._seeds,
-                    self._rules,
-                    self._on_exhausted,
-                    self._shared_directory,
-                )
-            )
-        return _copy, (type(self), self._shared, self._run.root, self.objective, self.on_delivery)
+            alike = ("n_workers", "seed", "_takes", "_seeds", "_rules", "_on_exhausted", "_shared_directory", "_run")
+            self._shared = pickle.dumps({name: self.__dict__[name] for name in alike})
+        return _copy, (type(self), self._shared, self.objective, self.on_delivery)
 
     def __enter__(self) -> Self:
         return self
@@ -321,6 +312,7 @@ class Simulator:
 
     def trace(self) -> pd.DataFrame:
         """Return the trace of what has been recorded so far."""
+        self._connect().see_to_the_dead()
         return trace_of(self._run, self._run.read()["specification"])
 
     def finish(self) -> Path:
@@ -334,28 +326,17 @@ class Simulator:
 
 
 @functools.lru_cache(maxsize=16)
-def _unpickle_shared(shared: bytes) -> tuple[Any, ...]:
-    parts: tuple[Any, ...] = pickle.loads(shared)  # noqa: S301 - from the pickle that this call is a part of
-    return parts
+def _unpickle_shared(shared: bytes) -> Mapping[str, Any]:
+    state: Mapping[str, Any] = pickle.loads(shared)  # noqa: S301 - from the pickle that this call is a part of
+    return state
 
 
-def _copy(kind: type[Simulator], shared: bytes, root: Path, objective: AnyObjective, on_delivery: Any) -> Simulator:
+def _copy(kind: type[Simulator], shared: bytes, objective: AnyObjective, on_delivery: Any) -> Simulator:
     """Rebuild a simulator in the process that unpickles it."""
     simulator = kind.__new__(kind)
-    simulator._shared = shared
-    simulator._run = RunDirectory(root)
-    simulator._coordinator = None
-    simulator.objective = objective
-    simulator.on_delivery = on_delivery
-    (
-        simulator.n_workers,
-        simulator.seed,
-        simulator._takes,
-        simulator._seeds,
-        simulator._rules,
-        simulator._on_exhausted,
-        simulator._shared_directory,
-    ) = _unpickle_shared(shared)
+    simulator.__dict__.update(
+        _unpickle_shared(shared), _shared=shared, _coordinator=None, objective=objective, on_delivery=on_delivery
+    )
     return simulator
 
 
@@ -385,7 +366,7 @@ class _Connections:
                 self._open.pop(run.root).transport.close()
 
     def forget(self) -> None:
-        """After a fork: locks belong to open file descriptions, which the child shares with its parent until it closes."""
+        """Close everything after a fork: the child shares its parent's open file descriptions and so its locks."""
         self._mutex = threading.Lock()
         for coordinator in self._open.values():
             coordinator.transport.close()

@@ -1,7 +1,7 @@
 """The table that the processes of a run share: a header and one fixed-size record a slot, changed in transactions.
 
-The table is plain memory; where it lives (a mapped file, a copy of a shared one) and how it is locked is the transport's
-business. Everything is in cells of 8 bytes, addressed as integers (`ints`) or as floats (`floats`).
+The table is plain memory; where it lives (a mapped file, a copy of a shared one) and how it is locked is the
+transport's business. Everything is in cells of 8 bytes, addressed as integers (`ints`) or as floats (`floats`).
 
 A process can be killed at any instruction of a critical section. A transaction therefore saves the header, the one slot
 that it changes and the one ledger entry that it changes before it touches them; whoever locks next and finds a
@@ -11,6 +11,7 @@ transaction begun but not committed rolls it back.
 from __future__ import annotations
 
 import math
+import struct
 from enum import IntEnum
 from typing import Any
 
@@ -71,11 +72,13 @@ HEADER_CELLS = 24
 UNDO_MARKER = HEADER_CELLS
 UNDO_HEADER = UNDO_MARKER + 1
 UNDO_RECORD = UNDO_HEADER + HEADER_CELLS
-# Cells of a slot's record.
+# Cells of a slot's record. Those from START on are written by the claim, all at once: a process that was not running
+# a moment ago finds its caches cold, and then every step of the interpreter costs several times as much.
 (
-    STATE, END, START, FREED, BASE, RESUMED_AT, OVERHEAD, FIDELITY, CALL, PID, BORN, DIGEST, DIGEST_2, CONFIG_DIGEST,
-    CONFIG_DIGEST_2, CHARGED, RUNTIME, RESUMED_FROM, CLIPPED, STATUS, CLAIM_TEXT, TEXT, SPILLED, AFTER,
+    STATE, END, CHARGED, FREED, BASE, RESUMED_AT, START, OVERHEAD, FIDELITY, RESUMED_FROM, RUNTIME, CALL, AFTER,
+    CLIPPED, PID, BORN, STATUS, CLAIM_TEXT, TEXT, SPILLED, DIGEST, DIGEST_2, CONFIG_DIGEST, CONFIG_DIGEST_2,
 ) = range(24)  # fmt: skip
+_CLAIMED = struct.Struct("=5d9q16s16s")
 RECORD_CELLS = 24
 LEDGER_CELLS = 8
 UNDO_LEDGER_PLACE = UNDO_RECORD + RECORD_CELLS
@@ -106,9 +109,14 @@ class SlotTable:
         self.ints = cells.cast("q")
         self.floats = cells.cast("d")
         self._text = view[len(cells) :]
+        self._header = self.ints[:HEADER_CELLS]
+        self._saved_header = self.ints[UNDO_HEADER : UNDO_HEADER + HEADER_CELLS]
+        self._saved_record = self.ints[UNDO_RECORD : UNDO_RECORD + RECORD_CELLS]
+        self._records: dict[int, memoryview] = {}
         first = FIRST_RECORD * CELL
         columns = np.frombuffer(cells, dtype=np.float64, offset=first).reshape(n_slots, RECORD_CELLS)
         self.ends = columns[:, END]
+        self._end_cells = self.floats[FIRST_RECORD + END :: RECORD_CELLS]
         self.starts = columns[:, START]
         self.bases = columns[:, BASE]
         self.resumed = columns[:, RESUMED_AT]
@@ -132,10 +140,14 @@ class SlotTable:
 
     def begin(self, slot: int) -> None:
         """Save the header and one record, so that a kill before `commit` can be undone."""
-        ints, row = self.ints, FIRST_RECORD + slot * RECORD_CELLS
+        ints = self.ints
+        record = self._records.get(slot)
+        if record is None:
+            row = FIRST_RECORD + slot * RECORD_CELLS
+            record = self._records[slot] = ints[row : row + RECORD_CELLS]
         ints[UNDO_LEDGER_PLACE] = NO_LEDGER_ENTRY
-        ints[UNDO_HEADER : UNDO_HEADER + HEADER_CELLS] = ints[:HEADER_CELLS]
-        ints[UNDO_RECORD : UNDO_RECORD + RECORD_CELLS] = ints[row : row + RECORD_CELLS]
+        self._saved_header[:] = self._header
+        self._saved_record[:] = record
         ints[UNDO_MARKER] = slot + 1
 
     def save_ledger_entry(self, place: int, entry: memoryview) -> None:
@@ -164,7 +176,7 @@ class SlotTable:
         return place, bytes(self.bytes[first : first + LEDGER_CELLS * CELL])
 
     def is_uncommitted(self, slot: int) -> bool:
-        """Tell whether a transaction on this slot has begun and may yet be rolled back; for who reads without the lock."""
+        """Tell whether a transaction on this slot may yet be rolled back; for who reads without the lock."""
         return bool(self.ints[UNDO_MARKER] == slot + 1)
 
     # -- header ----------------------------------------------------------------------------------------------------
@@ -194,10 +206,9 @@ class SlotTable:
         first = (self.row(slot) + CONFIG_DIGEST) * CELL
         return bytes(self.bytes[first : first + 16])
 
-    def set_digests(self, slot: int, identity: bytes, config: bytes) -> None:
-        """Store the identity of the evaluation in a slot and the digest of its configuration."""
-        first = (self.row(slot) + DIGEST) * CELL
-        self.bytes[first : first + 32] = identity + config
+    def write_claim(self, slot: int, *fields: Any) -> None:
+        """Write the cells that a claim fills: START to SPILLED, and the digests of identity and configuration."""
+        _CLAIMED.pack_into(self.bytes, (FIRST_RECORD + slot * RECORD_CELLS + START) * CELL, *fields)
 
     def key(self, slot: int) -> OrderKey:
         """Return what the delivery of a finished evaluation is ordered by."""
@@ -214,24 +225,24 @@ class SlotTable:
 
     def least_finished(self) -> int | None:
         """Return the slot of the finished evaluation that comes first in the order of delivery, or None."""
-        ends = self.ends
-        slot = int(ends.argmin())
-        end = self.floats[FIRST_RECORD + slot * RECORD_CELLS + END]
+        ends = self._end_cells.tolist()
+        end = min(ends)
         if end == math.inf:
             return None
-        ties = ends == end
-        return slot if np.count_nonzero(ties) == 1 else min(np.flatnonzero(ties).tolist(), key=self.key)
+        if ends.count(end) == 1:
+            slot: int = ends.index(end)
+            return slot
+        return min((slot for slot, other in enumerate(ends) if other == end), key=self.key)
 
     def slots_in(self, *states: SlotState) -> list[int]:
         """Return the slots that are in one of these states, in ascending order."""
         found: list[int] = np.flatnonzero(np.isin(self.states, states)).tolist()
         return found
 
-    def text(self, slot: int) -> str:
+    def text(self, slot: int) -> bytes:
         """Return the description of the evaluation in a slot, as far as it stands in the record."""
         first = slot * TEXT_BYTES
-        length = self.ints[self.row(slot) + TEXT]
-        return str(self._text[first : first + length], "utf-8")
+        return bytes(self._text[first : first + self.ints[FIRST_RECORD + slot * RECORD_CELLS + TEXT]])
 
     def write_text(self, slot: int, offset: int, text: bytes) -> bool:
         """Write a part of the description at `offset`; return False when it does not fit."""

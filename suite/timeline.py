@@ -4,9 +4,9 @@ P slots. A slot is free (its previous result has been delivered), or holds an ev
 
 * **Start.** The evaluation that takes a free slot starts when the optimizer has sampled its configuration.
 * **Delivery.** Results are delivered in the order of `(end, start, identity, ...)`. The least of them is delivered once
-  nothing earlier can still appear: its end is *less* than the bound of every slot that holds no result yet. The bound of a
-  free slot is the earliest start that it could still get; the bound of a slot whose objective is being queried is its
-  start, because its end cannot be earlier.
+  nothing earlier can still appear: its end is *less* than the bound of every slot that holds no result yet. The bound
+  of a free slot is the earliest start that it could still get; the bound of a slot whose objective is being queried
+  is its start, because its end cannot be earlier.
 
 Under a modelled overhead the bound of a free slot is the last delivery, the moment at which its sampling begins. No end
 is less than that, so after start-up exactly one slot is free at a time and the optimizer runs serially.
@@ -67,8 +67,8 @@ def order_key(end: float, start: float, digest: bytes, fidelity: float | None, f
 def measured_start(base: float, elapsed: float, last_delivery: float) -> float:
     """Return the start under measured overhead: the slot's clock, but never before a delivery that was already made.
 
-    `base` is where the slot's clock stood when it began to run, `elapsed` the real seconds since. A delivery can overtake the
-    slot's clock by the microseconds between a call's arrival and the moment at which it holds the lock.
+    `base` is where the slot's clock stood when it began to run, `elapsed` the real seconds since. A delivery can
+    overtake the slot's clock by the microseconds between a call's arrival and the moment at which it holds the lock.
     """
     start = base + max(elapsed, 0.0)
     return max(start, last_delivery)

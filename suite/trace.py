@@ -1,7 +1,7 @@
 """The trace: the table of a run's evaluations in delivery order, and its Parquet file.
 
-Times and runtimes are in simulated seconds, `wall_time` in real seconds. `wall_time` is recorded under measured overhead
-only; everywhere else a trace depends on seeds alone, and equal seeds give files with equal bytes.
+Times and runtimes are in simulated seconds, `wall_time` in real seconds. `wall_time` is recorded under measured
+overhead only; everywhere else a trace depends on seeds alone, and equal seeds give files with equal bytes.
 """
 
 from __future__ import annotations
@@ -77,8 +77,9 @@ def worker_labels(
 ) -> np.ndarray[Any, np.dtype[np.int32]]:
     """Return one worker number a row, derived from the times alone.
 
-    Rows in the order of (start, identity) take the lowest-numbered worker whose last end equals their `freed`; evaluations
-    without duration come first among equal starts, because another one may follow on their worker at the same time.
+    Rows in the order of (start, identity) take the lowest-numbered worker whose last end equals their `freed`;
+    evaluations without duration come first among equal starts, because another one may follow on their worker at the
+    same time.
 
     Raises
     ------
@@ -148,7 +149,7 @@ def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted(names)
 
 
-def _config_column(values: list[Any]) -> Any:
+def _config_column(values: list[Any]) -> Any:  # noqa: PLR0911 - one return a kind of column
     """Return numbers, booleans or strings as such; anything mixed as its JSON text, so that Parquet can hold it."""
     kinds = {type(v) for v in values}
     try:
@@ -173,7 +174,7 @@ def _config_column(values: list[Any]) -> Any:
 def make_metadata(
     specification: Mapping[str, Any], columns: Columns, idle_releases: int, measured: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return a trace's metadata; `measured` holds what depends on the machine and its speed and stays out of the file."""
+    """Return a trace's metadata; `measured` is what depends on the machine's speed and stays out of the file."""
     makespan = max(columns.end, default=0.0)
     lost_or_failed = {status: columns.status.count(status) for status in ("ok", "failed", "lost")}
     return {

@@ -1,8 +1,8 @@
 """How the processes of a run share it: a transport stores the table, locks it and wakes who waits.
 
-Nothing here knows what the table means. Wake-ups are hints: whoever is woken looks at the table. `LocalTransport` serves the
-processes of one host with a mapped table, flock, kernel-released slot locks and one FIFO a slot; `suite.shared_directory` serves
-several hosts.
+Nothing here knows what the table means. Wake-ups are hints: whoever is woken looks at the table. `LocalTransport`
+serves the processes of one host with a mapped table, flock, kernel-released slot locks and one FIFO a slot;
+`suite.shared_directory` serves several hosts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""An independent, slow and obvious simulation of P asynchronous workers, written from the design and from no code of suite.
+"""An independent, slow and obvious simulation of P asynchronous workers, written from the design and from no code of
+suite.
 
-It steps through time with plain lists: whoever is free at the earliest moment samples, then the earliest end is delivered.
+It steps through time with plain lists: whoever is free at the earliest moment samples, then the earliest end is
+delivered.
 """
 
 from __future__ import annotations

@@ -334,11 +334,11 @@ def test_what_a_long_line_left_behind_a_shorter_one_is_not_in_the_journal(tmp_pa
         run.kill(witness)
 
 
-@pytest.mark.parametrize("size", [3_700, 100_000])
+@pytest.mark.parametrize("size", [3_740, 100_000])
 def test_a_worker_killed_while_it_writes_a_description_that_does_not_fit_is_recorded_in_full(tmp_path, size):
-    # With 3,700 bytes only the result does not fit into the slot's record, with 100,000 the configuration does not.
+    # With 3,740 bytes only the result does not fit into the slot's record, with 100,000 the configuration does not.
     queries = [Query({"x": x, "text": "x" * size}) for x in range(8)]
-    result = 1 if size == 3_700 else 2  # which of the worker's writes comes with the result
+    result = 1 if size == 3_740 else 2  # which of the worker's writes comes with the result
     assert size < TEXT_BYTES if result == 1 else size > TEXT_BYTES
 
     def doom():

@@ -13,8 +13,8 @@ from suite.errors import SpecificationError
 from suite.naive import NaiveRun
 
 RUNTIMES = (0.25, 0.29, 0.201, 0.132, 0.217, 0.272, 0.265, 0.102, 0.289, 0.162, 0.27, 0.161)
-# Real time has a tolerance: a machine wakes a sleeper and starts a thread some milliseconds late. With four workers no two
-# evaluations of these runtimes end within it of each other, so their order does not depend on it.
+# Real time has a tolerance: a machine wakes a sleeper and starts a thread some milliseconds late. With four workers
+# no two evaluations of these runtimes end within it of each other, so their order does not depend on it.
 TOLERANCE = 0.02
 
 
