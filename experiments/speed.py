@@ -38,11 +38,6 @@ def peer_objective(eval_config: Config, *_: Any, **__: Any) -> dict[str, float]:
     return {"loss": eval_config["x"], "runtime": eval_config["y"]}
 
 
-def bare(config: Config) -> float:
-    """Return what a worker of the bare pool returns."""
-    return config["x"]
-
-
 def workload(n: int, seed: int = 0) -> list[Config]:
     """Return n configurations with uniform runtimes from 0 to 10 s."""
     rng = random.Random(seed)  # noqa: S311 - a workload, no secret
@@ -99,9 +94,9 @@ class Row:
 def bare_pool(configs: list[Config], workers: int) -> float:
     """Time the evaluations through a bare `multiprocessing.Pool`."""
     with get_context("fork").Pool(workers) as pool:
-        pool.map(bare, configs[:workers], chunksize=1)  # every process has started
+        pool.map(objective, configs[:workers], chunksize=1)  # every process has started
         began = time.perf_counter()
-        for _ in pool.imap(bare, configs):
+        for _ in pool.imap(objective, configs):
             pass
         return time.perf_counter() - began
 
@@ -109,7 +104,7 @@ def bare_pool(configs: list[Config], workers: int) -> float:
 def simulated_pool(configs: list[Config], workers: int) -> float:
     """Time the evaluations through the same pool with a `Simulator` in the place of the objective."""
     with _scratch() as folder, get_context("fork").Pool(workers) as pool:
-        pool.map(bare, configs[:workers], chunksize=1)
+        pool.map(objective, configs[:workers], chunksize=1)
         with Simulator(
             objective,
             n_workers=workers,

@@ -15,6 +15,7 @@ from suite import timeline
 from suite.continuation import Ledger, State, charge, training_length
 from suite.errors import InvalidEvaluationError, SpecificationError
 from suite.evaluation import (
+    LONGEST,
     AnyObjective,
     AskTellOptimizer,
     Budget,
@@ -26,6 +27,7 @@ from suite.evaluation import (
 )
 from suite.identity import canonical_json, digest
 from suite.overhead import Overhead
+from suite.rundir import explained, reason
 from suite.seeds import ObjectiveSeeds, check_run_seed
 from suite.specification import make_specification
 from suite.trace import Columns, build_trace, make_metadata, measured_facts, write_trace
@@ -128,6 +130,8 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
         An argument is not usable.
     InvalidEvaluationError
         The objective returned something that is not an evaluation.
+    RunDirectoryError
+        The trace cannot be written to the directory.
     """
     run = _AskTellRun(
         optimizer,
@@ -144,18 +148,29 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     path = None
     if directory is not None:
         path = Path(directory) / "trace.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with explained(path.parent, "write the trace"):
+            path.parent.mkdir(parents=True, exist_ok=True)
     try:
         run.loop()
     except BaseException as error:
         if path is not None:
-            write_trace(run.trace(specification), path)
-            error.add_note(f"the {len(run.columns.end)} evaluations delivered so far are in {path}")
+            error.add_note(_keep(run, specification, path))
         raise
     trace = run.trace(specification)
     if path is not None:
-        write_trace(trace, path)
+        with explained(path.parent, "write the trace"):
+            write_trace(trace, path)
     return trace
+
+
+def _keep(run: _AskTellRun, specification: Mapping[str, Any], path: Path) -> str:
+    """Write what has been delivered before the run ended in an error; return what became of it."""
+    delivered = f"the {len(run.columns.end)} evaluations delivered so far"
+    try:
+        write_trace(run.trace(specification), path)
+    except OSError as error:
+        return f"{delivered} could not be written to {path}: {reason(error)}"
+    return f"{delivered} are in {path}"
 
 
 class _AskTellRun:
@@ -255,7 +270,8 @@ class _AskTellRun:
             clock, budget = self.clock, self.budget
             for _ in range(self.batch_size or 0):
                 room = budget.max_evaluations is None or clock.started + len(batch) < budget.max_evaluations
-                asked = self._ask() if room and timeline.may_call(clock.started, clock.last_delivery, budget) else None
+                may_call = room and timeline.may_call(clock.started, clock.last_delivery, budget)
+                asked = self._ask(len(batch)) if may_call else None
                 if asked is None:
                     break
                 available = clock.next_start(asked[1], self.overhead.sampling)
@@ -277,8 +293,11 @@ class _AskTellRun:
 
         return hand_out
 
-    def _ask(self) -> tuple[Query, float] | None:
-        """Return the next query and the seconds that it costs, or None when there is none for now."""
+    def _ask(self, in_hand: int = 0) -> tuple[Query, float] | None:
+        """Return the next query and the seconds that it costs, or None when there is none for now.
+
+        So many queries are `in_hand`: the optimizer was asked for them, but they have not been started.
+        """
         measured = self.measured
         seconds = self.constant
         if seconds is None:
@@ -293,7 +312,7 @@ class _AskTellRun:
             seconds = self.unbilled + time.perf_counter() - asked_at
             self.unbilled = 0.0
         if query is None:
-            if not self.in_flight:
+            if not self.in_flight and not in_hand:
                 raise SpecificationError(
                     "ask() returned None while no evaluation is in flight, so no result can ever arrive; raise "
                     "StopIteration when the optimizer has finished"
@@ -396,4 +415,4 @@ def failed_runtime(error: Exception) -> float:
     runtime = getattr(error, "runtime", 0.0)
     if isinstance(error, InvalidEvaluationError) or isinstance(runtime, bool) or not isinstance(runtime, int | float):
         return 0.0
-    return float(runtime) if 0.0 <= runtime < math.inf else 0.0
+    return float(runtime) if 0.0 <= runtime <= LONGEST else 0.0

@@ -15,6 +15,7 @@ from suite.errors import RunDirectoryError
 from suite.history import Terms
 from suite.invariants import Violation, violations
 from suite.rundir import RunDirectory
+from suite.shared_directory import read_header
 from suite.table import CELL, FIRST_RECORD, H_MAGIC, H_SLOTS, JOURNAL_END, MAGIC, RECORDED, UNDO_HEADER, UNDO_MARKER
 
 __all__ = ["Report", "Violation", "check", "render"]
@@ -55,7 +56,7 @@ def check(directory: str | os.PathLike[str]) -> Report:
     run = RunDirectory(Path(directory))
     terms = _terms(run)
     try:
-        committed = _committed(run)  # before the journal, which only grows
+        committed = _committed(run, terms)  # before the journal, which only grows
         data = run.journal.read_bytes()
     except OSError as error:
         raise RunDirectoryError(f"{error.filename} cannot be read: {error.strerror}") from None
@@ -102,18 +103,20 @@ def _terms(run: RunDirectory) -> Terms:
         ) from None
 
 
-def _committed(run: RunDirectory) -> tuple[int, int] | None:
+def _committed(run: RunDirectory, terms: Terms) -> tuple[int, int] | None:
     """Return how many records, in how many bytes, the run is sure to have written; None when its slot table is gone."""
+    size = FIRST_RECORD * CELL
     try:
-        with run.slots.open("rb") as file:
-            head = file.read(FIRST_RECORD * CELL)
+        if terms.shared_directory:
+            head = read_header(run, terms.n_workers)
+        else:
+            with run.slots.open("rb") as file:
+                head = file.read(size)
     except FileNotFoundError:
         return None
-    if len(head) < FIRST_RECORD * CELL:
-        raise RunDirectoryError(f"{run.slots} is damaged: it has only {len(head)} bytes")
-    cells = struct.unpack(f"={FIRST_RECORD}q", head)
-    if cells[H_MAGIC] != MAGIC or cells[H_SLOTS] < 1:
-        raise RunDirectoryError(f"{run.slots} is damaged: it does not begin like a table of slots")
+    cells = struct.unpack(f"={FIRST_RECORD}q", head.ljust(size, b"\0"))
+    if (cells[H_MAGIC], cells[H_SLOTS]) != (MAGIC, terms.n_workers):
+        raise RunDirectoryError(f"{run.slots} does not hold a table of {terms.n_workers} slots: it is damaged")
     # Within a transaction the saved header is the one that counts.
     first = UNDO_HEADER if cells[UNDO_MARKER] else 0
     return cells[first + RECORDED], cells[first + JOURNAL_END]

@@ -76,7 +76,7 @@ LOST_TEXT = b',"status":"lost","value":NaN,"metrics":{}'
 _SLOWEST_LOOK = 2.0  # real seconds after which even the last in line looks whether the run is well
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One call of the simulator, before it has a slot."""
 
@@ -107,7 +107,7 @@ class Rules:
     continue_after_death: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Taken:
     """What a caller learns when its result is delivered."""
 
@@ -125,6 +125,7 @@ class Coordinator:
         self.table: SlotTable = transport.table
         self._thread = threading.local()
         self._measured = rules.overhead.is_measured
+        self._constant = rules.overhead.constant
         self._process = this_process()
         self.now = transport.now
 
@@ -192,6 +193,7 @@ class Coordinator:
                 ints[RECORDED],
                 False,
                 *self._process,
+                self.transport.process,
                 Status.LOST,  # what it is if nothing more is heard of it
                 length,
                 length,
@@ -240,7 +242,9 @@ class Coordinator:
             base, resumed = self.table.floats[row + BASE], self.table.floats[row + RESUMED_AT]
             start = timeline.measured_start(base, entered - resumed, clock.last_delivery)
             return start, max(0.0, start - base)
-        seconds = self.rules.overhead.charge(clock.delivered)
+        seconds = self._constant
+        if seconds is None:
+            seconds = self.rules.overhead.charge(clock.delivered)
         return clock.next_start(seconds, self.rules.overhead.sampling), seconds
 
     def _take_state(self, call: Call, start: float) -> State | None:
@@ -347,7 +351,11 @@ class Coordinator:
         if not self.transport.is_held(slot):
             return self._bury(slot)
         if self.rules.continual:
-            self.transport.ledger.reserve()
+            try:
+                self.transport.ledger.reserve()
+            except OSError as error:
+                self._end_run(Verdict.DISK, error.errno or 0)
+                return False
         table.begin(slot)
         if not self._record(slot, idle=idle):
             return False
@@ -357,8 +365,11 @@ class Coordinator:
             self.transport.ledger.add(table.digest(slot), table.config_digest(slot), state)
         floats[LAST_DELIVERY] = end
         ints[DELIVERED] += 1
-        ints[IDLE_RELEASES] += idle
-        ints[RELEASES_IN_A_ROW] = ints[RELEASES_IN_A_ROW] + 1 if idle else 0
+        if idle:
+            ints[IDLE_RELEASES] += 1
+            ints[RELEASES_IN_A_ROW] += 1
+        else:
+            ints[RELEASES_IN_A_ROW] = 0
         self._free(row, SlotState.DELIVERED, end, 0.0)
         table.commit()
         if slot != acting:
@@ -383,7 +394,7 @@ class Coordinator:
             f'{{"evaluation":{ints[RECORDED]},"slot":{slot},"call":{ints[row + CALL]},"after":{ints[row + AFTER]},'
             f'"freed":{floats[row + FREED]!r},'
             f'"start":{floats[row + START]!r},"end":{floats[row + END]!r},"runtime":{floats[row + CHARGED]!r},'
-            f'"overhead":{floats[row + OVERHEAD]!r},"wall":{self.now() - floats[ORIGIN]!r},'
+            f'"overhead":{floats[row + OVERHEAD]!r},"wall":{self.now() - floats[ORIGIN]:.6f},'
         )
         resumed_from = floats[row + RESUMED_FROM]
         if not math.isnan(resumed_from):
@@ -396,7 +407,7 @@ class Coordinator:
             self.transport.append(data, ints[JOURNAL_END])
         except OSError as error:
             self.transport.roll_back()
-            self._end_run(Verdict.JOURNAL, error.errno or 0)
+            self._end_run(Verdict.DISK, error.errno or 0)
             return False
         ints[JOURNAL_END] += len(data)
         ints[RECORDED] += 1
@@ -439,7 +450,7 @@ class Coordinator:
                 f"{kept}. To go on without it, use on_worker_death='continue'"
             )
         error = OSError(detail, os.strerror(detail))
-        raise RunDirectoryError(f"the journal could not be written: {reason(error)}; {kept}")
+        raise RunDirectoryError(f"an evaluation could not be recorded: {reason(error)}; {kept}")
 
     def _refusal(self) -> BudgetExhausted:
         """Return the error of a call that comes too late; it may be the last one, so it looks for the dead first."""

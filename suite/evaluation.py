@@ -11,6 +11,8 @@ from typing import Any, Protocol, TypeAlias
 from suite.errors import InvalidEvaluationError, SpecificationError
 
 Config: TypeAlias = Mapping[str, Any]
+LONGEST = 1e300
+"""Seconds that no single evaluation or configuration may take, so that a sum of many is finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +26,17 @@ class Evaluation:
     value: float
     """The loss, minimised; finite (an optimizer that asks past its budget may get infinity)."""
     runtime: float
-    """Simulated seconds, at least 0."""
+    """Simulated seconds, from 0 to `LONGEST`."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Further numbers to record, by name."""
     start: float = math.nan
     """Simulated time at which the configuration was handed over, in seconds."""
     end: float = math.nan
     """Simulated time at which the result was delivered, in seconds."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Results travel between processes; the default for a frozen dataclass costs several times as much.
+        return Evaluation, (self.value, self.runtime, self.metrics, self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +125,7 @@ def as_evaluation(returned: object, config: Config) -> Evaluation:
         if (
             type(value) is float
             and type(runtime) is float
-            and 0.0 <= runtime < math.inf
+            and 0.0 <= runtime <= LONGEST
             and -math.inf < value < math.inf
         ):
             return evaluation if not evaluation.metrics else _with_plain_metrics(evaluation, config)
@@ -152,9 +158,9 @@ def as_evaluation(returned: object, config: Config) -> Evaluation:
             f"the objective returned value={value!r} for {dict(config)!r}; it must be finite (raise an exception to "
             "report a failed training, or return the loss of a useless model)"
         )
-    if not 0.0 <= runtime < math.inf:
+    if not 0.0 <= runtime <= LONGEST:
         raise InvalidEvaluationError(
-            f"the objective returned runtime={runtime!r} for {dict(config)!r}; it must be finite and at least 0 seconds"
+            f"the objective returned runtime={runtime!r} for {dict(config)!r}; it must be from 0 to {LONGEST:g} seconds"
         )
     return _with_plain_metrics(Evaluation(value, runtime, metrics), config)
 

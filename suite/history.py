@@ -7,7 +7,6 @@ every delivery it is known which evaluations were running, and at every claim wh
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from bisect import bisect_left
@@ -18,7 +17,7 @@ from typing import Any
 
 from suite.evaluation import Budget
 from suite.journal import Record
-from suite.recorded import identity_of
+from suite.recorded import config_text, identity_of
 from suite.table import STATUS_NAMES
 from suite.timeline import OrderKey, order_key
 
@@ -37,6 +36,8 @@ class Terms:
     continues_after_death: bool
     slept: bool
     """Whether the workers really slept, so that times were measured and not computed."""
+    shared_directory: bool
+    """Whether the run may have workers on several hosts."""
 
     @classmethod
     def of(cls, specification: Mapping[str, Any]) -> Terms:
@@ -59,6 +60,7 @@ class Terms:
             bool(specification["continual"]),
             specification.get("on_worker_death") == "continue",
             "slept" in specification,
+            bool(specification.get("shared_directory")),
         )
 
     @property
@@ -216,11 +218,8 @@ class Entry:
         return order_key(self.end, self.start, self.identity, self.fidelity, self.freed, self.call)
 
     def config_text(self) -> str:
-        """Return the configuration as it stands in the journal.
-
-        It is not sorted again: the canonical order is that of the original keys, which JSON may have turned into text.
-        """
-        return json.dumps(self.record["config"], separators=(",", ":"))
+        """Return the canonical JSON of the configuration."""
+        return config_text(self.record)
 
 
 # -- all records -------------------------------------------------------------------------------------------------------

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from suite.errors import SpecificationError
+from suite.evaluation import LONGEST
 
 Sampling = Literal["serial", "parallel"]
 
@@ -103,9 +103,10 @@ class Overhead:
         if self.seconds is None:
             raise SpecificationError("measured overhead has no model to ask")
         seconds = float(self.seconds(delivered))
-        if not 0.0 <= seconds < math.inf:
+        if not 0.0 <= seconds <= LONGEST:
             raise SpecificationError(
-                f"the overhead {self.name} gave {seconds!r} s after {delivered} results; it must be finite and not negative"
+                f"the overhead {self.name} gave {seconds!r} s after {delivered} results; "
+                f"it must be from 0 to {LONGEST:g}"
             )
         return seconds
 
@@ -115,5 +116,5 @@ class Overhead:
 
 
 def _check_seconds(seconds: float, what: str) -> None:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0.0 <= seconds < math.inf:
-        raise SpecificationError(f"{what} is {seconds!r}; it must be a finite number of seconds, at least 0")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0.0 <= seconds <= LONGEST:
+        raise SpecificationError(f"{what} is {seconds!r}; it must be a number of seconds from 0 to {LONGEST:g}")

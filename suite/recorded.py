@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -46,6 +47,14 @@ def columns_of(records: Sequence[journal.Record], *, run_seed: int, measured: bo
 def identity_of(record: journal.Record) -> bytes:
     """Return the digest of what identifies the configuration of a record: of the optimizer's id, or of the values."""
     return digest(record["config_id"]) if record.get("named") else bytes.fromhex(record["config_id"])
+
+
+def config_text(record: journal.Record) -> str:
+    """Return the canonical JSON of a record's configuration.
+
+    It stands in the journal and is not sorted again: names that were numbers are text by now and sort differently.
+    """
+    return json.dumps(record["config"], separators=(",", ":"))
 
 
 def read_run(directory: str | os.PathLike[str]) -> pd.DataFrame:

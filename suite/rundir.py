@@ -94,6 +94,13 @@ class RunDirectory:
         """Return the ledger's file; each growth makes a new generation."""
         return self.root / f"ledger.{generation}"
 
+    def journal_is(self, file: os.stat_result) -> bool:
+        """Tell whether the journal is this file, and not one of a later run under the same name."""
+        try:
+            return os.path.samestat(self.journal.stat(), file)
+        except OSError:
+            return False
+
     def create_or_join(
         self, specification: Mapping[str, Any], create: Callable[[RunDirectory], None]
     ) -> tuple[bool, dict[str, Any]]:

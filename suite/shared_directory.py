@@ -23,14 +23,17 @@ from typing import Any
 from suite import journal
 from suite.continuation import State, best_state, id_disagrees
 from suite.errors import RunDirectoryError
-from suite.identity import canonical_json, digest
-from suite.locks import ByteLocks
+from suite.identity import digest
+from suite.locks import FIRST_PROCESS, MUTEX, ByteLocks
 from suite.processes import Process, this_process
 from suite.rundir import RunDirectory, explained
 from suite.table import (
     CELL,
+    FIRST_RECORD,
     JOURNAL_END,
     LAST_RETURN,
+    PROCESS,
+    PROCESSES,
     RECORD_CELLS,
     RESUMED_AT,
     RESUMED_FROM,
@@ -65,6 +68,14 @@ def create(directory: RunDirectory, n_slots: int) -> None:
     finally:
         os.close(descriptor)
     directory.journal.write_bytes(b"")
+
+
+def read_header(directory: RunDirectory, n_slots: int) -> bytes:
+    """Return the header and undo log of the table that is valid now, for who only looks on."""
+    with directory.slots.open("rb") as file:
+        (area,) = _POINTER.unpack(file.read(_POINTER.size).ljust(_POINTER.size, b"\0"))
+        file.seek(_FIRST_AREA + (area & 1) * cells_bytes(n_slots))
+        return file.read(FIRST_RECORD * CELL)
 
 
 class _Table(SlotTable):
@@ -104,6 +115,7 @@ class SharedDirectoryTransport:
         with explained(directory.root, "open the run"):
             self._file = self._open(directory.slots)
             self._journal = self._open(directory.journal)
+            self._journal_file = os.fstat(self._journal)
         size = os.fstat(self._file).st_size
         if size != _file_bytes(n_slots):
             self.close()
@@ -116,7 +128,11 @@ class SharedDirectoryTransport:
         self.table: SlotTable = _Table(self._image, n_slots, self._file)
         self.ledger = JournalLedger(self)
         with self:
-            pass  # the table as it stands
+            whole = self.table.is_whole
+        if not whole:
+            self.close()
+            raise RunDirectoryError(f"{directory.slots} does not hold a table of {n_slots} slots: it is damaged")
+        self._register()
 
     def _open(self, path: os.PathLike[str]) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -133,6 +149,10 @@ class SharedDirectoryTransport:
         """Whether a caller of this process holds a slot."""
         return bool(self._held)
 
+    def is_current(self) -> bool:
+        """Tell whether the directory still holds this run, and not a later one or none."""
+        return self.directory.journal_is(self._journal_file)
+
     def close(self) -> None:
         """Close the descriptors; the kernel releases what they held."""
         while self._descriptors:
@@ -143,7 +163,7 @@ class SharedDirectoryTransport:
     def __enter__(self) -> SlotTable:
         self._mutex.acquire()
         try:
-            self._locks.wait_for(self.n_slots)
+            self._locks.wait_for(MUTEX)
             self._load()
         except BaseException:
             self._leave()
@@ -161,7 +181,7 @@ class SharedDirectoryTransport:
             self._leave()
 
     def _leave(self) -> None:
-        self._locks.release(self.n_slots)
+        self._locks.release(MUTEX)
         self._mutex.release()
 
     def _area_offset(self, area: int) -> int:
@@ -188,24 +208,26 @@ class SharedDirectoryTransport:
 
     # -- who holds a slot ------------------------------------------------------------------------------------------
 
+    def _register(self) -> None:
+        """Get a number in the run and lock its byte for as long as this process lives."""
+        with self as table:
+            number = table.ints[PROCESSES] + 1
+            if not self._locks.acquire(FIRST_PROCESS + number):
+                raise RunDirectoryError(f"{self.directory.lock} is damaged: process number {number} is taken")
+            table.ints[PROCESSES] = self.process = number
+
     def hold(self, slot: int) -> None:
-        """Hold a slot for as long as this process lives or until `release`."""
-        if not self._locks.acquire(slot):
-            raise RunDirectoryError(
-                f"slot {slot} of {self.directory.root} is free but locked: a process that was forked while another one "
-                "evaluated still has the run's files open"
-            )
+        """Note that a caller of this process holds the slot."""
         self._held.add(slot)
 
     def release(self, slot: int) -> None:
-        """Let go of a slot."""
+        """Note that the caller has let go of the slot."""
         self._held.discard(slot)
-        if self._descriptors:
-            self._locks.release(slot)
 
     def is_held(self, slot: int) -> bool:
         """Tell whether the caller that claimed the slot is still there."""
-        return slot in self._held or self._locks.is_taken(slot)
+        process = self.table.ints[self.table.row(slot) + PROCESS]
+        return slot in self._held if process == self.process else self._locks.is_taken(FIRST_PROCESS + process)
 
     def take(self, slot: int) -> None:
         """Let the caller whose result has been delivered go, and its slot's clock run from now."""
@@ -321,10 +343,10 @@ class JournalLedger:
         self._read += len(data)
 
     def _apply(self, record: dict[str, Any]) -> None:
-        from suite.recorded import identity_of
+        from suite.recorded import config_text, identity_of
 
         identity = identity_of(record)
-        self._configs.setdefault(identity, digest(canonical_json(record["config"])))
+        self._configs.setdefault(identity, digest(config_text(record)))
         states = self._states.setdefault(identity, [])
         resumed_from = record.get("resumed_from")
         if resumed_from is not None:

@@ -152,7 +152,14 @@ class Simulator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            self._say_what_was_kept(error)
         self.close()
+
+    def _say_what_was_kept(self, interrupt: KeyboardInterrupt) -> None:
+        note = f"what was recorded so far is in {self._run.journal}; look at it with `zerowait check {self._run.root}`"
+        if note not in getattr(interrupt, "__notes__", ()):
+            interrupt.add_note(note)
 
     @property
     def directory(self) -> Path:
@@ -230,7 +237,7 @@ class Simulator:
                 return _LOST
             raise
         except KeyboardInterrupt as interrupt:
-            interrupt.add_note(f"what was recorded so far is in {self._run.journal}; `zerowait check {self._run.root}`")
+            self._say_what_was_kept(interrupt)
             raise
         if failure is not None:
             raise failure
@@ -331,12 +338,28 @@ def _unpickle_shared(shared: bytes) -> Mapping[str, Any]:
     return state
 
 
+# A pool hands over the same simulator again and again; functions are unpickled to the same object each time.
+_last_copies: dict[bytes, Simulator] = {}
+_MOST_COPIES = 16
+
+
 def _copy(kind: type[Simulator], shared: bytes, objective: AnyObjective, on_delivery: Any) -> Simulator:
-    """Rebuild a simulator in the process that unpickles it."""
+    """Return the simulator in the process that unpickles it: the one of the call before, if it is alike."""
+    simulator = _last_copies.get(shared)
+    if (
+        simulator is not None
+        and type(simulator) is kind
+        and simulator.objective is objective
+        and simulator.on_delivery is on_delivery
+    ):
+        return simulator
     simulator = kind.__new__(kind)
     simulator.__dict__.update(
         _unpickle_shared(shared), _shared=shared, _coordinator=None, objective=objective, on_delivery=on_delivery
     )
+    if len(_last_copies) >= _MOST_COPIES:
+        _last_copies.clear()
+    _last_copies[shared] = simulator
     return simulator
 
 
@@ -352,6 +375,10 @@ class _Connections:
     def get(self, run: RunDirectory, open_run: Callable[[], Coordinator]) -> Coordinator:
         with self._mutex:
             coordinator = self._open.get(run.root)
+            if coordinator is not None and not coordinator.transport.is_current():
+                # Somebody has removed the directory and begun another run under its name.
+                self._close(run.root)
+                coordinator = None
             if coordinator is None:
                 unused = [root for root, other in self._open.items() if not other.transport.in_use]
                 for root in unused[: max(0, len(self._open) + 1 - self._MOST)]:
@@ -363,7 +390,12 @@ class _Connections:
         with self._mutex:
             coordinator = self._open.get(run.root)
             if coordinator is not None and not coordinator.transport.in_use:
-                self._open.pop(run.root).transport.close()
+                self._close(run.root)
+
+    def _close(self, root: Path) -> None:
+        coordinator = self._open.pop(root)
+        if not coordinator.transport.in_use:
+            coordinator.transport.close()
 
     def forget(self) -> None:
         """Close everything after a fork: the child shares its parent's open file descriptions and so its locks."""

@@ -48,7 +48,7 @@ class Verdict(IntEnum):
     NONE = 0
     BUDGET = 1
     WORKER_DIED = 2
-    JOURNAL = 3
+    DISK = 3
 
 
 class Status(IntEnum):
@@ -65,8 +65,8 @@ STATUS_NAMES = ("ok", "failed", "lost")
 (
     H_MAGIC, H_SLOTS, LAST_DELIVERY, BUSY_UNTIL, STARTED, DELIVERED, RECORDED, JOURNAL_END, VERDICT, VERDICT_DETAIL,
     ORIGIN, IDLE_RELEASES, OPEN, EVALUATING, LEDGER_GENERATION, LEDGER_USED, EVENTS, LAST_RETURN, LONGEST_PAUSE,
-    RELEASES_IN_A_ROW, RETIRED,
-) = range(21)  # fmt: skip
+    RELEASES_IN_A_ROW, RETIRED, PROCESSES,
+) = range(22)  # fmt: skip
 HEADER_CELLS = 24
 # The undo log, behind the header: marker, saved header, saved record, and the ledger entry with its place.
 UNDO_MARKER = HEADER_CELLS
@@ -76,10 +76,10 @@ UNDO_RECORD = UNDO_HEADER + HEADER_CELLS
 # a moment ago finds its caches cold, and then every step of the interpreter costs several times as much.
 (
     STATE, END, CHARGED, FREED, BASE, RESUMED_AT, START, OVERHEAD, FIDELITY, RESUMED_FROM, RUNTIME, CALL, AFTER,
-    CLIPPED, PID, BORN, STATUS, CLAIM_TEXT, TEXT, SPILLED, DIGEST, DIGEST_2, CONFIG_DIGEST, CONFIG_DIGEST_2,
-) = range(24)  # fmt: skip
-_CLAIMED = struct.Struct("=5d9q16s16s")
-RECORD_CELLS = 24
+    CLIPPED, PID, BORN, PROCESS, STATUS, CLAIM_TEXT, TEXT, SPILLED, DIGEST, DIGEST_2, CONFIG_DIGEST, CONFIG_DIGEST_2,
+) = range(25)  # fmt: skip
+_CLAIMED = struct.Struct("=5d10q16s16s")
+RECORD_CELLS = 25
 LEDGER_CELLS = 8
 UNDO_LEDGER_PLACE = UNDO_RECORD + RECORD_CELLS
 UNDO_LEDGER = UNDO_LEDGER_PLACE + 1
@@ -130,6 +130,11 @@ class SlotTable:
         ints[OPEN] = self.n_slots
         ints[UNDO_LEDGER_PLACE] = NO_LEDGER_ENTRY
         self.ends[:] = math.inf
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the header is that of a table with so many slots."""
+        return self.ints[H_MAGIC] == MAGIC and self.ints[H_SLOTS] == self.n_slots
 
     @staticmethod
     def row(slot: int) -> int:

@@ -21,10 +21,21 @@ from suite.continuation import State
 from suite.errors import RunDirectoryError
 from suite.journal import append
 from suite.ledger import FIRST_CAPACITY, MappedEntries, SharedLedger
-from suite.locks import ByteLocks
+from suite.locks import FIRST_PROCESS, ByteLocks
 from suite.processes import Process, this_process
 from suite.rundir import RunDirectory, explained
-from suite.table import JOURNAL_END, LAST_RETURN, RESUMED_AT, STATE, UNDO_MARKER, SlotState, SlotTable, table_bytes
+from suite.table import (
+    JOURNAL_END,
+    LAST_RETURN,
+    PROCESS,
+    PROCESSES,
+    RESUMED_AT,
+    STATE,
+    UNDO_MARKER,
+    SlotState,
+    SlotTable,
+    table_bytes,
+)
 
 # How many descriptors a process keeps open for waking others, and for waiting: the usual limit is 1024.
 _MAX_BELLS = 192
@@ -65,6 +76,9 @@ class Transport(Protocol):
     def in_use(self) -> bool:
         """Whether a caller of this process holds a slot."""
 
+    def is_current(self) -> bool:
+        """Tell whether the directory still holds this run, and not a later one or none."""
+
     def __enter__(self) -> SlotTable:
         """Lock the run and return its table as it stands."""
 
@@ -76,11 +90,14 @@ class Transport(Protocol):
     def now(self) -> float:
         """Return real seconds on a clock that all processes of the run share."""
 
+    process: int
+    """Number of this process in the run; the kernel drops its lock when the process dies."""
+
     def hold(self, slot: int) -> None:
-        """Hold a slot for as long as this process lives or until `release`."""
+        """Note that a caller of this process holds the slot."""
 
     def release(self, slot: int) -> None:
-        """Let go of a slot."""
+        """Note that the caller has let go of the slot."""
 
     def is_held(self, slot: int) -> bool:
         """Tell whether the caller that claimed the slot is still there."""
@@ -147,18 +164,24 @@ class LocalTransport:
             self._lock = self._open(directory.lock, os.O_RDWR)
             self._locks = ByteLocks(self._lock)
             self._journal = self._open(directory.journal, os.O_RDWR)
+            self._journal_file = os.fstat(self._journal)
             descriptor = os.open(directory.slots, os.O_RDWR)
             try:
-                memory = mmap.mmap(descriptor, 0)
+                size = os.fstat(descriptor).st_size
+                if size != table_bytes(n_slots):
+                    self.close()
+                    raise RunDirectoryError(
+                        f"{directory.slots} has {size} bytes instead of {table_bytes(n_slots)}: it is damaged"
+                    )
+                memory = mmap.mmap(descriptor, size)
             finally:
                 os.close(descriptor)
-        if len(memory) != table_bytes(n_slots):
-            self.close()
-            raise RunDirectoryError(
-                f"{directory.slots} has {len(memory)} bytes instead of {table_bytes(n_slots)}: it is damaged"
-            )
         self.table = SlotTable(memory, n_slots)
+        if not self.table.is_whole:
+            self.close()
+            raise RunDirectoryError(f"{directory.slots} does not begin like a table of {n_slots} slots: it is damaged")
         self.ledger = SharedLedger(self.table, MappedEntries(directory))
+        self._register()
 
     def _open(self, path: os.PathLike[str], flags: int) -> int:
         descriptor = os.open(path, flags | os.O_CLOEXEC)
@@ -174,6 +197,10 @@ class LocalTransport:
     def in_use(self) -> bool:
         """Whether a caller of this process holds a slot."""
         return bool(self._held)
+
+    def is_current(self) -> bool:
+        """Tell whether the directory still holds this run, and not a later one or none."""
+        return self.directory.journal_is(self._journal_file)
 
     def close(self) -> None:
         """Close the descriptors; the kernel releases what they held."""
@@ -221,26 +248,26 @@ class LocalTransport:
 
     # -- who holds a slot ------------------------------------------------------------------------------------------
 
+    def _register(self) -> None:
+        """Get a number in the run and lock its byte for as long as this process lives."""
+        with self as table:
+            number = table.ints[PROCESSES] + 1
+            if not self._locks.acquire(FIRST_PROCESS + number):
+                raise RunDirectoryError(f"{self.directory.lock} is damaged: process number {number} is taken")
+            table.ints[PROCESSES] = self.process = number
+
     def hold(self, slot: int) -> None:
-        """Lock the slot's byte for as long as this process lives or until `release`."""
-        if not self._locks.acquire(slot):
-            raise RunDirectoryError(
-                f"slot {slot} of {self.directory.root} is free but locked: a process that was forked while another one "
-                "evaluated still has the run's files open"
-            )
+        """Note that a caller of this process holds the slot."""
         self._held.add(slot)
 
     def release(self, slot: int) -> None:
-        """Give the slot's byte back."""
+        """Note that the caller has let go of the slot."""
         self._held.discard(slot)
-        if len(self._ears) > _MAX_EARS and slot in self._ears:
-            self._close(self._ears.pop(slot)[0])
-        if self._descriptors:
-            self._locks.release(slot)
 
     def is_held(self, slot: int) -> bool:
         """Tell whether the caller that claimed the slot is still there."""
-        return slot in self._held or self._locks.is_taken(slot)
+        process = self.table.ints[self.table.row(slot) + PROCESS]
+        return slot in self._held if process == self.process else self._locks.is_taken(FIRST_PROCESS + process)
 
     def take(self, slot: int) -> None:
         """Let the caller whose result has been delivered go, and its slot's clock run from now.
@@ -304,4 +331,6 @@ class LocalTransport:
 
     def append(self, data: bytes, offset: int) -> None:
         """Write a journal line at `offset`."""
-        append(self._journal, data, offset)
+        written = os.pwrite(self._journal, data, offset)
+        if written < len(data):
+            append(self._journal, data[written:], offset + written)

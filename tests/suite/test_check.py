@@ -115,7 +115,7 @@ RUNTIMES = {
     "ties": st.sampled_from([0.0, 1.0, 2.0]),
     "zero": st.just(0.0),
     "any": st.floats(0.0, 10.0),
-    "huge": st.floats(0.0, 1e300),
+    "huge": st.floats(0.0, 1e298),
 }
 
 
@@ -323,7 +323,7 @@ class Changed:
 
     def write(self):
         """Write the changed records with checksums that agree; return what is found."""
-        lines = [journal.line(json.dumps(r, separators=(",", ":"))) for r in self.records]
+        lines = [journal.line(json.dumps(r, separators=(",", ":")).encode()) for r in self.records]
         self.journal.write_bytes(b"".join(lines))
         # What the table of slots says of the journal's size is of no use here: these journals are complete.
         (self.directory / "slots").unlink()
@@ -653,9 +653,7 @@ def test_zeros_that_a_crash_of_the_machine_left_are_found(changed):
 
 def test_a_line_that_is_no_object_is_found(changed):
     with changed.journal.open("ab") as file:
-        file.write(
-            journal.line("[1, 2]") + journal.line("{") + journal.line("\udcff".encode(errors="replace").decode())
-        )
+        file.write(journal.line(b"[1, 2]") + journal.line(b"{") + journal.line(b"\xff"))
     assert changed.found() == {("checksum", N), ("checksum", N + 1), ("checksum", N + 2)}
 
 
