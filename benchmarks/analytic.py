@@ -109,9 +109,7 @@ class AnalyticBenchmark:
         """The global minimum without noise, or None when the range ends below full fidelity."""
         return self.formula.minimum if self.fidelity.upper == FULL_FIDELITY else None
 
-    def __call__(
-        self, config: Config, *, fidelity: float | None = None, seed: int | None = None
-    ) -> Evaluation:
+    def __call__(self, config: Config, *, fidelity: float | None = None, seed: int | None = None) -> Evaluation:
         """Evaluate the formula at the configuration; see `Benchmark.__call__`."""
         z = int(self.fidelity.check(fidelity, self.name))
         x = self._point(config)
@@ -120,9 +118,7 @@ class AnalyticBenchmark:
         if seed is not None:
             seed = check_seed(seed)
             if self.noise:
-                value += self.formula.noise_sd * standard_normal(
-                    seed, dict(zip(self._names, x, strict=True)), z
-                )
+                value += self.formula.noise_sd * standard_normal(seed, dict(zip(self._names, x, strict=True)), z)
         return Evaluation(value, self.formula.runtime(s))
 
     def __repr__(self) -> str:

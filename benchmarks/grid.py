@@ -139,14 +139,10 @@ class Grid:
         axis = self.axes[self.names.index(name)]
         if self.kind == "indices" and not axis.is_categorical:
             last = len(axis.values) - 1
-            allowed = (
-                f"an index from 0 to {last}, standing for {list(axis.values)!r} (space='values' takes those)"
-            )
+            allowed = f"an index from 0 to {last}, standing for {list(axis.values)!r} (space='values' takes those)"
         else:
             allowed = f"one of {list(axis.values)!r}"
-        return SpecificationError(
-            f"{self.label}: the parameter {name!r} has the value {value!r}; allowed is {allowed}"
-        )
+        return SpecificationError(f"{self.label}: the parameter {name!r} has the value {value!r}; allowed is {allowed}")
 
 
 _BOOLEANS = frozenset({"bool", "bool_"})

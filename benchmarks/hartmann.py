@@ -41,9 +41,7 @@ P_6 = (
 )
 
 
-def hartmann(
-    x: Sequence[float], s: float, a: Sequence[Sequence[float]], p: Sequence[Sequence[float]]
-) -> float:
+def hartmann(x: Sequence[float], s: float, a: Sequence[Sequence[float]], p: Sequence[Sequence[float]]) -> float:
     """Return -sum_i (alpha_i - 0.1 (1 - s)) exp(-sum_j A_ij (x_j - P_ij)^2) at relative fidelity s."""
     total = 0.0
     for alpha, widths, centre in zip(ALPHA, a, p, strict=True):
@@ -92,16 +90,12 @@ class Hartmann6:
         return 3600.0 * (0.1 + 0.9 * (s + s * s + s + s**3) / 4.0)
 
 
-def make_3(
-    *, noise: bool = False, fidelity_range: Sequence[int] = DEFAULT_FIDELITY_RANGE
-) -> AnalyticBenchmark:
+def make_3(*, noise: bool = False, fidelity_range: Sequence[int] = DEFAULT_FIDELITY_RANGE) -> AnalyticBenchmark:
     """Make the benchmark `hartmann3`; the parameters are those of `AnalyticBenchmark`."""
     return AnalyticBenchmark(Hartmann3(), noise=noise, fidelity_range=fidelity_range)
 
 
-def make_6(
-    *, noise: bool = False, fidelity_range: Sequence[int] = DEFAULT_FIDELITY_RANGE
-) -> AnalyticBenchmark:
+def make_6(*, noise: bool = False, fidelity_range: Sequence[int] = DEFAULT_FIDELITY_RANGE) -> AnalyticBenchmark:
     """Make the benchmark `hartmann6`; the parameters are those of `AnalyticBenchmark`."""
     return AnalyticBenchmark(Hartmann6(), noise=noise, fidelity_range=fidelity_range)
 

@@ -24,9 +24,7 @@ class PlainUnpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any, /) -> NoReturn:
         """Refuse the reference."""
-        raise pickle.UnpicklingError(
-            f"it refers to an outside object ({pid!r}), but only plain data is allowed"
-        )
+        raise pickle.UnpicklingError(f"it refers to an outside object ({pid!r}), but only plain data is allowed")
 
 
 def read_plain_pickle(path: Path) -> object:

@@ -41,11 +41,7 @@ class Fidelity:
         if value is None:
             return self.upper
         number = as_float(value)
-        if (
-            number is not None
-            and self.lower <= number <= self.upper
-            and (number.is_integer() or not self.integer)
-        ):
+        if number is not None and self.lower <= number <= self.upper and (number.is_integer() or not self.integer):
             return int(number) if self.integer else number
         kind = "an integer" if self.integer else "a number"
         raise SpecificationError(
@@ -96,9 +92,7 @@ class Benchmark(Protocol):
     def licence(self) -> str:
         """The licence of the data."""
 
-    def __call__(
-        self, config: Config, *, fidelity: float | None = None, seed: int | None = None
-    ) -> Evaluation:
+    def __call__(self, config: Config, *, fidelity: float | None = None, seed: int | None = None) -> Evaluation:
         """Evaluate one configuration.
 
         Parameters

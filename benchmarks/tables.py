@@ -239,9 +239,7 @@ def _package() -> Distribution:
     try:
         package = distribution(PACKAGE)
     except PackageNotFoundError:
-        raise DataMissingError(
-            f"the package {PACKAGE} {VERSION} is not installed; get it with: {INSTALL}"
-        ) from None
+        raise DataMissingError(f"the package {PACKAGE} {VERSION} is not installed; get it with: {INSTALL}") from None
     if package.version != VERSION:
         raise DataMissingError(
             f"the package {PACKAGE} has version {package.version}, but the tables are known for {VERSION}; "

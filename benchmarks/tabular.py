@@ -107,9 +107,7 @@ class TabularBenchmark:
     def __init__(self, task: str, *, space: SpaceKind = "indices") -> None:
         check_task(self.table.name, task, self.table.tasks)
         if space not in get_args(SpaceKind):
-            raise SpecificationError(
-                f"{self.table.name}: space is {space!r}; it must be 'indices' or 'values'"
-            )
+            raise SpecificationError(f"{self.table.name}: space is {space!r}; it must be 'indices' or 'values'")
         self.name = self.table.name
         self.task = task
         self.label = label_of(self.name, task, {} if space == "indices" else {"space": space})
@@ -155,9 +153,7 @@ class TabularBenchmark:
         row = int(np.nanmean(self._losses, axis=1).argmin())
         return self(self._grid.config(row)).value
 
-    def __call__(
-        self, config: Config, *, fidelity: float | None = None, seed: int | None = None
-    ) -> Evaluation:
+    def __call__(self, config: Config, *, fidelity: float | None = None, seed: int | None = None) -> Evaluation:
         """Look one configuration up; see `Benchmark.__call__`.
 
         Raises

@@ -1,4 +1,4 @@
-"""The command line: `zerowait run`, `list`, `plot` and `bench`."""
+"""The command line: `zerowait run`, `list`, `plot`, `check` and `bench`."""
 
 from __future__ import annotations
 
@@ -138,6 +138,20 @@ def plot(
 ) -> None:
     """Draw performance over time from the traces of a study."""
     _draw(folder, out)
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="The directory of a run.", metavar="DIR", show_default=False)],
+) -> None:
+    """Verify a run's journal against every invariant; exit code 1 when something is broken."""
+    from suite.check import check as check_run
+    from suite.check import render
+
+    report = check_run(folder)
+    for line in render(report):
+        _out(line)
+    raise typer.Exit(report.exit_code)
 
 
 @app.command()

@@ -665,7 +665,7 @@ class Coordinator:
     # -- for those who look on -----------------------------------------------------------------------------------------
 
     def wait_started(self, n: int, timeout: float) -> bool:
-        """Wait until `n` calls have been given a slot or refused for the budget; return False after `timeout` seconds."""
+        """Wait until `n` calls have got a slot or been refused; return False after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         n = min(n, self.table.n_slots)
         while self.table.ints[STARTED] + self.table.ints[RETIRED] < n and self._may_call():

@@ -191,8 +191,9 @@ def cannot(path: Path, what: str, error: OSError) -> RunDirectoryError:
 
 def reason(error: OSError) -> str:
     """Return what an operating-system error means for a run directory, and the remedy."""
+    said = str(error) if error.errno is None else os.strerror(error.errno)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"{error.strerror} (free some space, or use another directory)"
+        return f"{said} (free some space, or use another directory)"
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return f"{error.strerror} (choose a directory that you may write to)"
-    return error.strerror or str(error)
+        return f"{said} (choose a directory that you may write to)"
+    return said

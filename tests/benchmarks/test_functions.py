@@ -118,9 +118,7 @@ def test_the_optimum_is_unknown_when_the_range_ends_below_full_fidelity():
 
 @pytest.mark.parametrize("fidelity", [10, 101, 50.5, math.nan, math.inf, "50", True, -1, 10**400])
 def test_a_fidelity_outside_the_range_is_refused_with_its_value_and_the_range(fidelity):
-    with pytest.raises(
-        SpecificationError, match=r"'z' is .*; it must be an integer from 11 to 100"
-    ) as caught:
+    with pytest.raises(SpecificationError, match=r"'z' is .*; it must be an integer from 11 to 100") as caught:
         load("branin")({"x0": 0.5, "x1": 0.5}, fidelity=fidelity)
     assert repr(fidelity) in str(caught.value)
 
@@ -131,9 +129,7 @@ def test_whole_numbers_of_any_type_are_fidelities():
     assert all(result == results[0] for result in results)
 
 
-@pytest.mark.parametrize(
-    "fidelity_range", [(0, 100), (11, 101), (50, 50), (60, 50), (11.0, 100), (11,), 11, None]
-)
+@pytest.mark.parametrize("fidelity_range", [(0, 100), (11, 101), (50, 50), (60, 50), (11.0, 100), (11,), 11, None])
 def test_a_fidelity_range_that_cannot_be_is_refused(fidelity_range):
     with pytest.raises(SpecificationError, match=r"fidelity_range is .*1 <= lower < upper <= 100"):
         load("hartmann3", fidelity_range=fidelity_range)
@@ -155,9 +151,7 @@ def test_noise_is_a_flag():
 def test_every_configuration_of_the_unit_cube_is_accepted(name, data):
     unit = st.floats(0, 1) | st.integers(0, 1) | st.floats(0, 1, width=32).map(np.float32)
     config = {f"x{i}": data.draw(unit) for i in range(DIMENSION[name])}
-    evaluation = load(name)(
-        config, fidelity=data.draw(st.integers(11, 100)), seed=data.draw(st.integers(0, 2**32))
-    )
+    evaluation = load(name)(config, fidelity=data.draw(st.integers(11, 100)), seed=data.draw(st.integers(0, 2**32)))
     assert math.isfinite(evaluation.value)
     assert 0 < evaluation.runtime <= 3600.0000001
 
@@ -218,9 +212,7 @@ def test_a_seed_that_is_not_a_natural_number_is_refused(seed):
         load("branin")({"x0": 0.5, "x1": 0.5}, seed=seed)
 
 
-@pytest.mark.parametrize(
-    ("name", "sd"), [("branin", 0.05**0.5), ("hartmann3", 0.1), ("hartmann6", 0.05**0.5)]
-)
+@pytest.mark.parametrize(("name", "sd"), [("branin", 0.05**0.5), ("hartmann3", 0.1), ("hartmann6", 0.05**0.5)])
 def test_noise_has_the_published_spread_around_the_noise_free_value(name, sd):
     benchmark, config = load(name, noise=True), as_config([0.4] * DIMENSION[name])
     exact = benchmark(config).value
@@ -234,14 +226,10 @@ def test_noise_has_the_published_spread_around_the_noise_free_value(name, sd):
 def test_noise_depends_on_seed_configuration_and_fidelity():
     benchmark, exact = load("branin", noise=True), load("branin")
     queries = [
-        ({"x0": x0, "x1": 0.5}, z, seed)
-        for x0 in (0.25, 0.75)
-        for z in (33, 100)
-        for seed in (0, 1, 2**32, 2**33)
+        ({"x0": x0, "x1": 0.5}, z, seed) for x0 in (0.25, 0.75) for z in (33, 100) for seed in (0, 1, 2**32, 2**33)
     ]
     noise = {
-        benchmark(config, fidelity=z, seed=seed).value - exact(config, fidelity=z).value
-        for config, z, seed in queries
+        benchmark(config, fidelity=z, seed=seed).value - exact(config, fidelity=z).value for config, z, seed in queries
     }
     assert len(noise) == len(queries)
 
@@ -258,9 +246,7 @@ def test_the_noise_is_the_same_in_another_process_and_in_every_version():
     query = "load('hartmann6', noise=True)({f'x{i}': 0.25 for i in range(6)}, fidelity=33, seed=42).value"
     code = f"from benchmarks import load; print(repr({query}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (
-        float(done.stdout) == load("hartmann6", noise=True)(as_config([0.25] * 6), fidelity=33, seed=42).value
-    )
+    assert float(done.stdout) == load("hartmann6", noise=True)(as_config([0.25] * 6), fidelity=33, seed=42).value
     # The stream itself is fixed: a change would change results that were published with an earlier version.
     from benchmarks.noise import standard_normal
 

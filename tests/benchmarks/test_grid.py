@@ -36,15 +36,10 @@ def test_rows_count_the_product_with_the_last_axis_fastest(kind):
 
 def test_numpy_scalars_are_the_numbers_that_they_equal():
     assert (
-        Grid(AXES, "indices", "toy").row(
-            {"rate": np.int64(1), "depth": np.float32(2), "activation": np.str_("tanh")}
-        )
+        Grid(AXES, "indices", "toy").row({"rate": np.int64(1), "depth": np.float32(2), "activation": np.str_("tanh")})
         == 13
     )
-    assert (
-        Grid(AXES, "values", "toy").row({"rate": np.float64(1), "depth": np.int8(3), "activation": "tanh"})
-        == 21
-    )
+    assert Grid(AXES, "values", "toy").row({"rate": np.float64(1), "depth": np.int8(3), "activation": "tanh"}) == 21
 
 
 def test_a_float_within_a_millionth_stands_for_its_grid_value():

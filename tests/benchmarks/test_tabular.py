@@ -105,10 +105,7 @@ def test_every_configuration_has_the_numbers_of_the_package(name, task, space, d
     }[name]
     assert evaluation.metrics == {metric: entry[column][repetition] for metric, column in expected.items()}
     assert list(evaluation.metrics) == list(benchmark.metrics)
-    assert all(
-        type(number) is float
-        for number in (evaluation.value, evaluation.runtime, *evaluation.metrics.values())
-    )
+    assert all(type(number) is float for number in (evaluation.value, evaluation.runtime, *evaluation.metrics.values()))
 
 
 @pytest.mark.parametrize(("name", "task"), ONE_TASK)
@@ -120,9 +117,7 @@ def test_without_a_seed_every_number_is_the_mean_over_the_repetitions(name, task
     n = len(package_data(name, task)[key_of(benchmark, config)]["train_time"])
     singles = [benchmark(config, seed=seed) for seed in range(n)]
     mean = benchmark(config)
-    assert mean.value == pytest.approx(
-        statistics.fmean(single.value for single in singles), rel=1e-12, abs=1e-15
-    )
+    assert mean.value == pytest.approx(statistics.fmean(single.value for single in singles), rel=1e-12, abs=1e-15)
     assert mean.runtime == pytest.approx(statistics.fmean(single.runtime for single in singles), rel=1e-12)
     for metric in benchmark.metrics:
         values = [single.metrics[metric] for single in singles]
@@ -254,9 +249,7 @@ def test_missing_and_unknown_parameters_are_refused_by_name():
         benchmark({**config, "epoch": 3})
 
 
-@pytest.mark.parametrize(
-    ("name", "task", "epochs"), [(*ONE_TASK[0], 243), (*ONE_TASK[1], 100), (*ONE_TASK[2], 200)]
-)
+@pytest.mark.parametrize(("name", "task", "epochs"), [(*ONE_TASK[0], 243), (*ONE_TASK[1], 100), (*ONE_TASK[2], 200)])
 def test_only_the_highest_fidelity_is_accepted(name, task, epochs):
     benchmark = load(name, task=task)
     config = benchmark._grid.config(5)
@@ -270,10 +263,7 @@ def test_only_the_highest_fidelity_is_accepted(name, task, epochs):
         with pytest.raises(SpecificationError) as caught:
             benchmark(config, fidelity=fidelity)
         message = str(caught.value)
-        assert (
-            f"{benchmark.label}: the fidelity is {fidelity!r}; it must be {epochs} (epochs) or None"
-            in message
-        )
+        assert f"{benchmark.label}: the fidelity is {fidelity!r}; it must be {epochs} (epochs) or None" in message
         assert "official multi-fidelity files" in message
 
 

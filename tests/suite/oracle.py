@@ -47,8 +47,13 @@ def timeline(configs, runtimes, n_workers, overhead, sampling="serial", max_time
             sampler_free_at = start
             k = todo.pop(0)
             worker["job"] = {
-                "k": k, "freed": worker["freed"], "start": start, "end": start + runtimes[k], "id": identity(configs[k]), "overhead": cost,
-            }  # fmt: skip
+                "k": k,
+                "freed": worker["freed"],
+                "start": start,
+                "end": start + runtimes[k],
+                "id": identity(configs[k]),
+                "overhead": cost,
+            }
         busy = [w for w in workers if w["job"] is not None]
         if not busy:
             return deliveries

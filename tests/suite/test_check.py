@@ -816,5 +816,5 @@ def test_a_damaged_specification_is_refused(changed, damage):
 @pytest.mark.parametrize("content", [b"", b"x" * 100, bytes(10_000)], ids=["empty", "short", "zeros"])
 def test_a_damaged_table_of_slots_is_refused(changed, content):
     (changed.directory / "slots").write_bytes(content)
-    with pytest.raises(RunDirectoryError, match=r"slots is damaged"):
+    with pytest.raises(RunDirectoryError, match=r"slots does not hold a table of 3 slots: it is damaged"):
         check(changed.directory)

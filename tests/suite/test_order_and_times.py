@@ -1,4 +1,4 @@
-"""Four ways to the same trace: a process pool, threads, ask-and-tell, and an oracle that shares no code; exact equality."""
+"""Four ways to one trace: a process pool, threads, ask-and-tell, an oracle that shares no code; exact equality."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ DISTRIBUTIONS = {
     "pareto": lambda rng, n: rng.pareto(1.0, n),
     "log-normal": lambda rng, n: rng.lognormal(1.0, 1.0, n),
     "ties": lambda rng, n: rng.integers(0, 4, n).astype(float),
-    "constant": lambda rng, n: np.full(n, 3.0),
-    "zero": lambda rng, n: np.zeros(n),
+    "constant": lambda _, n: np.full(n, 3.0),
+    "zero": lambda _, n: np.zeros(n),
 }
 OVERHEADS = {
-    "none": (Overhead.none(), lambda n: 0.0, "serial"),
-    "fixed": (Overhead.fixed(0.7), lambda n: 0.7, "serial"),
-    "fixed, parallel sampling": (Overhead.fixed(0.7, sampling="parallel"), lambda n: 0.7, "parallel"),
+    "none": (Overhead.none(), lambda _: 0.0, "serial"),
+    "fixed": (Overhead.fixed(0.7), lambda _: 0.7, "serial"),
+    "fixed, parallel sampling": (Overhead.fixed(0.7, sampling="parallel"), lambda _: 0.7, "parallel"),
     "linear": (Overhead.linear(0.1, 0.05), lambda n: 0.1 + 0.05 * n, "serial"),
-    "long": (Overhead.fixed(20.0), lambda n: 20.0, "serial"),
-    "long, parallel sampling": (Overhead.fixed(20.0, sampling="parallel"), lambda n: 20.0, "parallel"),
+    "long": (Overhead.fixed(20.0), lambda _: 20.0, "serial"),
+    "long, parallel sampling": (Overhead.fixed(20.0, sampling="parallel"), lambda _: 20.0, "parallel"),
 }
 
 

@@ -1,0 +1,908 @@
+"""Failures: each is a clear error, nothing hangs, and nothing that was recorded is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import math
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from modes import MODES, Diverged, Scripted, queries
+
+import suite
+from suite import Evaluation, Overhead, Query, Simulator, journal, read_trace, simulate
+from suite.check import check
+from suite.errors import (
+    BudgetExhausted,
+    InvalidEvaluationError,
+    RunDirectoryError,
+    SpecificationError,
+    WorkerDied,
+    ZerowaitError,
+)
+from suite.idle import Idle
+from suite.recorded import read_run
+
+NONE = Overhead.none()
+HANG = 60.0
+"""Real seconds after which a test is over whatever happens; what is waited for takes milliseconds."""
+
+
+@pytest.fixture(params=MODES)
+def mode(request):
+    return MODES[request.param]
+
+
+def is_intact(directory, n_records):
+    report = check(directory)
+    assert report.violations == ()
+    assert report.n_records == n_records
+
+
+# -- what an objective may not return --------------------------------------------------------------------------------------
+
+
+class Returns:
+    """Returns something for configuration 1, and an evaluation of 2 s for every other."""
+
+    def __init__(self, returned):
+        self.returned = returned
+
+    def __call__(self, config):
+        return self.returned if config["x"] == 1 else Evaluation(0.5, 2.0)
+
+
+FOR = "for {'x': 1}; it must"
+REFUSED = {
+    "NaN": ({"value": math.nan, "runtime": 1.0}, f"value=nan {FOR} be finite"),
+    "infinity": ({"value": math.inf, "runtime": 1.0}, f"value=inf {FOR} be finite"),
+    "minus infinity": (Evaluation(-math.inf, 1.0), f"value=-inf {FOR} be finite"),
+    "NaN of NumPy": ({"value": np.float32("nan"), "runtime": 1.0}, f"value=nan {FOR} be finite"),
+    "a negative runtime": (Evaluation(0.0, -1.0), f"runtime=-1.0 {FOR} be from 0 to 1e+300 seconds"),
+    "a runtime of NaN": (Evaluation(0.0, math.nan), f"runtime=nan {FOR} be from 0 to 1e+300 seconds"),
+    "an infinite runtime": ({"value": 0.0, "runtime": math.inf}, f"runtime=inf {FOR} be from 0 to 1e+300 seconds"),
+    "a runtime that overflows": (Evaluation(0.0, 1e308), f"runtime=1e+308 {FOR} be from 0 to 1e+300 seconds"),
+    "a missing value": ({"runtime": 1.0, "loss": 0.1}, "without 'value' (keys: ['loss', 'runtime']) for {'x': 1}"),
+    "a missing runtime": ({"value": 1.0}, "without 'runtime' (keys: ['value']) for {'x': 1}"),
+    "nothing": (None, f"NoneType (None) {FOR} return an Evaluation or a mapping"),
+    "a number": (0.5, f"float (0.5) {FOR} return an Evaluation or a mapping"),
+    "a tuple": ((0.5, 1.0), f"tuple ((0.5, 1.0)) {FOR} return an Evaluation or a mapping"),
+    "a value as text": ({"value": "0.5", "runtime": 1.0}, f"value='0.5' {FOR} be a number"),
+    "a value as truth": (Evaluation(True, 1.0), f"value=True {FOR} be a number"),
+    "a value as list": ({"value": [0.5, 0.6], "runtime": 1.0}, f"value=[0.5, 0.6] {FOR} be a number"),
+    "a complex value": ({"value": 1j, "runtime": 1.0}, f"value=1j {FOR} be a number"),
+    "no runtime": (Evaluation(0.5, None), f"runtime=None {FOR} be a number"),
+    "a metric as text": ({"value": 0.0, "runtime": 1.0, "acc": "high"}, f"metrics['acc']='high' {FOR} be a number"),
+    "a metric of None": (Evaluation(0.0, 1.0, {"acc": None}), f"metrics['acc']=None {FOR} be a number"),
+    "metrics as a list": ({"value": 0.0, "runtime": 1.0, "metrics": [1]}, f"metrics=[1] {FOR} be a mapping"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_no_evaluation_is_refused_with_key_value_and_configuration(mode, what):
+    returned, message = REFUSED[what]
+    with pytest.raises(InvalidEvaluationError) as caught:
+        mode(queries((0, None), (1, None)), Returns(returned), n_workers=1, max_evaluations=2, overhead=NONE)
+    assert str(caught.value).startswith("the objective returned ")
+    assert message in str(caught.value)
+
+
+ACCEPTED = {
+    "numbers of NumPy": ({"value": np.float32(0.5), "runtime": np.int64(2)}, {}),
+    "an integer": ({"value": 1, "runtime": 2}, {}),
+    "metrics by name": ({"value": 0.5, "runtime": 2.0, "acc": 0.25, "n": 3}, {"acc": 0.25, "n": 3.0}),
+    "metrics in a mapping": ({"value": 0.5, "runtime": 2.0, "metrics": {"acc": np.float64(0.25)}}, {"acc": 0.25}),
+    "metrics of an evaluation": (Evaluation(0.5, 2.0, {"done": True}), {"done": 1.0}),
+    "a metric that is not finite": ({"value": 0.5, "runtime": 2.0, "gradient": math.inf}, {"gradient": math.inf}),
+}
+
+
+@pytest.mark.parametrize("what", ACCEPTED)
+def test_whatever_stands_for_numbers_is_accepted(mode, what):
+    returned, metrics = ACCEPTED[what]
+    trace = mode(queries((1, None)), Returns(returned), n_workers=1, max_evaluations=1, overhead=NONE)
+    (row,) = trace.to_dict("records")
+    assert (row["status"], row["end"]) == ("ok", 2.0)
+    assert {name[7:]: value for name, value in row.items() if name.startswith("metric.")} == metrics
+
+
+def test_an_invalid_evaluation_is_recorded_as_failed_and_the_run_goes_on(tmp_path):
+    with Simulator(
+        Returns({"value": 1.0}), n_workers=1, directory=tmp_path, max_evaluations=3, overhead=NONE
+    ) as simulator:
+        assert simulator({"x": 0}).end == 2.0
+        with pytest.raises(InvalidEvaluationError):
+            simulator({"x": 1})
+        assert simulator({"x": 2}).end == 4.0
+        trace = simulator.trace()
+    assert trace["status"].tolist() == ["ok", "failed", "ok"]
+    assert trace["end"].tolist() == [2.0, 2.0, 4.0]
+    failed = journal.read(tmp_path / "journal")[1]
+    assert failed["error"].startswith("InvalidEvaluationError: the objective returned a mapping without 'runtime'")
+    is_intact(tmp_path, 3)
+
+
+@pytest.mark.parametrize("config", [{"x": {1, 2}}, {"x": object()}, {"x": 1j}], ids=["set", "object", "complex"])
+def test_a_configuration_without_a_json_form_is_refused_before_it_takes_a_slot(tmp_path, config):
+    with Simulator(Returns(None), n_workers=1, directory=tmp_path, overhead=NONE) as simulator:
+        with pytest.raises(
+            SpecificationError, match="parameter 'x' has the value .*; a configuration may hold numbers"
+        ):
+            simulator(config)
+        assert simulator.progress()["started"] == 0
+        assert simulator({"x": 0}).end == 2.0
+    is_intact(tmp_path, 1)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    with (
+        Simulator(Returns(None), n_workers=1, directory=tmp_path) as simulator,
+        pytest.raises(SpecificationError, match="parameter name 1 is of type int; names must be strings"),
+    ):
+        simulator({1: 2})
+
+
+@pytest.mark.parametrize("fidelity", [math.nan, math.inf])
+def test_a_fidelity_that_is_no_finite_number_is_refused(tmp_path, fidelity):
+    with (
+        Simulator(Returns(None), n_workers=1, directory=tmp_path) as simulator,
+        pytest.raises(SpecificationError, match=f"fidelity is {fidelity}; it must be a finite number, or None"),
+    ):
+        simulator({"x": 0}, fidelity)
+
+
+# -- what an objective raises ------------------------------------------------------------------------------------------------
+
+
+class Fails:
+    """Configuration 1 fails after its runtime; the others run 5 s."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __call__(self, config):
+        if config["x"] == 1:
+            raise self.error
+        return Evaluation(float(config["x"]), 5.0)
+
+
+def test_a_failure_reaches_the_optimizer_at_its_simulated_end(mode):
+    """Two workers: 0 runs 0-5; 1 fails after 7 s; 2 runs 5-10 on the first worker, 3 runs 7-12 on that of the failure."""
+    trace = mode(
+        queries((0, None), (1, None), (2, None), (3, None)), Fails(Diverged("NaN loss", 7.0)), n_workers=2,
+        max_evaluations=4, overhead=NONE,
+    )  # fmt: skip
+    assert trace[["config.x", "status", "start", "end", "runtime"]].to_numpy().tolist() == [
+        [0, "ok", 0.0, 5.0, 5.0],
+        [1, "failed", 0.0, 7.0, 7.0],
+        [2, "ok", 5.0, 10.0, 5.0],
+        [3, "ok", 7.0, 12.0, 5.0],
+    ]
+    assert math.isnan(trace["value"][1])
+    assert trace.attrs["zerowait"]["totals"]["failed"] == 1
+
+
+@pytest.mark.parametrize("runtime", [-1.0, math.nan, math.inf, "5", True, None, 1e308])
+def test_a_failure_whose_runtime_is_unknown_or_nonsense_takes_no_time(mode, runtime):
+    error = Diverged()
+    error.runtime = runtime
+    trace = mode(queries((1, None), (2, None)), Fails(error), n_workers=1, max_evaluations=2, overhead=NONE)
+    assert trace["end"].tolist() == [0.0, 5.0]
+    assert trace["runtime"].tolist() == [0.0, 5.0]
+
+
+def test_the_exception_itself_is_raised_with_everything_it_carries(tmp_path):
+    error = Diverged("NaN loss", 7.0)
+    with Simulator(Fails(error), n_workers=1, directory=tmp_path) as simulator:
+        with pytest.raises(Diverged) as caught:
+            simulator({"x": 1})
+        assert caught.value is error
+        assert simulator.progress()["simulated_time"] == 7.0
+
+
+def test_an_exception_of_the_operating_system_is_not_taken_for_one_of_the_directory(tmp_path):
+    with (
+        Simulator(Fails(FileNotFoundError("weights.pt")), n_workers=1, directory=tmp_path) as simulator,
+        pytest.raises(FileNotFoundError, match=r"weights\.pt"),
+    ):
+        simulator({"x": 1})
+
+
+def test_a_spent_budget_of_an_inner_simulator_does_not_end_the_outer_one(tmp_path):
+    with Simulator(
+        Fails(BudgetExhausted("inner")), n_workers=1, directory=tmp_path, max_evaluations=2, on_exhausted="inf"
+    ) as simulator:
+        with pytest.raises(BudgetExhausted, match="inner"):
+            simulator({"x": 1})
+        assert simulator({"x": 2}).value == 2.0
+        assert simulator({"x": 3}).value == math.inf
+
+
+def test_a_very_long_message_is_shortened_in_the_journal(tmp_path):
+    with (
+        Simulator(Fails(ValueError("x" * 100_000)), n_workers=1, directory=tmp_path) as simulator,
+        pytest.raises(ValueError, match="xxx"),
+    ):
+        simulator({"x": 1})
+    (record,) = journal.read(tmp_path / "journal")
+    assert record["error"] == "ValueError: " + "x" * 385 + "..."
+    is_intact(tmp_path, 1)
+
+
+@pytest.mark.parametrize("on_worker_death", ["raise", "continue"])
+def test_an_objective_that_exits_ends_its_call_and_nobody_hangs(tmp_path, on_worker_death):
+    """SystemExit is no failure of a training: for the others, the caller is gone. Two of three threads wait meanwhile."""
+    objective = Fails(SystemExit(3))
+    with Simulator(
+        objective, n_workers=3, directory=tmp_path, max_evaluations=3, overhead=NONE, on_worker_death=on_worker_death
+    ) as simulator:
+        outcomes = []
+
+        def work(x):
+            try:
+                outcomes.append(simulator({"x": x}).end)
+            except WorkerDied as error:
+                outcomes.append(str(error))
+            except SystemExit:
+                outcomes.append("exit")
+
+        crew = [threading.Thread(target=work, args=(x,)) for x in (0, 2, 1)]
+        for k, thread in enumerate(crew):
+            thread.start()
+            simulator.wait_started(k + 1)
+        for thread in crew:
+            thread.join(HANG)
+        assert not any(thread.is_alive() for thread in crew)
+        assert outcomes.count("exit") == 1
+        others = [outcome for outcome in outcomes if outcome != "exit"]
+        if on_worker_death == "continue":
+            assert others == [5.0, 5.0]
+        else:
+            assert all(
+                "died, or left its call, while it held slot 2 with the configuration {'x': 1}" in o for o in others
+            )
+    is_intact(tmp_path, 3 if on_worker_death == "continue" else 0)
+
+
+# -- what an optimizer raises ------------------------------------------------------------------------------------------------
+
+
+class Breaks(Scripted):
+    """An optimizer that raises in its fourth tell."""
+
+    told = 0
+
+    def tell(self, query, evaluation):
+        self.told += 1
+        if self.told == 4:
+            raise RuntimeError("the surrogate is singular")
+
+
+def test_an_optimizer_that_raises_leaves_the_trace_of_what_was_delivered(tmp_path):
+    """Runtimes of 5 s on two workers: 5, 5, 10, 10."""
+    with pytest.raises(RuntimeError, match="the surrogate is singular") as caught:
+        simulate(
+            Breaks(queries(*((x, None) for x in range(10)))), Fails(None), n_workers=2, directory=tmp_path,
+            overhead=NONE,
+        )  # fmt: skip
+    assert caught.value.__notes__ == [f"the 4 evaluations delivered so far are in {tmp_path / 'trace.parquet'}"]
+    assert read_trace(tmp_path / "trace.parquet")["end"].tolist() == [5.0, 5.0, 10.0, 10.0]
+
+
+def test_an_objective_that_raises_ends_an_optimizer_that_does_not_survive_failures(tmp_path):
+    class Fragile:
+        def __init__(self):
+            self.asked = iter(range(10))
+
+        def ask(self):
+            return Query({"x": next(self.asked)})
+
+        def tell(self, query, evaluation):
+            pass
+
+    with pytest.raises(Diverged) as caught:
+        simulate(Fragile(), Fails(Diverged(runtime=7.0)), n_workers=2, directory=tmp_path, overhead=NONE)
+    assert caught.value.__notes__ == [f"the 2 evaluations delivered so far are in {tmp_path / 'trace.parquet'}"]
+    assert read_trace(tmp_path / "trace.parquet")["status"].tolist() == ["ok", "failed"]
+
+
+def test_a_thread_of_the_optimizer_that_raises_does_not_hang_the_others(tmp_path):
+    """Three threads make calls of 5 s. One raises after its first result; the others go on as on two workers.
+
+    Results of a free slot are released by the idle rule, so every result after the third is one.
+    """
+    with Simulator(
+        Fails(None), n_workers=3, directory=tmp_path, max_evaluations=9, overhead=NONE, idle=Idle(after=0.1)
+    ) as simulator:
+
+        def work(breaks):
+            with contextlib.suppress(BudgetExhausted):
+                while True:
+                    simulator({"x": 2})
+                    if breaks:
+                        raise RuntimeError("the surrogate is singular")
+
+        with ThreadPoolExecutor(3) as pool:
+            futures = []
+            for k in range(3):
+                futures.append(pool.submit(work, k == 0))
+                simulator.wait_started(k + 1)
+            errors = [future.exception(HANG) for future in futures]
+        trace = simulator.trace()
+    assert [str(error) for error in errors if error] == ["the surrogate is singular"]
+    assert trace["end"].tolist() == [5.0] * 3 + [10.0] * 2 + [15.0] * 2 + [20.0] * 2
+    assert trace.attrs["zerowait"]["idle_releases"] > 0
+    is_intact(tmp_path, 9)
+
+
+def test_what_the_callback_raises_reaches_its_caller_and_nothing_is_lost(tmp_path):
+    def look(_config, _fidelity, _evaluation):
+        raise RuntimeError("no space on the screen")
+
+    with Simulator(Fails(None), n_workers=1, directory=tmp_path, on_delivery=look, overhead=NONE) as simulator:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="no space on the screen"):
+                simulator({"x": 0})
+    is_intact(tmp_path, 2)
+
+
+# -- Ctrl-C ------------------------------------------------------------------------------------------------------------------
+
+INTERRUPTED = """
+    import multiprocessing, sys, time
+    from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+    from pathlib import Path
+    from suite import Evaluation, Overhead, Simulator
+
+    DIRECTORY, HOW = sys.argv[1:]
+
+    def objective(config):
+        if config["x"] == 20 and HOW != "threads":
+            Path(DIRECTORY, "evaluating").touch()
+            time.sleep(600)  # an objective that is slow for real; the other seven wait for it
+        return Evaluation(0.0, 1.0 + config["x"] % 3)
+
+    def some(k):
+        for x in range(k, 1000, 8):
+            simulator({"x": x})
+
+    configs = [{"x": x} for x in range(1000)]
+    with Simulator(
+        objective, n_workers=8, directory=DIRECTORY, max_evaluations=1000, overhead=Overhead.none()
+    ) as simulator:
+        if HOW == "multiprocessing.Pool":
+            with multiprocessing.Pool(8) as pool:
+                list(pool.imap_unordered(simulator, configs))
+        elif HOW == "ProcessPoolExecutor":
+            with ProcessPoolExecutor(8) as pool:
+                list(pool.map(simulator, configs))
+        elif HOW == "joblib":
+            from joblib import Parallel, delayed
+            Parallel(n_jobs=8)(delayed(simulator)(config) for config in configs)
+        elif HOW == "processes":
+            crew = [multiprocessing.Process(target=some, args=(k,)) for k in range(8)]
+            for process in crew: process.start()
+            for process in crew: process.join()
+        elif HOW == "threads":  # seven threads wait for the result of the main thread, whose optimizer is thinking
+            with ThreadPoolExecutor(8) as pool:
+                futures = [pool.submit(simulator, config) for config in configs[:7]]
+                simulator.wait_started(7)
+                Path(DIRECTORY, "evaluating").touch()
+                while True:
+                    sum(range(1000))
+"""
+
+
+def members(group):
+    """Return the processes of a group that are still running."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
+
+
+@pytest.mark.parametrize("how", ["multiprocessing.Pool", "ProcessPoolExecutor", "joblib", "processes", "threads"])
+def test_an_interrupt_ends_all_eight_workers_at_once(tmp_path, how, record_property):
+    """Ctrl-C reaches every process of the terminal's process group.
+
+    They end within 2 s on a machine that is not busy otherwise; the bound here is wider for one that is.
+    """
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(INTERRUPTED))
+    run = tmp_path / "run"
+    with (tmp_path / "stderr").open("w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, script, run, how], stderr=stderr, start_new_session=True,
+            env={**os.environ, "PYTHONPATH": str(Path(suite.__file__).parents[1])},
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + HANG
+        while not (run / "evaluating").exists():
+            assert process.poll() is None, (tmp_path / "stderr").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        if how != "threads":
+            waiting = Simulator.__new__(Simulator)  # looks on: seven of eight have a result that waits for the eighth
+            del waiting
+            time.sleep(0.3)
+        interrupted = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(HANG)
+        while members(process.pid):
+            assert time.monotonic() - interrupted < HANG, "processes were left behind"
+            time.sleep(0.005)
+        took = time.monotonic() - interrupted
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    record_property("seconds", took)
+    print(f"{how}: ended {took:.2f} s after the interrupt")
+    assert took < 5.0
+    assert process.returncode != 0
+    message = (tmp_path / "stderr").read_text()
+    assert "KeyboardInterrupt" in message
+    assert f"what was recorded so far is in {run / 'journal'}; look at it with `zerowait check {run}`" in message
+    report = check(run)
+    assert report.violations == ()
+    assert report.n_records >= (0 if how == "threads" else 12)
+    assert len(read_run(run)) == report.n_records
+
+
+# -- full disks --------------------------------------------------------------------------------------------------------------
+
+
+def in_a_child(work):
+    """Run `work()` in a forked process; return what it returned, which must have a JSON form."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            answer = {"returned": work()}
+        except BaseException as error:  # noqa: BLE001 - raised by the test's own process
+            answer = {"raised": f"{type(error).__name__}: {error}"}
+        os.write(writing, json.dumps(answer).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        answer = json.loads(pipe.read() or b'{"raised": "the child was killed"}')
+    assert os.waitpid(child, 0)[1] == 0
+    assert "raised" not in answer, answer["raised"]
+    return answer["returned"]
+
+
+def all_calls(simulator, n_threads, configs):
+    """Call from many threads until an error; return how many results there were, and the errors."""
+    todo, taking = iter(configs), threading.Lock()
+    results, errors = [], []
+
+    def work():
+        try:
+            while True:
+                with taking:
+                    config = next(todo)
+                results.append(simulator(config).end)
+        except ZerowaitError as error:
+            errors.append(f"{type(error).__name__}: {error}")
+        except StopIteration:
+            pass
+
+    crew = [threading.Thread(target=work, daemon=True) for _ in range(n_threads)]
+    for thread in crew:
+        thread.start()
+    for thread in crew:
+        thread.join(HANG)
+    if any(thread.is_alive() for thread in crew):
+        errors.append("a call hangs")
+    return len(results), errors
+
+
+FULL = (
+    "an evaluation could not be recorded: {} (free some space, or use another directory); the {} evaluations recorded"
+)
+
+
+def test_a_full_disk_is_one_clear_error_for_every_worker_and_the_records_stay(tmp_path):
+    """RLIMIT_FSIZE stands for the disk: no file may grow beyond 40 kB, and the journal is the first that wants to."""
+
+    def work():
+        with Simulator(Fails(None), n_workers=4, directory=tmp_path, overhead=NONE) as simulator:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+            outcome = all_calls(simulator, 4, ({"x": 2 + x} for x in range(1000)))
+            late = all_calls(simulator, 1, [{"x": 0}])
+            return outcome, late, simulator.progress()["recorded"]
+
+    (n_results, errors), (_, late), n_recorded = in_a_child(work)
+    message = "RunDirectoryError: " + FULL.format(os.strerror(errno.EFBIG), n_recorded)
+    assert len(errors) == 4
+    assert all(error.startswith(message) for error in [*errors, *late]), errors
+    assert 50 < n_recorded < 1000
+    assert n_results == n_recorded
+    assert len(journal.read(tmp_path / "journal")) == n_recorded
+    report = check(tmp_path)
+    assert (report.n_records, report.violations) == (n_recorded, ())
+    assert [note.split(" after")[0] for note in report.notes] == ["the last line is torn"]
+    assert len(read_run(tmp_path)) == n_recorded
+
+
+def test_a_run_that_cannot_be_created_for_want_of_space_can_be_created_later(tmp_path):
+    def work():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        try:
+            Simulator(Fails(None), n_workers=4, directory=tmp_path, overhead=NONE)
+        except RunDirectoryError as error:
+            message = str(error)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        with Simulator(Fails(None), n_workers=4, directory=tmp_path, overhead=NONE, max_evaluations=8) as simulator:
+            return message, all_calls(simulator, 4, [{"x": 2}] * 8)
+
+    message, outcome = in_a_child(work)
+    assert message == (
+        f"cannot create the run in {tmp_path}: {os.strerror(errno.EFBIG)} (free some space, or use another directory)"
+    )
+    assert outcome == [8, []]
+    is_intact(tmp_path, 8)
+
+
+def test_a_full_disk_does_not_leave_half_a_trace(tmp_path):
+    def work():
+        with Simulator(Fails(None), n_workers=1, directory=tmp_path, overhead=NONE) as simulator:
+            simulator({"x": 0})
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+            try:
+                simulator.finish()
+            except RunDirectoryError as error:
+                return str(error)
+            return "it was written"
+
+    message = in_a_child(work)
+    assert message.startswith(f"cannot write the trace in {tmp_path}: ")
+    assert "free some space" in message
+    assert not list(tmp_path.glob("*parquet*"))
+    is_intact(tmp_path, 1)
+
+
+def test_ask_and_tell_on_a_full_disk_is_a_clear_error(tmp_path):
+    def work():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+        outcomes = []
+        for optimizer in (Scripted(queries((0, None))), Breaks(queries(*((0, None) for _ in range(4))))):
+            try:
+                simulate(optimizer, Fails(None), n_workers=1, directory=tmp_path, overhead=NONE)
+            except Exception as error:  # noqa: BLE001 - looked at by the test
+                outcomes.append([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])
+        return outcomes
+
+    (first,), (second, note) = in_a_child(work)
+    assert first == (
+        f"RunDirectoryError: cannot write the trace in {tmp_path}: {os.strerror(errno.EFBIG)} "
+        "(free some space, or use another directory)"
+    )
+    assert second == "RuntimeError: the surrogate is singular"
+    assert note.startswith(f"the 4 evaluations delivered so far could not be written to {tmp_path / 'trace.parquet'}: ")
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Return a function that mounts a file system of a given size; it is gone after the test."""
+    mounts = []
+
+    def mount(size):
+        place = tmp_path / f"disk{len(mounts)}"
+        place.mkdir()
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], capture_output=True, check=False
+        )
+        if done.returncode != 0:
+            pytest.skip(f"no file system may be mounted here: {done.stderr.decode().strip()}")
+        mounts.append(place)
+        return place
+
+    if shutil.which("mount") is None:
+        pytest.skip("there is no mount command here")
+    yield mount
+    for place in mounts:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.mark.parametrize("continual", [False, True])
+def test_a_small_disk_that_fills_up_is_one_clear_error_for_every_worker(mounted, continual):
+    """A file system of 256 kB. With continual it is the ledger's second file, of 128 kB, that has no room first."""
+    disk = mounted("256k")
+    with Simulator(Fails(None), n_workers=4, directory=disk / "run", overhead=NONE, continual=continual) as simulator:
+        n_results, errors = all_calls(simulator, 4, ({"x": 2 + x} for x in range(3000)))
+        n_recorded = simulator.progress()["recorded"]
+        assert len(errors) == 4
+        assert any(FULL.format(os.strerror(errno.ENOSPC), n_recorded) in error for error in errors), errors
+        assert all(os.strerror(errno.ENOSPC) in error for error in errors), errors
+        assert n_results == n_recorded
+        assert n_recorded > 200
+        is_intact(disk / "run", n_recorded)
+
+
+def test_a_disk_without_room_for_the_table_is_found_when_the_run_is_created(mounted):
+    """A process that writes a mapped page for which there is no room is killed by the kernel; so room is made before."""
+    disk = mounted("64k")
+    with pytest.raises(
+        RunDirectoryError, match=r"cannot create the run in .*: No space left on device \(free some space"
+    ):
+        Simulator(Fails(None), n_workers=64, directory=disk / "run", overhead=NONE)
+
+
+# -- directories that cannot be used -----------------------------------------------------------------------------------------
+
+
+def as_nobody(work):
+    """Run `work()` in a child without the rights of the superuser."""
+    if os.getuid() != 0:
+        return work()
+
+    def child():
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+        return work()
+
+    return in_a_child(child)
+
+
+@pytest.fixture
+def open_path(tmp_path):
+    """Return a folder of which everybody may look at the inside."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    return tmp_path
+
+
+def message_of(attempt):
+    try:
+        attempt()
+    except RunDirectoryError as error:
+        return str(error)
+    return "nothing was raised"
+
+
+def test_a_directory_that_one_may_not_write_to_is_refused(open_path):
+    folder = open_path / "locked"
+    folder.mkdir(mode=0o555)
+
+    def work():
+        return [
+            message_of(lambda: Simulator(Fails(None), n_workers=1, directory=place))
+            for place in (folder, folder / "new")
+        ] + [
+            message_of(lambda: simulate(Scripted([]), Fails(None), n_workers=1, directory=place))
+            for place in (folder, folder / "new")
+        ]
+
+    denied = f"{os.strerror(errno.EACCES)} (choose a directory that you may write to)"
+    assert as_nobody(work) == [
+        f"cannot create the run in {folder}: {denied}",
+        f"cannot create the run in {folder / 'new'}: {denied}",
+        f"cannot write the trace in {folder}: {denied}",
+        f"cannot write the trace in {folder / 'new'}: {denied}",
+    ]
+    assert list(folder.iterdir()) == []
+
+
+def test_somebody_elses_run_can_be_read_and_checked_but_not_joined(open_path):
+    folder = open_path / "run"
+    with Simulator(Fails(None), n_workers=1, directory=folder, overhead=NONE, max_evaluations=1) as simulator:
+        simulator({"x": 0})
+    for path in folder.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    folder.chmod(0o555)
+
+    def work():
+        joined = message_of(
+            lambda: Simulator(Fails(None), n_workers=1, directory=folder, overhead=NONE, max_evaluations=1)
+        )
+        return joined, len(read_run(folder)), len(check(folder).violations)
+
+    message, n_rows, n_violations = as_nobody(work)
+    assert message.endswith("Permission denied (choose a directory that you may write to)")
+    assert (n_rows, n_violations) == (1, 0)
+
+
+def test_a_file_system_that_is_read_only_is_refused_and_can_be_checked(mounted):
+    disk = mounted("256k")
+    with Simulator(Fails(None), n_workers=1, directory=disk / "run", overhead=NONE) as simulator:
+        simulator({"x": 0})
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    read_only = f"{os.strerror(errno.EROFS)} (choose a directory that you may write to)"
+    assert message_of(lambda: Simulator(Fails(None), n_workers=1, directory=disk / "run", overhead=NONE)) == (
+        f"cannot create the run in {disk / 'run'}: {read_only}"
+    )
+    assert message_of(lambda: Simulator(Fails(None), n_workers=1, directory=disk / "new", overhead=NONE)) == (
+        f"cannot create the run in {disk / 'new'}: {read_only}"
+    )
+    is_intact(disk / "run", 1)
+    assert read_run(disk / "run")["end"].tolist() == [5.0]
+
+
+def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(RunDirectoryError, match=f"cannot create the run in {tmp_path / 'run'}: File exists"):
+        Simulator(Fails(None), n_workers=1, directory=tmp_path / "run")
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """Return the directory of a run that is over, and how to join it."""
+    directory = tmp_path / "run"
+
+    def join():
+        return Simulator(
+            Fails(None), n_workers=2, directory=directory, overhead=NONE, continual=True, max_evaluations=4
+        )
+
+    with join() as simulator:
+        assert all_calls(simulator, 2, [{"x": 2}] * 4) == (4, [])
+    return directory, join
+
+
+def test_a_run_of_another_format_is_refused_by_its_number(finished):
+    directory, join = finished
+    path = directory / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))
+    with pytest.raises(RunDirectoryError) as caught:
+        join()
+    assert str(caught.value) == (
+        f"{directory} was written in format 2; this version of zerowait uses format 1. "
+        "Use another directory, or the version of zerowait that wrote it"
+    )
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"format": 1', "\x00" * 100])
+def test_a_damaged_specification_is_refused(finished, content):
+    directory, join = finished
+    (directory / "run.json").write_text(content)
+    with pytest.raises(RunDirectoryError, match=r"run\.json cannot be read|was written in format None"):
+        join()
+    with pytest.raises(RunDirectoryError):
+        read_run(directory)
+
+
+DAMAGES = {
+    "empty": b"",
+    "too short": b"zerowait",
+    "zeros": None,
+    "too long": bytes(100_000),
+}
+
+
+@pytest.mark.parametrize("shared_directory", [False, True])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_table_of_slots_is_refused_and_the_records_can_be_read(tmp_path, damage, shared_directory):
+    def join():
+        return Simulator(
+            Fails(None), n_workers=2, directory=tmp_path, overhead=NONE, max_evaluations=4,
+            shared_directory=shared_directory,
+        )  # fmt: skip
+
+    with join() as simulator:
+        assert all_calls(simulator, 2, [{"x": 2}] * 4) == (4, [])
+    slots = tmp_path / "slots"
+    slots.write_bytes(bytes(slots.stat().st_size) if DAMAGES[damage] is None else DAMAGES[damage])
+    with pytest.raises(RunDirectoryError, match=r"slots .*: it is damaged"):
+        join()
+    assert read_run(tmp_path)["end"].tolist() == [5.0, 5.0, 10.0, 10.0]
+
+
+@pytest.mark.parametrize("name", ["slots", "journal"])
+def test_a_missing_file_is_named_when_the_run_is_joined(finished, name):
+    directory, join = finished
+    (directory / name).unlink()
+    with pytest.raises(RunDirectoryError, match=f"cannot open the run in {directory}: No such file or directory"):
+        join()
+
+
+@pytest.mark.parametrize("name", ["slots", "journal", "run.json", "ledger.0", "wake", "members"])
+def test_a_directory_that_loses_a_file_while_workers_wait_is_an_error_and_no_hang(tmp_path, name):
+    """Three threads wait for the fourth, which removes a part of the directory while it evaluates and then goes on.
+
+    What a process has open stays; what it has to open is missing. Whichever it is: every call ends, by its result or by a
+    clear error.
+    """
+    directory = tmp_path / "run"
+
+    def objective(config):
+        if config["x"] == 3:
+            path = directory / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return Evaluation(0.0, 1.0)
+
+    simulator = Simulator(
+        objective, n_workers=4, directory=directory, overhead=NONE, continual=True, max_evaluations=8,
+        idle=Idle(after=0.1),
+    )  # fmt: skip
+    n_results, errors = all_calls(simulator, 4, ({"x": x} for x in range(8)))
+    assert n_results == 8 or errors
+    assert "a call hangs" not in errors
+    assert all(error.startswith(("RunDirectoryError: ", "WorkerDied: ", "BudgetExhausted: ")) for error in errors)
+
+
+# -- calls past the budget ---------------------------------------------------------------------------------------------------
+
+
+def test_a_call_past_the_budget_may_return_infinity_at_once(tmp_path):
+    with Simulator(
+        Fails(None), n_workers=2, directory=tmp_path, max_evaluations=3, overhead=NONE, on_exhausted="inf"
+    ) as simulator:
+        with ThreadPoolExecutor(2) as pool:
+            evaluations = list(pool.map(simulator, [{"x": 2}] * 10))
+        late = simulator({"x": 2})
+    assert sorted(e.value for e in evaluations) == [2.0] * 3 + [math.inf] * 7
+    assert (late.value, late.runtime, dict(late.metrics)) == (math.inf, 0.0, {})
+    assert math.isnan(late.start)
+    assert math.isnan(late.end)
+    is_intact(tmp_path, 3)
+
+
+def test_a_result_past_the_budget_in_time_returns_infinity_and_is_not_recorded(tmp_path):
+    """Two workers of 5 s, budget 12 s: 5, 5, 10, 10; the two that would end at 15 return infinity."""
+    with Simulator(
+        Fails(None), n_workers=2, directory=tmp_path, max_time=12.0, overhead=NONE, on_exhausted="inf"
+    ) as simulator:
+        with ThreadPoolExecutor(2) as pool:
+            evaluations = list(pool.map(simulator, [{"x": 2}] * 8))
+        assert simulator.trace()["end"].tolist() == [5.0, 5.0, 10.0, 10.0]
+    assert sorted(e.value for e in evaluations) == [2.0] * 4 + [math.inf] * 4
+    is_intact(tmp_path, 4)
+
+
+def test_a_worker_that_died_is_told_even_where_calls_return_infinity(tmp_path):
+    with Simulator(
+        Fails(SystemExit()), n_workers=1, directory=tmp_path, overhead=NONE, on_exhausted="inf"
+    ) as simulator:
+        with pytest.raises(SystemExit):
+            simulator({"x": 1})
+        with pytest.raises(WorkerDied, match="the 0 evaluations recorded before are intact"):
+            simulator({"x": 0})
+
+
+# -- exhausted numbers -------------------------------------------------------------------------------------------------------
+
+
+def test_times_near_the_end_of_the_numbers_do_not_hang(mode):
+    """1e300 s is the longest evaluation; a thousand of them are far from infinity."""
+    trace = mode(queries(*((x, None) for x in range(5))), Longest(), n_workers=2, max_evaluations=5, overhead=NONE)
+    assert trace["end"].tolist() == [1e300, 1e300, 2e300, 2e300, 3e300]
+
+
+class Longest:
+    def __call__(self, _config):
+        return Evaluation(0.0, 1e300)
+
+
+@pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf, 1e308, "1", True, None])
+def test_an_overhead_that_is_no_number_of_seconds_is_refused(seconds):
+    with pytest.raises(SpecificationError, match="it must be a number of seconds from 0 to 1e"):
+        Overhead.fixed(seconds)
+
+
+@pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf])
+def test_a_model_that_gives_no_number_of_seconds_ends_the_call_and_not_the_run(tmp_path, seconds):
+    overhead = Overhead.model(lambda n: seconds if n == 1 else 1.0, name="broken")
+    with Simulator(Fails(None), n_workers=1, directory=tmp_path, overhead=overhead) as simulator:
+        assert simulator({"x": 0}).end == 6.0
+        with pytest.raises(SpecificationError, match=r"model\(broken\) gave .* s after 1 results; it must be from 0"):
+            simulator({"x": 0})
+        assert simulator.progress()["started"] == 1
+    is_intact(tmp_path, 1)
