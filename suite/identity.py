@@ -45,7 +45,7 @@ def canonical_json(config: Mapping[str, Any]) -> str:
         A name is not a string or a value has no JSON form; the message names the parameter, value and type.
     """
     try:
-        # Only dictionaries are encoded directly, and only with string keys: JSON would turn 1 into "1".
+        "".join(config)  # a TypeError unless all names are strings: JSON would turn 1 into "1"
         return _encode(config if type(config) is dict else dict(config))
     except (TypeError, ValueError, RecursionError):
         for name, value in config.items():
