@@ -36,6 +36,7 @@ from suite.errors import (
 )
 from suite.idle import Idle
 from suite.recorded import read_run
+from suite.table import RECORDED, SlotState, SlotTable
 
 NONE = Overhead.none()
 HANG = 60.0
