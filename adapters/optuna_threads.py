@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,16 @@ def optimize_in_threads(
     study = make_study(ThreadedSampler(sampler, threads))
     simulator.start()
     try:
-        study.optimize(threads.evaluate, n_jobs=n_threads, catch=(Exception,))
+        with ThreadPoolExecutor(1) as pool:
+            optimizing = pool.submit(study.optimize, threads.evaluate, n_jobs=n_threads, catch=(Exception,))
+            try:
+                optimizing.result()
+            except BaseException:
+                # Ctrl-C reaches this thread alone; Optuna's own would wait for results that are not due.
+                if not optimizing.done():
+                    threads.release()
+                    simulator.abort()
+                raise
     except Exception:
         if threads.error is None:
             raise
@@ -150,9 +160,10 @@ class _Threads:
         study.stop()
 
     def _fail(self, study: optuna.Study, error: Exception) -> None:
-        """Start no more trials; those that are still in the simulator return when their results are due."""
+        """Start no more trials, and let those go that are still in the simulator."""
         if self.error is None:
             self.error = error
+            self._simulator.abort()
         self.release()
         study.stop()
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from suite import timeline
 from suite.continuation import State, charge, training_length
-from suite.errors import BudgetExhausted, RunDirectoryError, TooManyCallsError, WorkerDied
+from suite.errors import BudgetExhausted, RunAborted, RunDirectoryError, TooManyCallsError, WorkerDied
 from suite.evaluation import Budget
 from suite.idle import Idle, Quiescence, needed_quiet
 from suite.journal import line
@@ -422,6 +422,11 @@ class Coordinator:
             self.table.ints[VERDICT] = verdict
         self._expire()
 
+    def abort(self) -> None:
+        """End the run for everybody."""
+        with self.transport:
+            self._end_run(Verdict.ABORTED, 0)
+
     def _expire(self) -> None:
         table = self.table
         for slot in table.slots_in(SlotState.FINISHED):
@@ -440,6 +445,8 @@ class Coordinator:
         kept = (
             f"the {table.ints[RECORDED]} evaluations recorded before are intact in {self.transport.directory.journal}"
         )
+        if verdict == Verdict.ABORTED:
+            raise RunAborted(f"the run was aborted; {kept}")
         if verdict == Verdict.WORKER_DIED:
             row = table.row(detail)
             claim = self._description(detail)[: table.ints[row + CLAIM_TEXT]]
@@ -686,7 +693,8 @@ class Coordinator:
 
     def progress(self) -> Mapping[str, Any]:
         """Return what the header of the table says."""
-        ints, floats = self.table.ints, self.table.floats
+        with self.transport:  # a table that several hosts share is read anew
+            ints, floats = self.table.ints, self.table.floats
         return {
             "started": ints[STARTED],
             "delivered": ints[DELIVERED],

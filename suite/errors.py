@@ -23,6 +23,10 @@ class WorkerDied(ZerowaitError, RuntimeError):  # noqa: N818 - the name that the
     """A process died while it held a slot; the message names slot, process and configuration."""
 
 
+class RunAborted(ZerowaitError):  # noqa: N818 - what another caller did, not a mistake of this one
+    """Another caller has ended the run with `Simulator.abort`."""
+
+
 class InvalidEvaluationError(ZerowaitError, ValueError):
     """The objective returned something that is not an evaluation."""
 

@@ -313,6 +313,10 @@ class Simulator:
                 f"waited {timeout} s for {n} calls of the simulator, but there were only {self.progress()['started']}"
             )
 
+    def abort(self) -> None:
+        """End the run: every call that waits or comes raises `RunAborted`; what has been recorded stays."""
+        self._connect().abort()
+
     def progress(self) -> Mapping[str, Any]:
         """Return how far the run is: started, delivered, recorded, simulated_time, wall_time (s), idle_releases."""
         return self._connect().progress()

@@ -49,6 +49,7 @@ class Verdict(IntEnum):
     BUDGET = 1
     WORKER_DIED = 2
     DISK = 3
+    ABORTED = 4
 
 
 class Status(IntEnum):

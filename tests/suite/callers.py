@@ -1,4 +1,4 @@
-"""What the workers of `test_ways_to_call` do; a module of its own, so that processes that were not forked can import it."""
+"""What the workers of `test_ways_to_call` do, in a module that processes which were not forked can import."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -244,6 +245,41 @@ def in_threads(run, n):
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def fork_a_sleeper():
+    if os.fork() == 0:
+        time.sleep(HANG)
+        os._exit(0)
+
+
+def run_a_program():
+    subprocess.Popen(["sleep", str(HANG)])
+
+
+@pytest.mark.parametrize("child", [fork_a_sleeper, run_a_program])
+def test_a_child_that_outlives_a_killed_process_does_not_keep_its_slot(tmp_path, child):
+    # The victim makes call 0 and waits; then it starts a child, which inherits what it has open, and is killed. The others
+    # make calls 1 (3 s), 2 (4 s) and, after call 1, call 3 (2 s).
+    with crew(tmp_path, [5, 3, 4, 2, 1, 1], max_evaluations=4) as run:
+        ready = tmp_path / "ready"
+
+        def with_a_child():
+            os.setpgid(0, 0)
+            threading.Thread(target=run.work).start()
+            run.until_state(0, SlotState.FINISHED)
+            child()
+            ready.touch()
+
+        victim = run.start(with_a_child)
+        run.until(ready.exists, "the victim has a child")
+        try:
+            run.kill(victim)
+            run.ends(run.start(run.work), run.start(run.work))
+            assert run.times() == [(0, "lost", 0.0, 0.0), (1, "ok", 0.0, 3.0), (2, "ok", 0.0, 4.0), (3, "ok", 3.0, 5.0)]
+            is_sound(run)
+        finally:
+            os.killpg(victim.pid, signal.SIGKILL)  # the child, which is still there
 
 
 def test_a_killed_process_whose_result_was_delivered_already_loses_nothing(tmp_path):

@@ -1,0 +1,348 @@
+"""Joining a run: the same specification joins, another one is refused by name, and a run is created exactly once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from crashes import die_at_line
+
+import suite
+from suite import Evaluation, Overhead, Simulator, journal, transport
+from suite.check import check
+from suite.errors import BudgetExhausted, RunDirectoryError, RunMismatchError
+from suite.naive import NaiveRun
+
+HANG = 60.0
+"""Real seconds after which a test is over whatever happens; what is waited for takes milliseconds."""
+fork = multiprocessing.get_context("fork")
+
+SPECIFICATION = {
+    "n_workers": 2,
+    "max_evaluations": 8,
+    "max_time": 100.0,
+    "seed": 3,
+    "overhead": Overhead.fixed(1.0),
+    "continual": True,
+    "on_worker_death": "raise",
+    "labels": {"optimizer": "random", "tags": ["a", "b"]},
+}
+
+
+def two_seconds(_config):
+    return Evaluation(0.5, 2.0)
+
+
+def join(directory, **changes):
+    return Simulator(two_seconds, directory=directory, **{**SPECIFICATION, **changes})
+
+
+def is_one_run(directory, n_records):
+    report = check(directory)
+    assert report.violations == ()
+    assert report.n_records == n_records
+
+
+def test_the_same_specification_joins(tmp_path):
+    """Two simulators take turns; together they make one run: 1-3, 4-6, 7-9."""
+    with join(tmp_path) as first, join(tmp_path) as second:
+        ends = [simulator({"x": k}).end for k, simulator in enumerate([first, second, first])]
+        assert ends == [3.0, 6.0, 9.0]
+        assert first.trace().equals(second.trace())
+    is_one_run(tmp_path, 3)
+
+
+SAME = {
+    "an integer overhead": {"overhead": Overhead.fixed(1)},
+    "the order of labels": {"labels": {"tags": ["a", "b"], "optimizer": "random"}},
+    "a tuple in the labels": {"labels": {"optimizer": "random", "tags": ("a", "b")}},
+    "a seed of NumPy": {"seed": np.int64(3)},
+    "an integer time": {"max_time": 100},
+}
+
+
+@pytest.mark.parametrize("what", SAME)
+def test_what_means_the_same_joins(tmp_path, what):
+    with join(tmp_path) as first, join(tmp_path, **SAME[what]) as second:
+        assert (first({"x": 0}).end, second({"x": 1}).end) == (3.0, 6.0)
+
+
+DIFFERENT = {
+    "n_workers": (3, "n_workers=2, not 3"),
+    "max_evaluations": (None, "max_evaluations=8, not None"),
+    "max_time": (101.0, "max_time=100.0, not 101.0"),
+    "seed": (4, "seed=3, not 4"),
+    "continual": (False, "continual=True, not False"),
+    "on_worker_death": ("continue", "on_worker_death='raise', not 'continue'"),
+    "shared_directory": (True, "shared_directory=False, not True"),
+    "labels": ({"optimizer": "tpe"}, "labels={'optimizer': 'random', 'tags': ['a', 'b']}, not {'optimizer': 'tpe'}"),
+    "overhead": (
+        Overhead.fixed(2.0),
+        "overhead={'name': 'fixed(1.0)', 'sampling': 'serial'}, not {'name': 'fixed(2.0)', 'sampling': 'serial'}",
+    ),
+}
+
+
+def test_every_part_of_the_specification_is_tried():
+    specification = json.loads(json.dumps(SPECIFICATION, default=str))
+    assert set(specification) | {"shared_directory"} == set(DIFFERENT)
+
+
+def test_the_specification_in_the_directory_has_no_other_parts(tmp_path):
+    join(tmp_path).close()
+    assert set(json.loads((tmp_path / "run.json").read_text())["specification"]) == set(DIFFERENT)
+
+
+@pytest.mark.parametrize("field", DIFFERENT)
+def test_another_specification_is_refused_with_the_name_of_the_field(tmp_path, field):
+    value, difference = DIFFERENT[field]
+    with join(tmp_path) as simulator:
+        with pytest.raises(RunMismatchError) as caught:
+            join(tmp_path, **{field: value})
+        assert str(caught.value) == (
+            f"{tmp_path} holds a run with {difference}; use another directory, or the same specification to join it"
+        )
+        assert simulator({"x": 0}).end == 3.0
+    is_one_run(tmp_path, 1)
+
+
+def test_another_way_of_sampling_is_another_overhead(tmp_path):
+    with join(tmp_path), pytest.raises(RunMismatchError, match="'sampling': 'serial'}, not .*'sampling': 'parallel'"):
+        join(tmp_path, overhead=Overhead.fixed(1.0, sampling="parallel"))
+
+
+def test_a_model_is_known_by_its_name(tmp_path):
+    def model(name):
+        return Overhead.model(lambda _: 1.0, name=name)
+
+    with join(tmp_path, overhead=model("a")), join(tmp_path, overhead=model("a")):
+        with pytest.raises(RunMismatchError, match=r"'model\(a\)'.*, not .*'model\(b\)'"):
+            join(tmp_path, overhead=model("b"))
+
+
+def test_a_run_that_really_sleeps_is_another_run(tmp_path):
+    specification = {**SPECIFICATION, "overhead": Overhead.measured()}
+    with Simulator(two_seconds, directory=tmp_path, **specification):
+        del specification["overhead"]
+        with pytest.raises(RunMismatchError, match="slept=None, not 0.001"):
+            NaiveRun(two_seconds, directory=tmp_path, time_scale=0.001, **specification)
+
+
+def test_a_finished_run_can_be_joined_and_is_still_finished(tmp_path):
+    with join(tmp_path) as simulator:
+        for k in range(8):
+            simulator({"x": k})
+        trace = simulator.trace()
+    with join(tmp_path) as simulator:
+        with pytest.raises(BudgetExhausted, match="max_evaluations=8, max_time=100.0; 8 evaluations were started"):
+            simulator({"x": 8})
+        assert simulator.trace().equals(trace)
+    is_one_run(tmp_path, 8)
+
+
+def test_a_run_is_the_same_under_all_names_of_its_directory(tmp_path, monkeypatch):
+    """An absolute path, a relative one and a symbolic link; two calls under different names overlap."""
+    directory = tmp_path / "run"
+    (tmp_path / "link").symlink_to(directory)
+    monkeypatch.chdir(tmp_path)
+    first, second, third = join(directory), join("run"), join(tmp_path / "link")
+    monkeypatch.chdir("/")
+    results = []
+    crew = [
+        threading.Thread(target=lambda s=simulator, k=k: results.append(s({"x": k}).end))
+        for k, simulator in enumerate([second, third])
+    ]
+    for k, thread in enumerate(crew):
+        thread.start()
+        first.wait_started(k + 1)
+    for thread in crew:
+        thread.join()
+    assert results == [3.0, 4.0]
+    is_one_run(directory, 2)
+
+
+SPMD = """
+    import sys
+    from suite import Evaluation, Overhead, Simulator
+    from suite.errors import BudgetExhausted
+
+    directory, rank = sys.argv[1], int(sys.argv[2])
+    simulator = Simulator(
+        lambda config: Evaluation(config["rank"], 1.0 + config["rank"] / 4), n_workers=4, directory=directory,
+        max_evaluations=50, overhead=Overhead.none(),
+    )
+    try:
+        while True:
+            simulator({"rank": rank})
+    except BudgetExhausted:
+        pass
+"""
+
+
+def test_programs_that_share_only_the_directory_make_one_run(tmp_path):
+    (tmp_path / "program.py").write_text(textwrap.dedent(SPMD))
+    environment = {**os.environ, "PYTHONPATH": str(Path(suite.__file__).parents[1])}
+    crew = [
+        subprocess.Popen([sys.executable, tmp_path / "program.py", tmp_path / "run", str(rank)], env=environment)
+        for rank in range(4)
+    ]
+    assert [process.wait(HANG) for process in crew] == [0, 0, 0, 0]
+    is_one_run(tmp_path / "run", 50)
+    assert {r["config"]["rank"] for r in journal.read(tmp_path / "run" / "journal")} == {0, 1, 2, 3}
+
+
+# -- creation ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n_processes", "n_threads"), [(50, 20), pytest.param(200, 20, marks=pytest.mark.stress)], ids=["1000", "4000"]
+)
+def test_a_thousand_simultaneous_constructions_leave_one_run(tmp_path, monkeypatch, n_processes, n_threads):
+    """Everybody waits at a gate, constructs, and one thread of each process makes a call; the run is created once."""
+    created = tmp_path / "created"
+    create = transport.create
+
+    def counted(run, *arguments, **keywords):
+        with created.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        create(run, *arguments, **keywords)
+
+    monkeypatch.setattr(transport, "create", counted)
+    specification = {**SPECIFICATION, "n_workers": n_processes, "max_evaluations": n_processes, "max_time": None}
+    ready, gate, constructed = fork.Semaphore(0), fork.Event(), fork.Value("i", 0)
+
+    def construct(calls, errors):
+        ready.release()
+        try:
+            if not gate.wait(HANG):
+                raise TimeoutError("the gate stayed shut")
+            simulator = Simulator(two_seconds, directory=tmp_path / "run", **specification)
+            with constructed.get_lock():
+                constructed.value += 1
+            if calls:
+                simulator({"x": os.getpid()})
+        except BaseException as error:  # noqa: BLE001 - makes the process fail
+            errors.append(error)
+
+    def work():
+        errors = []
+        crew = [threading.Thread(target=construct, args=(k == 0, errors), daemon=True) for k in range(n_threads)]
+        for thread in crew:
+            thread.start()
+        for thread in crew:
+            thread.join(HANG)
+        for error in errors:
+            raise error
+        os._exit(any(thread.is_alive() for thread in crew))
+
+    crew = [fork.Process(target=work, daemon=True) for _ in range(n_processes)]
+    for process in crew:
+        process.start()
+    for _ in range(n_processes * n_threads):
+        assert ready.acquire(timeout=HANG)
+    gate.set()
+    for process in crew:
+        process.join(2 * HANG)
+        assert process.exitcode == 0
+    assert constructed.value == n_processes * n_threads
+    assert len(created.read_text().splitlines()) == 1
+    is_one_run(tmp_path / "run", n_processes)
+    assert {r["config"]["x"] for r in journal.read(tmp_path / "run" / "journal")} == {p.pid for p in crew}
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+def killed_while_creating(directory, n):
+    """Construct in a child that is killed at the n-th line of suite; return whether it was killed."""
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            die_at_line(n)
+            Simulator(two_seconds, directory=directory, **SPECIFICATION)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+def test_a_creation_that_was_killed_at_any_line_is_started_anew(tmp_path):
+    n = 0
+    while killed_while_creating(tmp_path / f"{(n := n + 1)}", n):
+        directory = tmp_path / f"{n}"
+        with join(directory) as simulator:
+            assert simulator({"x": 0}).end == 3.0
+            assert simulator.progress()["recorded"] == 1
+        is_one_run(directory, 1)
+        shutil.rmtree(directory)
+    assert n > 100, "construction takes more lines than that"
+
+
+def test_a_creation_that_fails_is_started_anew(tmp_path, monkeypatch):
+    """As when the disk fills up while the FIFOs are made."""
+
+    def fail(_path):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "mkfifo", fail)
+        with pytest.raises(RunDirectoryError, match="cannot create the run"):
+            join(tmp_path)
+    assert not (tmp_path / "run.json").exists()
+    with join(tmp_path) as simulator:
+        simulator({"x": 0})
+    is_one_run(tmp_path, 1)
+
+
+def test_a_directory_with_other_files_in_it_can_hold_a_run(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with join(tmp_path) as simulator:
+        simulator({"x": 0})
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+# -- another run under the same name -------------------------------------------------------------------------------------
+
+
+def test_a_directory_that_was_removed_holds_a_new_run_afterwards(tmp_path):
+    """As in a notebook whose cells are run again; the old simulator is still there and was never closed."""
+    directory = tmp_path / "run"
+    old = join(directory)
+    assert old({"x": 0}).end == 3.0
+    shutil.rmtree(directory)
+    new = join(directory, seed=4)
+    assert new({"x": 1}).end == 3.0
+    assert new.progress()["recorded"] == 1
+    assert new.trace()["config.x"].tolist() == [1]
+    is_one_run(directory, 1)
+
+
+def call(simulator, k):
+    return simulator({"x": k}).end
+
+
+def test_a_pool_that_served_the_old_run_serves_the_new_one(tmp_path):
+    directory = tmp_path / "run"
+    with fork.Pool(1) as pool:
+        for seed in range(3):
+            with join(directory, seed=seed) as simulator:
+                assert pool.apply(call, (simulator, seed)) == 3.0
+            assert [r["config"]["x"] for r in journal.read(directory / "journal")] == [seed]
+            is_one_run(directory, 1)
+            shutil.rmtree(directory)
+
+
+def test_a_directory_that_is_gone_is_named(tmp_path):
+    directory = tmp_path / "run"
+    with join(directory) as simulator:
+        pass
+    shutil.rmtree(directory)
+    with pytest.raises(RunDirectoryError, match=f"cannot open the run in {directory}: No such file or directory"):
+        simulator({"x": 0})
