@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -150,10 +151,30 @@ class Crew:
         self.witness(number=number, came="returned", start=evaluation.start, end=evaluation.end, value=evaluation.value)
         return True
 
-    def work(self):
-        """Draw and call until the run takes no more."""
-        while self.call(self.draw()):
-            pass
+    def work(self, think=lambda: None):
+        """Draw and call until the run takes no more, and `think()` before each call."""
+        while True:
+            think()
+            if not self.call(self.draw()):
+                return
+
+    def work_in_threads(self, n, think=lambda: None):
+        """Let n threads work; raise what one of them could not survive."""
+        errors = []
+
+        def guarded():
+            try:
+                self.work(think)
+            except BaseException as error:  # noqa: BLE001 - raised below
+                errors.append(error)
+
+        threads = [threading.Thread(target=guarded) for _ in range(n)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
 
     # -- processes -----------------------------------------------------------------------------------------------------
 
@@ -171,7 +192,8 @@ class Crew:
 
     def dies(self, process):
         """Wait until the process has died of SIGKILL."""
-        process.join(HANG)
+        # Not join(), which waits for the children of the process as well.
+        self.until(lambda: process.exitcode is not None, f"process {process.pid} has ended")
         assert process.exitcode == -signal.SIGKILL, f"it ended with {process.exitcode} instead of being killed"
         self.killed.add(process.pid)
 
@@ -186,6 +208,10 @@ class Crew:
             process.join(max(0.0, deadline - time.monotonic()))
             assert process.exitcode is not None, f"process {process.pid} hangs\n{self.report()}"
             assert process.exitcode == 0 or process.pid in self.killed, f"{process.pid} ended with {process.exitcode}"
+
+    def alive(self):
+        """Return the processes that have not ended."""
+        return [process.pid for process in self.processes if process.exitcode is None]
 
     def until(self, condition, what):
         """Wait until something can be seen in the table of slots."""

@@ -220,7 +220,7 @@ def test_all_threads_of_a_killed_process_are_lost_and_the_others_go_on(tmp_path)
     # Calls 0, 1 and 2 are made by three threads of one process, which is killed at 0. Four others take over with calls
     # 3 (4 s), 4 (1 s), 5 (2 s) and 6 (3 s), and call 7 (8 s) follows call 4.
     with crew(tmp_path, [1, 2, 9, 4, 1, 2, 3, 8, 1, 1, 1, 1], n_workers=4, max_evaluations=8) as run:
-        victim = run.start(in_threads, run, 3)
+        victim = run.start(run.work_in_threads, 3)
         for slot in range(3):
             run.until_state(slot, SlotState.FINISHED)
         run.kill(victim)
@@ -239,14 +239,6 @@ def test_all_threads_of_a_killed_process_are_lost_and_the_others_go_on(tmp_path)
         is_sound(run)
 
 
-def in_threads(run, n):
-    threads = [threading.Thread(target=run.work) for _ in range(n)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
 def fork_a_sleeper():
     if os.fork() == 0:
         time.sleep(HANG)
@@ -259,9 +251,9 @@ def run_a_program():
 
 @pytest.mark.parametrize("child", [fork_a_sleeper, run_a_program])
 def test_a_child_that_outlives_a_killed_process_does_not_keep_its_slot(tmp_path, child):
-    # The victim makes call 0 and waits; then it starts a child, which inherits what it has open, and is killed. The others
-    # make calls 1 (3 s), 2 (4 s) and, after call 1, call 3 (2 s).
-    with crew(tmp_path, [5, 3, 4, 2, 1, 1], max_evaluations=4) as run:
+    # The victim makes call 0 (2 s) and waits; then it starts a child, which inherits what it has open, and is killed.
+    # The others make calls 1 (3 s), which would be delivered after call 0, 2 (4 s) and, after call 1, call 3 (2 s).
+    with crew(tmp_path, [2, 3, 4, 2, 1, 1], max_evaluations=4) as run:
         ready = tmp_path / "ready"
 
         def with_a_child():

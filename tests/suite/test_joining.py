@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ import suite
 from suite import Evaluation, Overhead, Simulator, journal, transport
 from suite.check import check
 from suite.errors import BudgetExhausted, RunDirectoryError, RunMismatchError
+from suite.idle import Idle
 from suite.naive import NaiveRun
 
 HANG = 60.0
@@ -45,7 +47,7 @@ def two_seconds(_config):
 
 
 def join(directory, **changes):
-    return Simulator(two_seconds, directory=directory, **{**SPECIFICATION, **changes})
+    return Simulator(two_seconds, directory=directory, idle=Idle(after=0.02), **{**SPECIFICATION, **changes})
 
 
 def is_one_run(directory, n_records):
@@ -118,7 +120,7 @@ def test_another_specification_is_refused_with_the_name_of_the_field(tmp_path, f
 
 
 def test_another_way_of_sampling_is_another_overhead(tmp_path):
-    with join(tmp_path), pytest.raises(RunMismatchError, match="'sampling': 'serial'}, not .*'sampling': 'parallel'"):
+    with join(tmp_path), pytest.raises(RunMismatchError, match=r"'serial'}, not .*'sampling': 'parallel'"):
         join(tmp_path, overhead=Overhead.fixed(1.0, sampling="parallel"))
 
 
@@ -126,16 +128,17 @@ def test_a_model_is_known_by_its_name(tmp_path):
     def model(name):
         return Overhead.model(lambda _: 1.0, name=name)
 
-    with join(tmp_path, overhead=model("a")), join(tmp_path, overhead=model("a")):
-        with pytest.raises(RunMismatchError, match=r"'model\(a\)'.*, not .*'model\(b\)'"):
-            join(tmp_path, overhead=model("b"))
+    with join(tmp_path, overhead=model("a")) as first, join(tmp_path, overhead=model("a")) as second:
+        assert (first({"x": 0}).end, second({"x": 1}).end) == (3.0, 6.0)
+    with pytest.raises(RunMismatchError, match=r"'model\(a\)'.*, not .*'model\(b\)'"):
+        join(tmp_path, overhead=model("b"))
 
 
 def test_a_run_that_really_sleeps_is_another_run(tmp_path):
     specification = {**SPECIFICATION, "overhead": Overhead.measured()}
     with Simulator(two_seconds, directory=tmp_path, **specification):
         del specification["overhead"]
-        with pytest.raises(RunMismatchError, match="slept=None, not 0.001"):
+        with pytest.raises(RunMismatchError, match=r"slept=None, not 0\.001"):
             NaiveRun(two_seconds, directory=tmp_path, time_scale=0.001, **specification)
 
 
@@ -145,7 +148,7 @@ def test_a_finished_run_can_be_joined_and_is_still_finished(tmp_path):
             simulator({"x": k})
         trace = simulator.trace()
     with join(tmp_path) as simulator:
-        with pytest.raises(BudgetExhausted, match="max_evaluations=8, max_time=100.0; 8 evaluations were started"):
+        with pytest.raises(BudgetExhausted, match=r"max_evaluations=8, max_time=100\.0; 8 evaluations"):
             simulator({"x": 8})
         assert simulator.trace().equals(trace)
     is_one_run(tmp_path, 8)
@@ -202,63 +205,70 @@ def test_programs_that_share_only_the_directory_make_one_run(tmp_path):
     assert {r["config"]["rank"] for r in journal.read(tmp_path / "run" / "journal")} == {0, 1, 2, 3}
 
 
-# -- creation ------------------------------------------------------------------------------------------------------------
+# -- creation ----------------------------------------------------------------------------------------------------------
+
+
+class Crowd:
+    """Processes of many threads that all wait at a gate, construct the same simulator, and count themselves.
+
+    The first thread of each process makes a call.
+    """
+
+    def __init__(self, directory, n_processes, n_threads):
+        self.directory = directory
+        self.specification = {
+            **SPECIFICATION,
+            "n_workers": n_processes,
+            "max_evaluations": n_processes,
+            "max_time": None,
+        }
+        self.n_threads = n_threads
+        self.gate, self.ready, self.constructed = fork.Event(), fork.Semaphore(0), fork.Semaphore(0)
+        self.processes = [fork.Process(target=self.work, daemon=True) for _ in range(n_processes)]
+
+    def construct(self, number):
+        self.ready.release()
+        self.gate.wait(HANG)
+        simulator = Simulator(two_seconds, directory=self.directory, **self.specification)
+        self.constructed.release()
+        if number == 0:
+            simulator({"x": os.getpid()})
+
+    def work(self):
+        with ThreadPoolExecutor(self.n_threads) as pool:
+            list(pool.map(self.construct, range(self.n_threads)))
+
+    def run(self):
+        for process in self.processes:
+            process.start()
+        for _ in range(len(self.processes) * self.n_threads):
+            assert self.ready.acquire(timeout=HANG)
+        self.gate.set()
+        for process in self.processes:
+            process.join(2 * HANG)
+            assert process.exitcode == 0
 
 
 @pytest.mark.parametrize(
     ("n_processes", "n_threads"), [(50, 20), pytest.param(200, 20, marks=pytest.mark.stress)], ids=["1000", "4000"]
 )
 def test_a_thousand_simultaneous_constructions_leave_one_run(tmp_path, monkeypatch, n_processes, n_threads):
-    """Everybody waits at a gate, constructs, and one thread of each process makes a call; the run is created once."""
     created = tmp_path / "created"
     create = transport.create
 
     def counted(run, *arguments, **keywords):
         with created.open("a") as file:
-            file.write(f"{os.getpid()}\n")
+            file.write("once\n")
         create(run, *arguments, **keywords)
 
     monkeypatch.setattr(transport, "create", counted)
-    specification = {**SPECIFICATION, "n_workers": n_processes, "max_evaluations": n_processes, "max_time": None}
-    ready, gate, constructed = fork.Semaphore(0), fork.Event(), fork.Value("i", 0)
-
-    def construct(calls, errors):
-        ready.release()
-        try:
-            if not gate.wait(HANG):
-                raise TimeoutError("the gate stayed shut")
-            simulator = Simulator(two_seconds, directory=tmp_path / "run", **specification)
-            with constructed.get_lock():
-                constructed.value += 1
-            if calls:
-                simulator({"x": os.getpid()})
-        except BaseException as error:  # noqa: BLE001 - makes the process fail
-            errors.append(error)
-
-    def work():
-        errors = []
-        crew = [threading.Thread(target=construct, args=(k == 0, errors), daemon=True) for k in range(n_threads)]
-        for thread in crew:
-            thread.start()
-        for thread in crew:
-            thread.join(HANG)
-        for error in errors:
-            raise error
-        os._exit(any(thread.is_alive() for thread in crew))
-
-    crew = [fork.Process(target=work, daemon=True) for _ in range(n_processes)]
-    for process in crew:
-        process.start()
-    for _ in range(n_processes * n_threads):
-        assert ready.acquire(timeout=HANG)
-    gate.set()
-    for process in crew:
-        process.join(2 * HANG)
-        assert process.exitcode == 0
-    assert constructed.value == n_processes * n_threads
-    assert len(created.read_text().splitlines()) == 1
+    crowd = Crowd(tmp_path / "run", n_processes, n_threads)
+    crowd.run()
+    assert all(crowd.constructed.acquire(block=False) for _ in range(n_processes * n_threads))
+    assert created.read_text() == "once\n"
     is_one_run(tmp_path / "run", n_processes)
-    assert {r["config"]["x"] for r in journal.read(tmp_path / "run" / "journal")} == {p.pid for p in crew}
+    callers = {r["config"]["x"] for r in journal.read(tmp_path / "run" / "journal")}
+    assert callers == {process.pid for process in crowd.processes}
     assert not list((tmp_path / "run").glob(".*"))
 
 
@@ -268,21 +278,22 @@ def killed_while_creating(directory, n):
     if child == 0:
         with contextlib.suppress(BaseException):
             die_at_line(n)
-            Simulator(two_seconds, directory=directory, **SPECIFICATION)
+            join(directory, n_workers=1)
         os._exit(0)
     return os.waitpid(child, 0)[1] == signal.SIGKILL
 
 
-def test_a_creation_that_was_killed_at_any_line_is_started_anew(tmp_path):
-    n = 0
-    while killed_while_creating(tmp_path / f"{(n := n + 1)}", n):
-        directory = tmp_path / f"{n}"
-        with join(directory) as simulator:
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.stress)], ids=["some lines", "every line"])
+def test_a_creation_that_was_killed_at_any_line_is_started_anew(tmp_path, step):
+    line = 1
+    while killed_while_creating(directory := tmp_path / f"{line}", line):
+        with join(directory, n_workers=1) as simulator:
             assert simulator({"x": 0}).end == 3.0
             assert simulator.progress()["recorded"] == 1
         is_one_run(directory, 1)
         shutil.rmtree(directory)
-    assert n > 100, "construction takes more lines than that"
+        line += step
+    assert line > 100, "construction takes more lines than that"
 
 
 def test_a_creation_that_fails_is_started_anew(tmp_path, monkeypatch):
@@ -308,7 +319,7 @@ def test_a_directory_with_other_files_in_it_can_hold_a_run(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-# -- another run under the same name -------------------------------------------------------------------------------------
+# -- another run under the same name -----------------------------------------------------------------------------------
 
 
 def test_a_directory_that_was_removed_holds_a_new_run_afterwards(tmp_path):

@@ -1,0 +1,194 @@
+"""Random runs with random kills: nothing hangs, nothing is lost, nothing is delivered twice, and the journal stays readable.
+
+A run is drawn from one number. `ZEROWAIT_STRESS_SEED=<number>` repeats the run of a failure (as far as the kernel's
+scheduling repeats itself), `ZEROWAIT_STRESS_SECONDS` says how long the long test goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import threading
+import time
+from collections import Counter
+
+import pytest
+from crashes import HANG, Crew, TrainingDiverged, die_at_line
+
+from suite import Evaluation, Overhead, Query
+from suite.check import check, render
+from suite.idle import Idle
+
+SECONDS = float(os.environ.get("ZEROWAIT_STRESS_SECONDS", "180"))
+SEED = os.environ.get("ZEROWAIT_STRESS_SEED")
+KILLS = 200
+SHORT_SECONDS = 12.0
+
+
+class RandomObjective:
+    """Runtimes drawn by configuration, many of them equal, and a few trainings that diverge."""
+
+    def __init__(self, seed, share_of_failures):
+        self.seed = seed
+        self.share_of_failures = share_of_failures
+
+    def __call__(self, config, fidelity=None):
+        rng = random.Random(f"{self.seed} {config['x']}")
+        runtime = rng.choice([rng.uniform(0.5, 10.0), float(rng.randint(1, 4))]) * (fidelity or 1.0)
+        if rng.random() < self.share_of_failures:
+            raise TrainingDiverged(runtime)
+        if rng.random() < 0.02:
+            time.sleep(0.01)  # an objective that takes a while, so that some are killed while they evaluate
+        return Evaluation(rng.random(), runtime)
+
+
+class RandomRun:
+    """One run: its specification, who works on it, and who is killed when."""
+
+    def __init__(self, seed):
+        self.seed = seed
+        rng = self.rng = random.Random(seed)
+        self.n_workers = rng.choice([1, 2, 3, 5, 8, 16, 32, 64])
+        self.policy = rng.choice(["continue", "continue", "continue", "raise"])
+        self.n = rng.randint(10, 60) + 2 * self.n_workers
+        self.continual = rng.random() < 0.4
+        self.overhead = rng.choice(
+            [Overhead.none(), Overhead.fixed(0.5), Overhead.linear(0.0, 0.01), Overhead.measured()]
+        )
+        self.longest_thought = rng.choice([0.0, 0.001, 0.005])
+        self.n_kills = rng.randint(0, 6)
+        self.objective = RandomObjective(seed, rng.choice([0.0, 0.1]))
+        self.idle = Idle(after=rng.choice([0.08, 0.3]))
+        self.statuses = Counter()
+        self.kills = 0
+
+    def think(self):
+        if self.longest_thought:
+            time.sleep(random.uniform(0.0, self.longest_thought))
+
+    def queries(self):
+        if not self.continual:
+            return [Query({"x": k}) for k in range(2 * self.n + 200)]
+        return [Query({"x": k // 3}, (1.0, 3.0, 9.0)[k % 3]) for k in range(2 * self.n + 200)]
+
+    def specification(self):
+        return {
+            "n_workers": self.n_workers,
+            "max_evaluations": self.n,
+            "overhead": self.overhead,
+            "continual": self.continual,
+            "on_worker_death": self.policy,
+            "idle": self.idle,
+            "seed": self.seed,
+        }
+
+    def groups(self):
+        """Return the numbers of threads of the processes, n_workers in all; the first may be threads of this process."""
+        left, groups = self.n_workers, []
+        most = self.rng.choice([1, 4, 16])
+        while left:
+            groups.append(min(left, self.rng.randint(1, most)))
+            left -= groups[-1]
+        return groups
+
+    def take_place(self, folder):
+        with Crew(folder, self.objective, self.queries(), **self.specification()) as crew:
+            own, *others = self.groups() if self.rng.random() < 0.3 else (0, *self.groups())
+            workers = {self.start(crew, n): n for n in others}
+            thread = threading.Thread(target=crew.work_in_threads, args=(own, self.think), daemon=True)
+            thread.start()
+            for _ in range(self.n_kills):
+                time.sleep(self.rng.expovariate(1 / 0.02))
+                self.kill_one(crew, workers)
+                crew.records()  # readable, whatever was interrupted
+            self.see_to_the_dead(crew, workers)
+            thread.join(HANG)
+            assert not thread.is_alive(), f"the threads hang\n{crew.report()}"
+            crew.simulator.trace()  # whoever looks sees to the dead
+            self.is_sound(crew)
+
+    def start(self, crew, n_threads):
+        # Some die by themselves, at a line that cannot be hit from outside.
+        doomed = n_threads == 1 and self.rng.random() < 0.05
+        line = self.rng.randint(1, 1500)
+        if doomed:
+            return crew.start(crew.work, self.think, doom=lambda: die_at_line(line))
+        return crew.start(crew.work_in_threads, n_threads, self.think)
+
+    def kill_one(self, crew, workers):
+        alive = [p for p in workers if p.exitcode is None]
+        if alive:
+            victim = self.rng.choice(alive)
+            victim.kill()
+            self.bury(crew, workers, victim)
+
+    def bury(self, crew, workers, victim):
+        """Take note of a process that has been killed or is just ending, and replace it more often than not."""
+        crew.until(lambda: victim.exitcode is not None, f"process {victim.pid} has ended")
+        n_threads = workers.pop(victim)
+        if victim.exitcode == 0:
+            return  # it was faster
+        crew.dies(victim)
+        self.kills += 1
+        if self.rng.random() < 0.8:
+            workers[self.start(crew, n_threads)] = n_threads
+
+    def see_to_the_dead(self, crew, workers):
+        """Wait until all have ended; those that are doomed are replaced until then."""
+        deadline = time.monotonic() + HANG
+        while workers:
+            for process in [p for p in workers if p.exitcode is not None]:
+                self.bury(crew, workers, process)
+            assert time.monotonic() < deadline, f"{len(workers)} processes hang\n{crew.report()}"
+            time.sleep(0.002)
+
+    def is_sound(self, crew):
+        assert crew.violations() == []
+        assert render(check(crew.run))[-1] == f"{len(crew.records())} records checked: no violation"
+        statuses = self.statuses = Counter(r["status"] for r in crew.records())
+        died = len(crew.testimony("died"))
+        if self.policy == "continue":
+            # Every call that got a slot is recorded; nobody else was lost than who was killed within a call.
+            assert died == 0
+            assert statuses.total() == crew.simulator.progress()["started"] <= self.n
+            assert statuses["lost"] <= len(crew.killed_calls())
+        elif not died:
+            assert statuses.total() == crew.simulator.progress()["started"]
+        if not self.kills:
+            assert statuses["lost"] == died == 0
+        assert not crew.alive()
+
+
+def random_runs(folder, seconds, n_kills, first_seed):
+    """Do random runs for so long and until so many kills have happened; return how many there were of what."""
+    done = Counter()
+    began = time.monotonic()
+    seed = first_seed
+    while time.monotonic() - began < seconds or done["kills"] < n_kills:
+        (folder / str(seed)).mkdir()
+        run = RandomRun(seed)
+        try:
+            run.take_place(folder / str(seed))
+        except BaseException as error:
+            error.add_note(f"repeat this run with ZEROWAIT_STRESS_SEED={seed}; its files are in {folder / str(seed)}")
+            raise
+        shutil.rmtree(folder / str(seed))
+        done.update(runs=1, kills=run.kills, **run.statuses)
+        seed += 1
+        if SEED is not None:
+            break
+    return done
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(SECONDS + 1800)
+def test_hundreds_of_random_runs_with_random_kills_break_no_promise(tmp_path):
+    first = int(SEED) if SEED is not None else random.SystemRandom().randrange(10**9)
+    done = random_runs(tmp_path, SECONDS, KILLS, first)
+    print(dict(done))
+
+
+def test_a_few_random_runs_with_random_kills_break_no_promise(tmp_path):
+    done = random_runs(tmp_path, SHORT_SECONDS, 10, int(SEED or 0))
+    assert SEED or (done["ok"] > 100 and done["lost"] > 0)
