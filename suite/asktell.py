@@ -25,7 +25,7 @@ from suite.evaluation import (
     Query,
     as_evaluation,
 )
-from suite.identity import canonical_json, digest
+from suite.identity import canonical_json, check_config, digest
 from suite.overhead import Overhead
 from suite.rundir import explained, reason
 from suite.seeds import ObjectiveSeeds, check_run_seed
@@ -46,6 +46,7 @@ class _Pending:
 
     def __init__(self, query: Query, freed: float, start: float, overhead: float, call: int) -> None:
         self.query = query
+        check_config(query.config)  # now, because a trace that cannot be made would be lost with everything in it
         # What is recorded is what was asked for, whatever the optimizer does with its dictionary afterwards.
         self.config = dict(query.config)
         self.freed = freed

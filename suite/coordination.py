@@ -22,7 +22,7 @@ from suite import timeline
 from suite.continuation import State, charge, training_length
 from suite.errors import BudgetExhausted, RunAborted, RunDirectoryError, TooManyCallsError, WorkerDied
 from suite.evaluation import Budget
-from suite.idle import Idle, Quiescence, needed_quiet
+from suite.idle import ACCUSTOMED, Idle, Quiescence, needed_quiet
 from suite.journal import line
 from suite.overhead import Overhead
 from suite.processes import Process, is_alive, this_process
@@ -50,6 +50,7 @@ from suite.table import (
     OPEN,
     ORIGIN,
     OVERHEAD,
+    PASSED_OVER,
     PID,
     RECORDED,
     RELEASES_IN_A_ROW,
@@ -178,6 +179,7 @@ class Coordinator:
             if returned and call.entered - returned > floats[LONGEST_PAUSE]:
                 floats[LONGEST_PAUSE] = call.entered - returned
             ints[RELEASES_IN_A_ROW] = 0
+            ints[row + PASSED_OVER] = 0
             length = len(call.text)
             spilled = not table.write_text(slot, 0, call.text)
             if spilled:
@@ -547,9 +549,9 @@ class Coordinator:
             self._bury_the_dead()
             self._advance(None)
             if ints[EVENTS] == events and table.least_finished() == slot:
-                releases = ints[RELEASES_IN_A_ROW]
                 quiet = min(quiet, self.now() - table.floats[LAST_RETURN])
-                needed = needed_quiet(self.rules.idle, releases, table.floats[LONGEST_PAUSE])
+                expected = self._is_call_expected()
+                needed = needed_quiet(self.rules.idle, table.floats[LONGEST_PAUSE], expected=expected)
                 if quiet >= needed and self._only_free_slots_block(slot):
                     self._release_idle(slot)
                     return self._first_look
@@ -561,6 +563,12 @@ class Coordinator:
         """Return the processes that take part: those that constructed the simulator, and the slots' last holders."""
         ints, rows = self.table.ints, map(self.table.row, range(self.table.n_slots))
         return self.transport.members() | {(ints[row + PID], ints[row + BORN]) for row in rows}
+
+    def _is_call_expected(self) -> bool:
+        """Tell whether a free slot may get a call soon, as far as the past shows."""
+        ints, row = self.table.ints, self.table.row
+        free = self.table.slots_in(SlotState.FREE)
+        return not ints[RELEASES_IN_A_ROW] and any(ints[row(slot) + PASSED_OVER] < ACCUSTOMED for slot in free)
 
     def _only_free_slots_block(self, slot: int) -> bool:
         table = self.table
@@ -575,11 +583,13 @@ class Coordinator:
         """Deliver the least result although slots are free: they are idle."""
         table = self.table
         end = table.floats[table.row(slot) + END]
+        begins_a_round = not table.ints[RELEASES_IN_A_ROW]
         if not self._deliver(slot, None, idle=True):
             return
         now = self.now()
         for other in table.slots_in(SlotState.FREE):  # the clock of an idle slot goes on from this delivery
             row = table.row(other)
+            table.ints[row + PASSED_OVER] += begins_a_round
             if table.floats[row + BASE] + now - table.floats[row + RESUMED_AT] < end:
                 table.floats[row + BASE] = end
                 table.floats[row + RESUMED_AT] = now
@@ -680,10 +690,12 @@ class Coordinator:
             if left <= 0:
                 return False
             self.transport.wait(n, min(left, 1.0))
-            with self.transport:
-                if self.table.ints[VERDICT] == Verdict.BUDGET:
+            with self.transport as table:
+                answered = table.ints[STARTED] + table.ints[RETIRED]
+                if answered < n and table.ints[VERDICT] != Verdict.BUDGET:
+                    self._raise_verdict()
+                else:
                     return True
-                self._raise_verdict()
         return True
 
     def _wake_who_waits_for_starts(self) -> None:

@@ -65,7 +65,7 @@ class Budget:
         n, t = self.max_evaluations, self.max_time
         if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
             raise SpecificationError(f"max_evaluations is {n!r}; it must be an integer of at least 1, or None")
-        if t is not None and not (isinstance(t, int | float) and 0 < t < math.inf):
+        if t is not None and (isinstance(t, bool) or not isinstance(t, int | float) or not 0 < t < math.inf):
             raise SpecificationError(f"max_time is {t!r}; it must be a positive number of seconds, or None")
 
 

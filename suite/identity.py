@@ -11,9 +11,10 @@ from typing import Any
 from suite.errors import SpecificationError
 
 DIGEST_BYTES = 16
+_PLAIN = {bool, float, int, str, type(None)}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turn what JSON does not know (NumPy scalars and arrays, mappings) into what it does."""
     if isinstance(value, Mapping):
         return dict(value)
@@ -26,10 +27,10 @@ def _plain(value: Any) -> Any:
 def _make_encode() -> Callable[[Any], str]:
     make_encoder = getattr(json.encoder, "c_make_encoder", None)
     if make_encoder is None:
-        return json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_plain).encode
+        return json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=plain).encode
     # JSONEncoder.encode makes this object anew for every call, which is half of its cost.
     quote = json.encoder.encode_basestring_ascii
-    chunks = make_encoder(None, _plain, quote, None, ":", ",", True, False, True)
+    chunks = make_encoder(None, plain, quote, None, ":", ",", True, False, True)
     return lambda value: "".join(chunks(value, 0))
 
 
@@ -67,6 +68,16 @@ def plain_config(text: str) -> dict[str, Any]:
     """Return the configuration that `canonical_json` made `text` from, with plain Python values."""
     config: dict[str, Any] = json.loads(text)
     return config
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Refuse what `canonical_json` refuses; this costs next to nothing when all values are plain."""
+    try:
+        "".join(config)
+    except TypeError:
+        canonical_json(config)
+    if not _PLAIN.issuperset(map(type, config.values())):
+        canonical_json(config)
 
 
 def digest(identity: str) -> bytes:

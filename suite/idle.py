@@ -43,16 +43,18 @@ class Idle:
 
 _FASTEST_RELEASE = 0.05
 _PAUSES = 3.0
+ACCUSTOMED = 3
+"""After so many rounds of releases without a call a free slot is not expected to get one any more."""
 
 
-def needed_quiet(idle: Idle, releases_in_a_row: int, longest_pause: float) -> float:
+def needed_quiet(idle: Idle, longest_pause: float, *, expected: bool) -> float:
     """Return how many seconds of quiescence justify the next release.
 
-    After a release that led to no call, the next one needs less: some multiple of the longest pause that this
-    optimizer ever made between a delivery and the next call, so that the tail of a rung costs milliseconds and not
-    seconds a result.
+    Unless a call is `expected`, which it is not after a release that led to no call, and not in slots that stay free
+    for good, it takes less: some multiple of the longest pause that this optimizer ever made between a delivery and the
+    next call, so that the tail of a rung, or a worker that died, costs milliseconds and not seconds a result.
     """
-    if releases_in_a_row == 0:
+    if expected:
         return idle.after
     return min(idle.after, max(_FASTEST_RELEASE, _PAUSES * longest_pause))
 

@@ -13,6 +13,7 @@ from suite import journal
 from suite.identity import digest
 from suite.rundir import RunDirectory
 from suite.seeds import ObjectiveSeeds
+from suite.specification import HOW_IT_IS_SHARED
 from suite.trace import Columns, build_trace, make_metadata, measured_facts
 
 if TYPE_CHECKING:
@@ -77,4 +78,5 @@ def trace_of(run: RunDirectory, specification: Mapping[str, Any]) -> pd.DataFram
     idle_releases = sum(r.get("idle", False) for r in records)
     makespan = max(columns.end, default=0.0)
     facts = measured_facts(makespan, records[-1]["wall"] if records else 0.0)
-    return build_trace(columns, specification["n_workers"], make_metadata(specification, columns, idle_releases, facts))
+    shown = {name: value for name, value in specification.items() if name not in HOW_IT_IS_SHARED}
+    return build_trace(columns, specification["n_workers"], make_metadata(shown, columns, idle_releases, facts))

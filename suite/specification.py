@@ -10,6 +10,9 @@ from suite.errors import SpecificationError
 from suite.evaluation import Budget
 from suite.overhead import Overhead
 
+HOW_IT_IS_SHARED = ("on_worker_death", "shared_directory")
+"""What processes must agree on and a trace leaves out: it is the same in every mode."""
+
 
 def make_specification(
     n_workers: int,

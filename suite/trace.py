@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from suite.errors import TraceError
+from suite.identity import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,9 +78,9 @@ def worker_labels(
 ) -> np.ndarray[Any, np.dtype[np.int32]]:
     """Return one worker number a row, derived from the times alone.
 
-    Rows in the order of (start, identity) take the lowest-numbered worker whose last end equals their `freed`;
-    evaluations without duration come first among equal starts, because another one may follow on their worker at the
-    same time.
+    Rows in the order of (start, identity) take the lowest-numbered worker whose last end equals their `freed`. Among
+    equal starts, evaluations without duration come first, and of those the ones whose worker was free before: another
+    one may follow on their worker at the same time.
 
     Raises
     ------
@@ -90,7 +91,10 @@ def worker_labels(
     if len(set(start)) == n:
         order: Sequence[int] = np.argsort(np.asarray(start, dtype=np.float64), kind="stable").tolist()
     else:
-        order = sorted(range(n), key=lambda i: (start[i], end[i] > start[i], config_id[i], end[i]))
+        order = sorted(
+            range(n),
+            key=lambda i: (start[i], end[i] > start[i], freed[i] == start[i] == end[i], config_id[i], end[i]),
+        )
     labels = np.empty(n, dtype=np.int32)
     initial = 0  # used workers have lower numbers than unused ones, so the unused ones need no heap
     waiting: dict[float, list[int]] = {}
@@ -163,11 +167,9 @@ def _config_column(values: list[Any]) -> Any:  # noqa: PLR0911 - one return a ki
         return np.array([str(v) for v in values], dtype=object)
     if kinds <= {str, type(None)}:
         return np.array(values, dtype=object)
-    if all(hasattr(v, "dtype") or type(v) in (bool, int, float, str, type(None)) for v in values) and any(
-        hasattr(v, "dtype") for v in values
-    ):
-        return _config_column([v.item() if hasattr(v, "item") else v for v in values])
-    encode = json.JSONEncoder(sort_keys=True, default=lambda v: v.tolist()).encode
+    if any(hasattr(v, "dtype") for v in values):
+        return _config_column([v.tolist() if hasattr(v, "dtype") else v for v in values])
+    encode = json.JSONEncoder(sort_keys=True, default=plain).encode
     return np.array([None if v is None else encode(v) for v in values], dtype=object)
 
 

@@ -1,4 +1,4 @@
-"""Random runs with random kills: nothing hangs, nothing is lost, nothing is delivered twice, and the journal stays readable.
+"""Random runs with random kills: nothing hangs, nothing is lost or delivered twice, the journal stays readable.
 
 A run is drawn from one number. `ZEROWAIT_STRESS_SEED=<number>` repeats the run of a failure (as far as the kernel's
 scheduling repeats itself), `ZEROWAIT_STRESS_SECONDS` says how long the long test goes on.
@@ -84,7 +84,7 @@ class RandomRun:
         }
 
     def groups(self):
-        """Return the numbers of threads of the processes, n_workers in all; the first may be threads of this process."""
+        """Return how many threads each process has, n_workers in all."""
         left, groups = self.n_workers, []
         most = self.rng.choice([1, 4, 16])
         while left:
@@ -186,7 +186,6 @@ def random_runs(folder, seconds, n_kills, first_seed):
 def test_hundreds_of_random_runs_with_random_kills_break_no_promise(tmp_path):
     first = int(SEED) if SEED is not None else random.SystemRandom().randrange(10**9)
     done = random_runs(tmp_path, SECONDS, KILLS, first)
-    print(dict(done))
 
 
 def test_a_few_random_runs_with_random_kills_break_no_promise(tmp_path):

@@ -10,11 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 
 import pytest
-from crashes import HANG, Crew
+from crashes import HANG, Crew, die
 from drivers import Lookup
 
 from suite import Evaluation, Overhead, Query, Simulator, simulate
@@ -269,6 +269,26 @@ def test_the_tail_of_a_rung_costs_far_less_than_idle_after_for_each_result():
     assert spans(trace)[12:] == [(12.0, 15.0)]  # and the best one alone, at three times the fidelity
     assert idle_releases(trace) == 11 + 1
     assert wall < 6.0
+
+
+def test_a_worker_that_died_for_good_costs_idle_after_a_few_times_and_not_for_every_result(tmp_path):
+    # One of three workers dies at once; the other two make the remaining 20 calls. All but the last two of them have to
+    # be released; at a second each they would take 18 s.
+    def objective(config):
+        if config["x"] == 0:
+            die()
+        return Evaluation(float(config["x"]), 1.0 + 0.001 * config["x"])
+
+    queries = [Query({"x": x}) for x in range(30)]
+    specification = {"n_workers": 3, "max_evaluations": 21, "overhead": Overhead.none(), "on_worker_death": "continue"}
+    with Crew(tmp_path, objective, queries, idle=Idle(after=1.0), **specification) as crew:
+        crew.dies(crew.start(crew.work))
+        began = time.monotonic()
+        crew.ends(crew.start(crew.work), crew.start(crew.work))
+        assert time.monotonic() - began < 10.0
+        assert sum(r.get("idle", False) for r in crew.records()) >= 18
+        assert Counter(r["status"] for r in crew.records()) == {"lost": 1, "ok": 20}
+        assert crew.violations() == []
 
 
 # -- workers that call by themselves -----------------------------------------------------------------------------------
