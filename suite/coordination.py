@@ -1,4 +1,4 @@
-"""The state machine of a run that many processes share: claim a slot, finish an evaluation, deliver what is due, watch.
+"""The state machine of a run that many processes share: claim a slot, finish an evaluation, deliver what is due.
 
     FREE -claim-> EVALUATING -finish-> FINISHED -deliver-> DELIVERED -take-> FREE
 
@@ -22,10 +22,10 @@ from suite import timeline
 from suite.continuation import State, charge, training_length
 from suite.errors import BudgetExhausted, RunAborted, RunDirectoryError, TooManyCallsError, WorkerDied
 from suite.evaluation import Budget
-from suite.idle import ACCUSTOMED, Idle, Quiescence, needed_quiet
+from suite.idle import Idle
 from suite.journal import line
 from suite.overhead import Overhead
-from suite.processes import Process, is_alive, this_process
+from suite.processes import is_alive, this_process
 from suite.rundir import reason
 from suite.table import (
     AFTER,
@@ -72,9 +72,9 @@ from suite.table import (
     Verdict,
 )
 from suite.transport import Transport
+from suite.vigil import Vigil
 
 LOST_TEXT = b',"status":"lost","value":NaN,"metrics":{}'
-_SLOWEST_LOOK = 2.0  # real seconds after which even the last in line looks whether the run is well
 
 
 @dataclass(slots=True)
@@ -125,7 +125,7 @@ class Coordinator:
         self.rules = rules
         self.table: SlotTable = transport.table
         self._thread = threading.local()
-        self._measured = rules.overhead.is_measured
+        self.measured = rules.overhead.is_measured
         self._constant = rules.overhead.constant
         self._process = this_process()
         self.now = transport.now
@@ -167,7 +167,7 @@ class Coordinator:
                 ints[RETIRED] += 1
                 table.commit()
                 self._wake_who_waits_for_starts()
-                self._advance(slot)
+                self.advance(slot)
                 raise self._budget_spent()
             state = self._take_state(call, start) if self.rules.continual else None
             clock.started_at(start)
@@ -227,7 +227,7 @@ class Coordinator:
         if mine is not None and table.ints[table.row(mine) + STATE] == SlotState.FREE:
             return mine
         free = table.slots_in(SlotState.FREE)
-        if not free and self._bury_the_dead():
+        if not free and self.bury_the_dead():
             self._raise_verdict()
             free = table.slots_in(SlotState.FREE)
         if free:
@@ -240,7 +240,7 @@ class Coordinator:
         )
 
     def _start(self, clock: timeline.Clock, row: int, entered: float) -> tuple[float, float]:
-        if self._measured:
+        if self.measured:
             base, resumed = self.table.floats[row + BASE], self.table.floats[row + RESUMED_AT]
             start = timeline.measured_start(base, entered - resumed, clock.last_delivery)
             return start, max(0.0, start - base)
@@ -297,9 +297,9 @@ class Coordinator:
             ints[EVENTS] += 1
             table.commit()
             if ints[VERDICT]:
-                self._expire()
+                self.expire()
             else:
-                self._advance(slot)
+                self.advance(slot)
 
     def _may_call(self) -> bool:
         table = self.table
@@ -307,14 +307,14 @@ class Coordinator:
 
     # -- delivery --------------------------------------------------------------------------------------------------
 
-    def _bound(self, table: SlotTable) -> float:
+    def bound(self, table: SlotTable) -> float:
         """Return the least bound of the slots that hold no result; see `suite.timeline`."""
         ints, floats = table.ints, table.floats
         bound = math.inf
         if ints[EVALUATING]:
             bound = float(np.min(table.starts, where=table.states == SlotState.EVALUATING, initial=math.inf))
         if ints[OPEN] and self._may_call():
-            if not self._measured:
+            if not self.measured:
                 return min(bound, floats[LAST_DELIVERY])
             now = self.now()
             for slot in table.slots_in(SlotState.FREE, SlotState.DELIVERED):
@@ -323,26 +323,26 @@ class Coordinator:
                 bound = min(bound, floats[row + BASE] + elapsed)
         return bound
 
-    def _advance(self, acting: int | None) -> None:
+    def advance(self, acting: int | None) -> None:
         """Deliver what may be delivered; `acting` is the caller's own slot, which needs no waking."""
         table = self.table
-        if table.ints[OPEN] and not self._measured and self._may_call():
+        if table.ints[OPEN] and not self.measured and self._may_call():
             return  # no end is less than the last delivery
         while True:
             least = table.least_finished()
             if least is None:
                 return
             end = table.floats[table.row(least) + END]
-            if not timeline.is_deliverable(end, self._bound(table)):
+            if not timeline.is_deliverable(end, self.bound(table)):
                 break
-            if not self._deliver(least, acting, idle=False):
+            if not self.deliver(least, acting, idle=False):
                 return
-            if table.ints[OPEN] and not self._measured and self._may_call():
+            if table.ints[OPEN] and not self.measured and self._may_call():
                 return
-        if self._measured and least != acting:
+        if self.measured and least != acting:
             self.transport.wake(least)  # so that it sets its timer to the moment at which its end is reached
 
-    def _deliver(self, slot: int, acting: int | None, *, idle: bool) -> bool:
+    def deliver(self, slot: int, acting: int | None, *, idle: bool) -> bool:
         """Deliver one result; return False when the run ended instead."""
         table, ints, floats = self.table, self.table.ints, self.table.floats
         row = table.row(slot)
@@ -422,14 +422,15 @@ class Coordinator:
         if not self.table.ints[VERDICT]:
             self.table.ints[VERDICT_DETAIL] = detail
             self.table.ints[VERDICT] = verdict
-        self._expire()
+        self.expire()
 
     def abort(self) -> None:
         """End the run for everybody."""
         with self.transport:
             self._end_run(Verdict.ABORTED, 0)
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """Tell every caller whose result cannot be delivered any more; called in the critical section."""
         table = self.table
         for slot in table.slots_in(SlotState.FINISHED):
             table.floats[table.row(slot) + END] = math.inf
@@ -487,8 +488,8 @@ class Coordinator:
             The run ended before this result could be delivered.
         """
         ints, row = self.table.ints, self.table.row(slot)
-        if self._is_waiting(slot):
-            self._wait_for_delivery(slot)
+        if self.is_waiting(slot):
+            Vigil(self, slot).keep()
         if ints[row + STATE] == SlotState.EXPIRED:
             with self.transport:
                 self._give_back(slot)
@@ -498,108 +499,14 @@ class Coordinator:
         self.transport.take(slot)
         return taken
 
-    def _wait_for_delivery(self, slot: int) -> None:
-        look_at = time.monotonic() + self._first_look
-        quiescence: Quiescence | None = None
-        due = self._until_due(slot) if self._measured else math.inf
-        while self._is_waiting(slot):
-            woken = self.transport.wait(slot, min(due, max(0.0, look_at - time.monotonic())))
-            if not self._is_waiting(slot):
-                return
-            # Under measured overhead a caller is mostly woken, by its timer or by another's, because its end comes up.
-            asked = woken and (not self._measured or self.table.ints[RELEASES_IN_A_ROW])
-            if asked or time.monotonic() >= look_at:
-                if quiescence is None:
-                    quiescence = Quiescence(self.rules.idle)
-                look_at = time.monotonic() + self._look(slot, quiescence)
-            if self._measured:
-                due = self._until_due(slot)
-
-    def _is_waiting(self, slot: int) -> bool:
+    def is_waiting(self, slot: int) -> bool:
+        """Tell whether the result in a slot is still to be delivered."""
         # A delivery whose process was killed before it was committed is going to be undone.
         return self.table.ints[self.table.row(slot) + STATE] == SlotState.FINISHED or self.table.is_uncommitted(slot)
 
-    @property
-    def _first_look(self) -> float:
-        return min(1.0, max(0.02, self.rules.idle.after / 4))
-
-    def _until_due(self, slot: int) -> float:
-        """Deliver what is due; return the real seconds until the clocks of the free slots reach this slot's end."""
-        with self.transport as table:
-            if not table.ints[VERDICT]:
-                self._advance(slot)
-            if table.least_finished() != slot:
-                return math.inf
-            end = table.floats[table.row(slot) + END]
-            return max(2e-4, end - self._bound(table) + 1e-6)
-
-    def _look(self, slot: int, quiescence: Quiescence) -> float:
-        """See to the run's health from a caller that has waited long; return after how many seconds to look again."""
-        table, ints = self.table, self.table.ints
-        with self.transport:
-            events = ints[EVENTS]
-            first = table.least_finished() == slot
-        quiet = 0.0
-        if first and self.rules.idle.sign != "never":
-            quiet = quiescence.seconds(events, self._members())
-        with self.transport:
-            if ints[VERDICT]:
-                self._expire()
-                return self._first_look
-            self._bury_the_dead()
-            self._advance(None)
-            if ints[EVENTS] == events and table.least_finished() == slot:
-                quiet = min(quiet, self.now() - table.floats[LAST_RETURN])
-                expected = self._is_call_expected()
-                needed = needed_quiet(self.rules.idle, table.floats[LONGEST_PAUSE], expected=expected)
-                if quiet >= needed and self._only_free_slots_block(slot):
-                    self._release_idle(slot)
-                    return self._first_look
-                return min(self._first_look, needed / 4)
-            ahead = int(np.count_nonzero(table.ends < table.floats[table.row(slot) + END]))
-        return min(_SLOWEST_LOOK, self._first_look * (1 + ahead))
-
-    def _members(self) -> set[Process]:
-        """Return the processes that take part: those that constructed the simulator, and the slots' last holders."""
-        ints, rows = self.table.ints, map(self.table.row, range(self.table.n_slots))
-        return self.transport.members() | {(ints[row + PID], ints[row + BORN]) for row in rows}
-
-    def _is_call_expected(self) -> bool:
-        """Tell whether a free slot may get a call soon, as far as the past shows."""
-        ints, row = self.table.ints, self.table.row
-        free = self.table.slots_in(SlotState.FREE)
-        return not ints[RELEASES_IN_A_ROW] and any(ints[row(slot) + PASSED_OVER] < ACCUSTOMED for slot in free)
-
-    def _only_free_slots_block(self, slot: int) -> bool:
-        table = self.table
-        if table.slots_in(SlotState.DELIVERED):
-            return False  # its caller has not even heard of it, so the optimizer cannot have answered yet
-        if not table.ints[EVALUATING]:
-            return True
-        starts = np.min(table.starts, where=table.states == SlotState.EVALUATING, initial=math.inf)
-        return timeline.is_deliverable(table.floats[table.row(slot) + END], float(starts))
-
-    def _release_idle(self, slot: int) -> None:
-        """Deliver the least result although slots are free: they are idle."""
-        table = self.table
-        end = table.floats[table.row(slot) + END]
-        begins_a_round = not table.ints[RELEASES_IN_A_ROW]
-        if not self._deliver(slot, None, idle=True):
-            return
-        now = self.now()
-        for other in table.slots_in(SlotState.FREE):  # the clock of an idle slot goes on from this delivery
-            row = table.row(other)
-            table.ints[row + PASSED_OVER] += begins_a_round
-            if table.floats[row + BASE] + now - table.floats[row + RESUMED_AT] < end:
-                table.floats[row + BASE] = end
-                table.floats[row + RESUMED_AT] = now
-        following = table.least_finished()
-        if following is not None:
-            self.transport.wake(following)  # it watches over the run from now on
-
     # -- death -------------------------------------------------------------------------------------------------------
 
-    def _bury_the_dead(self) -> bool:
+    def bury_the_dead(self) -> bool:
         """Deal with slots whose holder is gone; return whether there were any."""
         found = False
         for slot in self.table.slots_in(SlotState.EVALUATING, SlotState.FINISHED):
@@ -624,8 +531,8 @@ class Coordinator:
             self._see_to_the_dead()
 
     def _see_to_the_dead(self) -> None:
-        if self._bury_the_dead() and not self.table.ints[VERDICT]:
-            self._advance(None)
+        if self.bury_the_dead() and not self.table.ints[VERDICT]:
+            self.advance(None)
 
     def _free_delivered(self, slot: int) -> None:
         """Free the slot of a caller that will not take its result: it had been delivered, so nothing is lost."""
@@ -671,7 +578,7 @@ class Coordinator:
             if state == SlotState.DELIVERED:
                 self._free_delivered(slot)
             elif state in (SlotState.EVALUATING, SlotState.FINISHED) and self._bury(slot):
-                self._advance(None)
+                self.advance(None)
 
     def _give_back(self, slot: int) -> None:
         """Free the slot of a caller that is told that the run has ended."""

@@ -135,7 +135,7 @@ def _ends(history: History, terms: Terms) -> Iterator[Violation]:
             wrong = e.end != e.start + e.runtime
         if wrong:
             yield Violation(
-                "times",
+                "end",
                 e.place,
                 f"start={e.start!r} and runtime={e.runtime!r} do not lead to end={e.end!r} ({e.status})",
             )

@@ -78,7 +78,7 @@ class _Sleepers(Coordinator):
         start = max((entered - self.table.floats[ORIGIN]) / self._scale, freed)
         return start, start - freed
 
-    def _advance(self, acting: int | None) -> None:
+    def advance(self, acting: int | None) -> None:
         """Deliver nothing: whoever wakes up delivers for itself."""
 
     def wait(self, slot: int) -> Taken:
@@ -88,5 +88,5 @@ class _Sleepers(Coordinator):
         with self.transport:
             if self.table.ints[row + STATE] == SlotState.FINISHED:
                 floats[row + END] = self._now()
-                self._deliver(slot, slot, idle=False)
+                self.deliver(slot, slot, idle=False)
         return super().wait(slot)

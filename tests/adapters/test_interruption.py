@@ -46,7 +46,7 @@ def test_control_c_ends_a_native_run_and_leaves_its_journal(optimizer, tmp_path)
     assert time.monotonic() - began < 6
     assert process.returncode != 0
     assert "KeyboardInterrupt" in errors
-    gone, alive = psutil.wait_procs([psutil.Process(p) for p in family if psutil.pid_exists(p)], timeout=5)
+    _, alive = psutil.wait_procs([psutil.Process(p) for p in family if psutil.pid_exists(p)], timeout=5)
     assert not alive
 
     from suite.check import check

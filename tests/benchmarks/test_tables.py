@@ -218,7 +218,7 @@ def test_processes_that_convert_at_once_all_get_the_table_and_leave_one_file(own
 
 
 def test_a_file_system_without_locks_only_costs_time(own_cache, monkeypatch):
-    def flock(descriptor, operation):  # noqa: ARG001
+    def flock(descriptor, operation):
         raise OSError(tables.errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(tables.fcntl, "flock", flock)
@@ -234,7 +234,7 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_variable_that_moves_it
 
 
 def test_a_full_disk_leaves_no_half_written_file(own_cache, monkeypatch):
-    def save(stream, table, **options):  # noqa: ARG001
+    def save(stream, table, **options):
         stream.write(b"half")
         raise OSError(28, "No space left on device")
 

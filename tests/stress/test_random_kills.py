@@ -59,7 +59,7 @@ class RandomRun:
         self.longest_thought = rng.choice([0.0, 0.001, 0.005])
         self.n_kills = rng.randint(0, 6)
         self.objective = RandomObjective(seed, rng.choice([0.0, 0.1]))
-        self.idle = Idle(after=rng.choice([0.08, 0.3]))
+        self.idle = Idle(after=rng.choice([0.08, 0.15]))
         self.statuses = Counter()
         self.kills = 0
 
@@ -153,8 +153,9 @@ class RandomRun:
             assert died == 0
             assert statuses.total() == crew.simulator.progress()["started"] <= self.n
             assert statuses["lost"] <= len(crew.killed_calls())
-        elif not died:
-            assert statuses.total() == crew.simulator.progress()["started"]
+        elif not died:  # nobody was left whom it concerned
+            missing = crew.simulator.progress()["started"] - statuses.total()
+            assert 0 <= missing <= len(crew.killed_calls())
         if not self.kills:
             assert statuses["lost"] == died == 0
         assert not crew.alive()
@@ -185,7 +186,7 @@ def random_runs(folder, seconds, n_kills, first_seed):
 @pytest.mark.timeout(SECONDS + 1800)
 def test_hundreds_of_random_runs_with_random_kills_break_no_promise(tmp_path):
     first = int(SEED) if SEED is not None else random.SystemRandom().randrange(10**9)
-    done = random_runs(tmp_path, SECONDS, KILLS, first)
+    random_runs(tmp_path, SECONDS, KILLS, first)
 
 
 def test_a_few_random_runs_with_random_kills_break_no_promise(tmp_path):

@@ -540,7 +540,7 @@ CHANGES = {
     "another call": ("exactly once", change("call", lambda n: n - 1, of=lambda r: r["evaluation"] == 19)),
     "claimed earlier": ("claims", change("after", lambda n: n - 2)),
     "claimed after its delivery": ("claims", change("after", lambda _: 15)),
-    "end one bit later": ("times", change("end", up)),
+    "end one bit later": ("end", change("end", up)),
     "start one bit later": ("start", change("start", up)),
     "start and end later": ("start", move_start_and_end),
     "start before freed": ("times", change("start", lambda _: 0.0)),

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite import Evaluation, Overhead, Query, Simulator, simulate
-from suite.idle import Idle
 from suite.identity import canonical_json, digest
+from suite.idle import Idle
 
 TESTS = Path(__file__).resolve().parents[1]
 PAGE = TESTS.parent / "docs" / "design.md"

@@ -444,19 +444,21 @@ def test_after_a_release_an_optimizer_has_three_times_its_longest_pause_before_t
 
 def test_a_caller_that_has_not_heard_of_its_result_yet_is_not_idle(tmp_path):
     # The caller of call 0 (until 2) is stopped while it waits. Call 1 (until 3) occupies the other worker, so call 0 is
-    # delivered; but its caller learns of it a second later, and then makes call 2, from 2 until 2.5.
-    queries = [Query({"x": x}) for x in range(3)]
-    objective = Lookup((2.0, 3.0, 0.5))
-    with Crew(
-        tmp_path, objective, queries, n_workers=2, max_evaluations=3, overhead=Overhead.none(), idle=Idle(after=0.2)
-    ) as crew:
-        stopped = crew.start(lambda: crew.call(0) and crew.call(2))
+    # delivered; but its caller learns of it 1.5 s later, thinks for 0.3 s, and then makes call 2, from 2 until 2.5.
+    def work():
+        crew.call(0)
+        time.sleep(0.3)
+        crew.call(2)
+
+    specification = {"n_workers": 2, "max_evaluations": 3, "overhead": Overhead.none(), "idle": Idle(after=1.0)}
+    with Crew(tmp_path, Lookup((2.0, 3.0, 0.5)), [Query({"x": x}) for x in range(3)], **specification) as crew:
+        stopped = crew.start(work)
         crew.until_state(0, SlotState.FINISHED)
         os.kill(stopped.pid, signal.SIGSTOP)
         other = crew.start(crew.call, 1)
         crew.until_state(1, SlotState.FINISHED)
-        assert crew.table.states[0] == SlotState.DELIVERED
-        time.sleep(1.0)
+        crew.until_state(0, SlotState.DELIVERED)
+        time.sleep(1.5)
         assert crew.table.states.tolist() == [SlotState.DELIVERED, SlotState.FINISHED]
         os.kill(stopped.pid, signal.SIGCONT)
         crew.ends(stopped, other)
@@ -516,10 +518,12 @@ def a_waiting_call(simulator):
 
 
 def test_under_the_sign_cpu_a_master_that_spins_is_not_idle_until_it_stops():
-    with Simulator(Lookup((1.0, 0.5, 2.0)), n_workers=2, overhead=Overhead.none(), idle=QUICK) as simulator:
+    # A small share: on a loaded machine, a thread that wants a whole core gets little of one.
+    idle = Idle(after=1.5, busy_share=0.02)
+    with Simulator(Lookup((1.0, 0.5, 2.0)), n_workers=2, overhead=Overhead.none(), idle=idle) as simulator:
         with Spinning():
             thread = a_waiting_call(simulator)
-            thread.join(2.0)
+            thread.join(4.0)
             assert thread.is_alive()
             assert simulator.progress()["delivered"] == 0
         thread.join(HANG)

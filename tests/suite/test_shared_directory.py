@@ -81,7 +81,7 @@ with Simulator(train, n_workers=3, directory=directory, max_evaluations=n, overh
 
 
 def hand_computed(n):
-    """Three workers, each with its own list: every one runs its evaluations back to back; the first n to start count."""
+    """Three workers, each with its own list, run their evaluations back to back; the first n to start count."""
     ends, in_flight, started, clocks = [], [], 0, {}
     for worker in range(3):
         heapq.heappush(in_flight, (float(worker * 3 % 11 + 1), worker))
@@ -138,7 +138,7 @@ def test_workers_in_namespaces_of_their_own_share_nothing_but_the_directory(tmp_
 
 @pytest.mark.parametrize("policy", ["raise", "continue"])
 def test_a_killed_worker_is_noticed(policy, tmp_path):
-    """Two workers on a directory; one is killed while it waits for its delivery (its evaluation takes 50 s, simulated)."""
+    """Two workers on a directory; one is killed while it waits for its delivery at simulated 50 s."""
     source = f"""
 from suite import Evaluation, Overhead, Simulator
 simulator = Simulator(lambda config: Evaluation(0.0, config["s"]), n_workers=2, directory={str(tmp_path / "run")!r},
@@ -163,8 +163,7 @@ simulator({{"s": 50.0}})
     victim.wait()
     if policy == "raise":
         with pytest.raises(WorkerDied, match=str(victim.pid)):
-            for _ in range(5):
-                simulator({"s": 20.0})
+            [simulator({"s": 20.0}) for _ in range(5)]
         return
     ends = [simulator({"s": 20.0}).end for _ in range(5)]
     trace = simulator.trace()

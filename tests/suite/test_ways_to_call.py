@@ -267,8 +267,13 @@ def test_more_calls_at_once_than_workers_are_an_error_that_names_both_numbers(tm
 def test_an_aborted_run_lets_every_waiting_call_go_and_keeps_its_records(tmp_path):
     """Two of three workers wait at simulated 5 and 9; the third never calls, and the run is aborted."""
     ended = []
-    with Simulator(lambda config: Evaluation(0.0, config["s"]), n_workers=3, directory=tmp_path, overhead=Overhead.none(),
-                   idle=Idle(sign="never")) as simulator:  # fmt: skip
+    with Simulator(
+        lambda config: Evaluation(0.0, config["s"]),
+        n_workers=3,
+        directory=tmp_path,
+        overhead=Overhead.none(),
+        idle=Idle(sign="never"),
+    ) as simulator:
 
         def work(seconds):
             try:

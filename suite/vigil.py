@@ -1,0 +1,141 @@
+"""A caller's vigil over its run while its result is not due: timers, idle workers, dead ones.
+
+Nothing here is needed as long as the run goes on: a delivery wakes exactly the caller whose turn it is. Only who has
+waited long looks whether somebody died, whether a wake-up was lost with its sender, and whether free workers are idle.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from suite import timeline
+from suite.idle import ACCUSTOMED, Quiescence, needed_quiet
+from suite.processes import Process
+from suite.table import (
+    BASE,
+    BORN,
+    END,
+    EVALUATING,
+    EVENTS,
+    LAST_RETURN,
+    LONGEST_PAUSE,
+    PASSED_OVER,
+    PID,
+    RELEASES_IN_A_ROW,
+    RESUMED_AT,
+    VERDICT,
+    SlotState,
+)
+
+if TYPE_CHECKING:
+    from suite.coordination import Coordinator
+
+_SLOWEST_LOOK = 2.0  # real seconds after which even the last in line looks whether the run is well
+_SHORTEST_TIMER = 2e-4  # real seconds; shorter ones only keep the processor from whoever samples
+
+
+class Vigil:
+    """The wait of one caller for the delivery of the result in its slot."""
+
+    def __init__(self, run: Coordinator, slot: int) -> None:
+        self._run = run
+        self._slot = slot
+        self._quiescence: Quiescence | None = None  # few waits are long enough to need it
+        self._first_look = min(1.0, max(0.02, run.rules.idle.after / 4))
+
+    def keep(self) -> None:
+        """Return when the result has been delivered, or when the run has ended."""
+        run, slot = self._run, self._slot
+        look_at = time.monotonic() + self._first_look
+        due = self._until_due() if run.measured else math.inf
+        while run.is_waiting(slot):
+            woken = run.transport.wait(slot, min(due, max(0.0, look_at - time.monotonic())))
+            if not run.is_waiting(slot):
+                return
+            # Under measured overhead a caller is mostly woken, by its timer or by another's, because its end comes up.
+            asked = woken and (not run.measured or run.table.ints[RELEASES_IN_A_ROW])
+            if asked or time.monotonic() >= look_at:
+                look_at = time.monotonic() + self._look()
+            if run.measured:
+                due = self._until_due()
+
+    def _until_due(self) -> float:
+        """Deliver what is due; return the real seconds until the clocks of the free slots reach this slot's end."""
+        with self._run.transport as table:
+            if not table.ints[VERDICT]:
+                self._run.advance(self._slot)
+            if table.least_finished() != self._slot:
+                return math.inf
+            end = table.floats[table.row(self._slot) + END]
+            return max(_SHORTEST_TIMER, end - self._run.bound(table) + 1e-6)
+
+    def _look(self) -> float:
+        """See to the run's health; return after how many real seconds to look again."""
+        run, slot, table, ints = self._run, self._slot, self._run.table, self._run.table.ints
+        with run.transport:
+            events = ints[EVENTS]
+            first = table.least_finished() == slot
+        quiet = 0.0
+        if first and run.rules.idle.sign != "never":
+            if self._quiescence is None:
+                self._quiescence = Quiescence(run.rules.idle)
+            quiet = self._quiescence.seconds(events, self._members())
+        with run.transport:
+            if ints[VERDICT]:
+                run.expire()
+                return self._first_look
+            run.bury_the_dead()
+            run.advance(None)
+            if ints[EVENTS] == events and table.least_finished() == slot:
+                quiet = min(quiet, run.now() - table.floats[LAST_RETURN])
+                expected = self._is_call_expected()
+                needed = needed_quiet(run.rules.idle, table.floats[LONGEST_PAUSE], expected=expected)
+                if quiet >= needed and self._only_free_slots_block():
+                    self._release()
+                    return self._first_look
+                return min(self._first_look, needed / 4)
+            ahead = int(np.count_nonzero(table.ends < table.floats[table.row(slot) + END]))
+        return min(_SLOWEST_LOOK, self._first_look * (1 + ahead))
+
+    def _members(self) -> set[Process]:
+        """Return the processes that take part: those that constructed the simulator, and the slots' last holders."""
+        table = self._run.table
+        rows = map(table.row, range(table.n_slots))
+        return self._run.transport.members() | {(table.ints[row + PID], table.ints[row + BORN]) for row in rows}
+
+    def _is_call_expected(self) -> bool:
+        """Tell whether a free slot may get a call soon, as far as the past shows."""
+        ints, row = self._run.table.ints, self._run.table.row
+        free = self._run.table.slots_in(SlotState.FREE)
+        return not ints[RELEASES_IN_A_ROW] and any(ints[row(slot) + PASSED_OVER] < ACCUSTOMED for slot in free)
+
+    def _only_free_slots_block(self) -> bool:
+        table = self._run.table
+        if table.slots_in(SlotState.DELIVERED):
+            return False  # its caller has not even heard of it, so the optimizer cannot have answered yet
+        if not table.ints[EVALUATING]:
+            return True
+        starts = np.min(table.starts, where=table.states == SlotState.EVALUATING, initial=math.inf)
+        return timeline.is_deliverable(table.floats[table.row(self._slot) + END], float(starts))
+
+    def _release(self) -> None:
+        """Deliver the least result although slots are free: they are idle."""
+        table = self._run.table
+        end = table.floats[table.row(self._slot) + END]
+        begins_a_round = not table.ints[RELEASES_IN_A_ROW]
+        if not self._run.deliver(self._slot, None, idle=True):
+            return
+        now = self._run.now()
+        for other in table.slots_in(SlotState.FREE):  # the clock of an idle slot goes on from this delivery
+            row = table.row(other)
+            table.ints[row + PASSED_OVER] += begins_a_round
+            if table.floats[row + BASE] + now - table.floats[row + RESUMED_AT] < end:
+                table.floats[row + BASE] = end
+                table.floats[row + RESUMED_AT] = now
+        following = table.least_finished()
+        if following is not None:
+            self._run.transport.wake(following)  # it watches over the run from now on
