@@ -43,6 +43,10 @@ def main() -> None:
     except ZerowaitError as error:
         _err(f"zerowait: {' '.join(str(error).split())}")
         sys.exit(BAD_INPUT)
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        _err(f"zerowait: {error.strerror or error}{place}; make it readable and writable, or name another folder")
+        sys.exit(BAD_INPUT)
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - the signature of an option's callback
@@ -157,7 +161,9 @@ def check(
 @app.command()
 def bench(
     *,
-    evaluations: Annotated[int, typer.Option("--evaluations", min=1, help="Evaluations of each run.")] = 4000,
+    evaluations: Annotated[
+        int, typer.Option("--evaluations", min=1, help="Evaluations of each run with a pool.")
+    ] = 4000,
     workers: Annotated[
         list[int] | None,
         typer.Option("--workers", min=1, help="Simulated workers; may be repeated; several by default."),

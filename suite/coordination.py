@@ -95,6 +95,10 @@ class Call:
     """Its part of the journal record."""
     entered: float
     """Real time at which the call came in, in seconds."""
+    slot: int = -1
+    """Its slot, known from the moment at which it may have one."""
+    number: int = 0
+    """Its number among the run's calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +136,8 @@ class Coordinator:
 
     # -- claim -----------------------------------------------------------------------------------------------------
 
-    def claim(self, call: Call) -> tuple[int, int]:
-        """Give the call a free slot and its start; return the slot and the number of the call.
+    def claim(self, call: Call) -> int:
+        """Give the call a free slot and its start; return the slot.
 
         Raises
         ------
@@ -203,13 +207,14 @@ class Coordinator:
                 call.identity,
                 call.config,
             )
+            call.slot, call.number = slot, clock.started  # before it is true, so that an interrupt cannot lose it
             self.transport.hold(slot)
             ints[row + STATE] = SlotState.EVALUATING
             table.commit()
             if clock.started <= table.n_slots:
                 self._wake_who_waits_for_starts()
         self._thread.slot = slot
-        return slot, clock.started
+        return slot
 
     def _begin_clock(self, now: float) -> None:
         self.table.floats[ORIGIN] = now
@@ -348,7 +353,12 @@ class Coordinator:
         row = table.row(slot)
         end = floats[row + END]
         if not timeline.may_record(self.rules.budget, end):
-            self._end_run(Verdict.BUDGET, 0)
+            if idle:  # a free slot may still get an evaluation that ends in time, so this is not the end of the run
+                ints[IDLE_RELEASES] += 1
+                ints[RELEASES_IN_A_ROW] += 1
+                self._expire_slot(slot)
+            else:
+                self._end_run(Verdict.BUDGET, 0)
             return False
         if not self.transport.is_held(slot):
             return self._bury(slot)
@@ -433,9 +443,13 @@ class Coordinator:
         """Tell every caller whose result cannot be delivered any more; called in the critical section."""
         table = self.table
         for slot in table.slots_in(SlotState.FINISHED):
-            table.floats[table.row(slot) + END] = math.inf
-            table.ints[table.row(slot) + STATE] = SlotState.EXPIRED
-            self.transport.wake(slot)
+            self._expire_slot(slot)
+
+    def _expire_slot(self, slot: int) -> None:
+        row = self.table.row(slot)
+        self.table.floats[row + END] = math.inf
+        self.table.ints[row + STATE] = SlotState.EXPIRED
+        self.transport.wake(slot)
 
     def _raise_verdict(self) -> None:
         """Raise the error that the run has ended in, if it has."""
@@ -457,7 +471,7 @@ class Coordinator:
             raise WorkerDied(
                 f"process {table.ints[row + PID]} died, or left its call, while it held slot {detail} with the "
                 f"configuration {config!r}; "
-                f"{kept}. To go on without it, use on_worker_death='continue'"
+                f"{kept}. A run in a new directory with on_worker_death='continue' goes on without workers that die"
             )
         error = OSError(detail, os.strerror(detail))
         raise RunDirectoryError(f"an evaluation could not be recorded: {reason(error)}; {kept}")
@@ -494,15 +508,19 @@ class Coordinator:
             with self.transport:
                 self._give_back(slot)
                 self._raise_verdict()
+                raise self._budget_spent()
         floats = self.table.floats
         taken = Taken(floats[row + START], floats[row + FREED], floats[row + CHARGED])
         self.transport.take(slot)
         return taken
 
     def is_waiting(self, slot: int) -> bool:
-        """Tell whether the result in a slot is still to be delivered."""
-        # A delivery whose process was killed before it was committed is going to be undone.
-        return self.table.ints[self.table.row(slot) + STATE] == SlotState.FINISHED or self.table.is_uncommitted(slot)
+        """Tell whether the result in a slot is still to be delivered; read without the lock."""
+        table, cell = self.table, self.table.row(slot) + STATE
+        if table.ints[cell] == SlotState.FINISHED or table.is_uncommitted(slot):
+            return True
+        # A delivery whose process was killed before it was committed may have been undone between the two reads above.
+        return bool(table.ints[cell] == SlotState.FINISHED)
 
     # -- death -------------------------------------------------------------------------------------------------------
 
@@ -525,10 +543,11 @@ class Coordinator:
                 self._free_delivered(slot)
         return found
 
-    def see_to_the_dead(self) -> None:
-        """Deal with callers that died; for when nobody waits who would notice."""
-        with self.transport:
+    def see_to_the_dead(self) -> int:
+        """Deal with callers that died, for when nobody waits who would notice; return how many records there are."""
+        with self.transport as table:
             self._see_to_the_dead()
+            return table.ints[RECORDED]
 
     def _see_to_the_dead(self) -> None:
         if self.bury_the_dead() and not self.table.ints[VERDICT]:
@@ -564,13 +583,20 @@ class Coordinator:
         table.commit()
         return True
 
-    def abandon(self, slot: int, number: int) -> None:
-        """Let go of a slot whose call is being left by an exception; for the others its caller is dead."""
+    def abandon(self, call: Call) -> None:
+        """Let go of what a call holds that is being left by an exception; for the others its caller is dead."""
+        self.transport.let_go()
+        slot = call.slot
+        if slot < 0:
+            return
         with self.transport:
             row = self.table.row(slot)
             state = self.table.ints[row + STATE]
-            if state == SlotState.FREE or self.table.ints[row + CALL] != number:
-                return  # the exception came when the slot had been given back already
+            if state == SlotState.FREE:
+                self.transport.release(slot)
+                return  # the exception came when the slot had been given back already, or before it was taken
+            if self.table.ints[row + CALL] != call.number:
+                return  # somebody else has it by now
             if state == SlotState.EXPIRED:
                 self._give_back(slot)
                 return
@@ -581,9 +607,14 @@ class Coordinator:
                 self.advance(None)
 
     def _give_back(self, slot: int) -> None:
-        """Free the slot of a caller that is told that the run has ended."""
-        self.table.ints[self.table.row(slot) + STATE] = SlotState.FREE
-        self.table.ints[OPEN] += 1
+        """Free the slot of a caller that is told that its result is not recorded any more."""
+        ints = self.table.ints
+        if ints[VERDICT]:
+            ints[self.table.row(slot) + STATE] = SlotState.FREE
+            ints[OPEN] += 1
+        else:  # the run goes on, but this worker is busy with that evaluation beyond the budget
+            ints[self.table.row(slot) + STATE] = SlotState.RETIRED
+            ints[RETIRED] += 1
         self.transport.release(slot)
 
     # -- for those who look on -----------------------------------------------------------------------------------------

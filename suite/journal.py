@@ -58,7 +58,7 @@ def parse(raw: bytes, number: int) -> Record | Damage:
         return Damage(number, "does not agree with its checksum")
     try:
         record = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return Damage(number, f"is not JSON: {error}")
     return record if isinstance(record, dict) else Damage(number, "is not a JSON object")
 

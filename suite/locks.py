@@ -13,7 +13,7 @@ import struct
 MUTEX = 0
 """The byte of the critical section, where it is not guarded by flock."""
 FIRST_PROCESS = 1
-"""The byte of process number 0; every process of a run has its own, and it need not exist in the file."""
+"""The byte of process n is this one plus n; it need not exist in the file."""
 
 # struct flock of 64-bit Linux: type, whence, start, length, pid.
 _FLOCK = struct.Struct("hhqqi4x")

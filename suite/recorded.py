@@ -70,9 +70,9 @@ def read_run(directory: str | os.PathLike[str]) -> pd.DataFrame:
     return trace_of(run, run.read()["specification"])
 
 
-def trace_of(run: RunDirectory, specification: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the trace of a run whose specification is known."""
-    records = journal.read(run.journal)
+def trace_of(run: RunDirectory, specification: Mapping[str, Any], n_records: int | None = None) -> pd.DataFrame:
+    """Return the trace of the first `n_records` records (all by default) of a run whose specification is known."""
+    records = journal.read(run.journal)[:n_records]
     run_seed = specification["seed"]
     columns = columns_of(records, run_seed=run_seed, measured=specification["overhead"]["name"] == "measured")
     idle_releases = sum(r.get("idle", False) for r in records)

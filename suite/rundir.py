@@ -1,7 +1,7 @@
 """The run directory: every file name, the specification in `run.json`, creation and joining.
 
 run.json       specification, written once (temporary file, then rename)
-lock           locked with flock for a critical section, and byte by byte by the processes that hold slots
+lock           locked with flock for a critical section, and one byte of it by each process, for as long as it lives
 slots          memory-mapped table, one fixed-size record a slot
 wake/<slot>    one FIFO a slot; a delivery wakes exactly the caller whose turn it is
 members        the processes that take part, whose CPU time shows whether the optimizer works
@@ -156,7 +156,7 @@ class RunDirectory:
             content = json.loads(self.specification.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunDirectoryError(f"there is no run in {self.root}: it has no run.json") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunDirectoryError(f"{self.specification} cannot be read: {error}") from None
         found = content.get("format") if isinstance(content, dict) else None
         if found != FORMAT_VERSION:

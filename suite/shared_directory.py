@@ -15,16 +15,15 @@ import math
 import os
 import platform
 import struct
-import threading
 import time
-from types import TracebackType
 from typing import Any
 
 from suite import journal
 from suite.continuation import State, best_state, id_disagrees
 from suite.errors import RunDirectoryError
 from suite.identity import digest
-from suite.locks import FIRST_PROCESS, MUTEX, ByteLocks
+from suite.locks import MUTEX, ByteLocks
+from suite.participant import Participant
 from suite.processes import Process, this_process
 from suite.rundir import RunDirectory, explained
 from suite.table import (
@@ -32,15 +31,12 @@ from suite.table import (
     FIRST_RECORD,
     JOURNAL_END,
     LAST_RETURN,
-    PROCESS,
-    PROCESSES,
     RECORD_CELLS,
     RESUMED_AT,
     RESUMED_FROM,
     STATE,
     TEXT,
     TEXT_BYTES,
-    UNDO_MARKER,
     SlotState,
     SlotTable,
     cells_bytes,
@@ -97,7 +93,7 @@ class _Table(SlotTable):
         return True
 
 
-class SharedDirectoryTransport:
+class SharedDirectoryTransport(Participant):
     """One process's access to a run that several hosts share; shared by its threads.
 
     Measured overhead needs hosts whose clocks agree. CPU time is seen on the own host only, so give `Idle(after=...)`
@@ -107,15 +103,10 @@ class SharedDirectoryTransport:
     now = staticmethod(time.time)  # the only clock that hosts have in common
 
     def __init__(self, directory: RunDirectory, n_slots: int) -> None:
-        self.directory = directory
-        self.n_slots = n_slots
-        self._descriptors: list[int] = []
-        self._mutex = threading.Lock()
-        self._held: set[int] = set()
+        super().__init__(directory, n_slots)
         with explained(directory.root, "open the run"):
             self._file = self._open(directory.slots)
-            self._journal = self._open(directory.journal)
-            self._journal_file = os.fstat(self._journal)
+            self._journal = self._open_journal()
         size = os.fstat(self._file).st_size
         if size != _file_bytes(n_slots):
             self.close()
@@ -134,55 +125,15 @@ class SharedDirectoryTransport:
             raise RunDirectoryError(f"{directory.slots} does not hold a table of {n_slots} slots: it is damaged")
         self._register()
 
-    def _open(self, path: os.PathLike[str]) -> int:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        self._descriptors.append(descriptor)
-        return descriptor
-
-    @property
-    def closed(self) -> bool:
-        """Whether the files have been closed, by `close` or in the child of a fork."""
-        return not self._descriptors
-
-    @property
-    def in_use(self) -> bool:
-        """Whether a caller of this process holds a slot."""
-        return bool(self._held)
-
-    def is_current(self) -> bool:
-        """Tell whether the directory still holds this run, and not a later one or none."""
-        return self.directory.journal_is(self._journal_file)
-
-    def close(self) -> None:
-        """Close the descriptors; the kernel releases what they held."""
-        while self._descriptors:
-            os.close(self._descriptors.pop())
-
     # -- the critical section --------------------------------------------------------------------------------------
 
-    def __enter__(self) -> SlotTable:
-        self._mutex.acquire()
-        try:
-            self._locks.wait_for(MUTEX)
-            self._load()
-        except BaseException:
-            self._leave()
-            raise
-        return self.table
+    def _lock(self) -> None:
+        self._locks.wait_for(MUTEX)
+        self._load()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if self.table.ints[UNDO_MARKER]:  # an exception came in the middle of a transaction
-                self.roll_back()
-            self._store()
-        finally:
-            self._leave()
-
-    def _leave(self) -> None:
-        self._locks.release(MUTEX)
-        self._mutex.release()
+    def _unlock(self) -> None:
+        if self._descriptors:
+            self._locks.release(MUTEX)
 
     def _area_offset(self, area: int) -> int:
         return _FIRST_AREA + area * len(self._image)
@@ -194,7 +145,7 @@ class SharedDirectoryTransport:
             self._image[:] = stored
         self._stored = stored
 
-    def _store(self) -> None:
+    def _publish(self) -> None:
         if self._image == self._stored:
             return
         other = 1 - self._area
@@ -205,29 +156,6 @@ class SharedDirectoryTransport:
         """Undo the transaction that was begun; the ledger follows from the table and the journal."""
         self.table.roll_back()
         self.table.commit()
-
-    # -- who holds a slot ------------------------------------------------------------------------------------------
-
-    def _register(self) -> None:
-        """Get a number in the run and lock its byte for as long as this process lives."""
-        with self as table:
-            number = table.ints[PROCESSES] + 1
-            if not self._locks.acquire(FIRST_PROCESS + number):
-                raise RunDirectoryError(f"{self.directory.lock} is damaged: process number {number} is taken")
-            table.ints[PROCESSES] = self.process = number
-
-    def hold(self, slot: int) -> None:
-        """Note that a caller of this process holds the slot."""
-        self._held.add(slot)
-
-    def release(self, slot: int) -> None:
-        """Note that the caller has let go of the slot."""
-        self._held.discard(slot)
-
-    def is_held(self, slot: int) -> bool:
-        """Tell whether the caller that claimed the slot is still there."""
-        process = self.table.ints[self.table.row(slot) + PROCESS]
-        return slot in self._held if process == self.process else self._locks.is_taken(FIRST_PROCESS + process)
 
     def take(self, slot: int) -> None:
         """Let the caller whose result has been delivered go, and its slot's clock run from now."""
@@ -281,9 +209,8 @@ class SharedDirectoryTransport:
     def append(self, data: bytes, offset: int) -> None:
         """Write a journal line at `offset`, so that another host reads it."""
         journal.append(self._journal, data, offset)
-        os.ftruncate(
-            self._journal, offset + len(data)
-        )  # what a process left that was killed before its table was valid
+        # A process that was killed between record and table left a line whose result nobody was given.
+        os.ftruncate(self._journal, offset + len(data))
         os.fsync(self._journal)
 
     def journal_lines(self, first: int) -> bytes:

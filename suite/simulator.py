@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -9,7 +10,7 @@ import os
 import pickle
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -51,7 +52,8 @@ class Simulator:
     n_workers
         How many simulated workers there are: as many calls as that may run at once.
     directory
-        The run's own folder, created when absent; None makes one in the system's temporary folder.
+        The run's own folder, created when absent; None makes one in the system's temporary folder, which goes when
+        the simulator is left as a context manager without an error.
     max_evaluations, max_time
         The budget: the first so many calls are evaluated and delivered; or what ends by this simulated time, in
         seconds.
@@ -125,6 +127,7 @@ class Simulator:
             n_workers, self._rules.budget, self.seed, self._rules.overhead, continual=continual, labels=labels,
             on_worker_death=on_worker_death, shared_directory=shared_directory, **self._further_specification(),
         )  # fmt: skip
+        self._is_temporary = directory is None
         root = Path(tempfile.mkdtemp(prefix="zerowait-") if directory is None else directory).absolute()
         self._run = RunDirectory(root)
         self._run.create_or_join(specification, lambda run: self._create(run, continual=continual))
@@ -186,6 +189,16 @@ class Simulator:
             coordinator = self._coordinator = _connections.get(self._run, self._open)
         return coordinator
 
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[Coordinator]:
+        """Give access to the run outside of a call, and leave the critical section whatever happens."""
+        coordinator = self._connect()
+        try:
+            yield coordinator
+        except BaseException:
+            coordinator.transport.let_go()
+            raise
+
     # -- the call ----------------------------------------------------------------------------------------------------
 
     def __call__(
@@ -223,21 +236,20 @@ class Simulator:
         entered = coordinator.now()
         call, seed = self._describe(config, fidelity, config_id, entered)
         try:
-            slot, number = coordinator.claim(call)
+            slot = coordinator.claim(call)
+            evaluation, failure = self._evaluate(coordinator, slot, config, fidelity, seed)
+            taken = coordinator.wait(slot)
+        except BaseException as error:
             try:
-                evaluation, failure = self._evaluate(coordinator, slot, config, fidelity, seed)
-                taken = coordinator.wait(slot)
-            except BaseException:
-                coordinator.abandon(slot, number)
-                raise
-        except OSError as error:
-            raise cannot(self._run.root, "record an evaluation", error) from error
-        except BudgetExhausted:
-            if self._on_exhausted == "inf":
+                coordinator.abandon(call)
+            except OSError as another:
+                raise cannot(self._run.root, "record an evaluation", another) from error
+            if isinstance(error, OSError):
+                raise cannot(self._run.root, "record an evaluation", error) from error
+            if isinstance(error, BudgetExhausted) and self._on_exhausted == "inf":
                 return _LOST
-            raise
-        except KeyboardInterrupt as interrupt:
-            self._say_what_was_kept(interrupt)
+            if isinstance(error, KeyboardInterrupt):
+                self._say_what_was_kept(error)
             raise
         if failure is not None:
             raise failure
@@ -298,7 +310,8 @@ class Simulator:
 
     def start(self) -> None:
         """Let simulated time begin now; otherwise it begins with the first call."""
-        self._connect().begin_clock()
+        with self._connection() as coordinator:
+            coordinator.begin_clock()
 
     def wait_started(self, n: int, timeout: float = 60.0) -> None:
         """Wait until `n` calls (at most `n_workers`) have got a slot: staggers workers whose first samples would race.
@@ -308,23 +321,29 @@ class Simulator:
         StalledError
             They have not after `timeout` real seconds.
         """
-        if not self._connect().wait_started(n, timeout):
+        with self._connection() as coordinator:
+            started = coordinator.wait_started(n, timeout)
+        if not started:
             raise StalledError(
                 f"waited {timeout} s for {n} calls of the simulator, but there were only {self.progress()['started']}"
             )
 
     def abort(self) -> None:
         """End the run: every call that waits or comes raises `RunAborted`; what has been recorded stays."""
-        self._connect().abort()
+        with self._connection() as coordinator:
+            coordinator.abort()
 
     def progress(self) -> Mapping[str, Any]:
         """Return how far the run is: started, delivered, recorded, simulated_time, wall_time (s), idle_releases."""
-        return self._connect().progress()
+        with self._connection() as coordinator:
+            return coordinator.progress()
 
     def trace(self) -> pd.DataFrame:
         """Return the trace of what has been recorded so far."""
-        self._connect().see_to_the_dead()
-        return trace_of(self._run, self._run.read()["specification"])
+        with self._connection() as coordinator:
+            n_records = coordinator.see_to_the_dead()
+        # A killed process may have left a line behind them whose result nobody was given.
+        return trace_of(self._run, self._run.read()["specification"], n_records)
 
     def finish(self) -> Path:
         """Write `trace.parquet` into the run's directory and return its path."""
@@ -359,7 +378,12 @@ def _copy(kind: type[Simulator], shared: bytes, objective: AnyObjective, on_deli
         return simulator
     simulator = kind.__new__(kind)
     simulator.__dict__.update(
-        _unpickle_shared(shared), _shared=shared, _coordinator=None, objective=objective, on_delivery=on_delivery
+        _unpickle_shared(shared),
+        _shared=shared,
+        _coordinator=None,
+        _is_temporary=False,
+        objective=objective,
+        on_delivery=on_delivery,
     )
     if len(_last_copies) >= _MOST_COPIES:
         _last_copies.clear()

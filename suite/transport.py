@@ -1,8 +1,8 @@
 """How the processes of a run share it: a transport stores the table, locks it and wakes who waits.
 
-Nothing here knows what the table means. Wake-ups are hints: whoever is woken looks at the table. `LocalTransport`
-serves the processes of one host with a mapped table, flock, kernel-released slot locks and one FIFO a slot;
-`suite.shared_directory` serves several hosts.
+Wake-ups are hints: whoever is woken looks at the table. `LocalTransport` serves the processes of one host with a mapped
+table, flock, one lock a process that the kernel releases, and one FIFO a slot; `suite.shared_directory` serves several
+hosts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import fcntl
 import mmap
 import os
 import select
-import threading
 import time
 from types import TracebackType
 from typing import Protocol
@@ -21,14 +20,13 @@ from suite.continuation import State
 from suite.errors import RunDirectoryError
 from suite.journal import append
 from suite.ledger import FIRST_CAPACITY, MappedEntries, SharedLedger
-from suite.locks import FIRST_PROCESS, ByteLocks
+from suite.locks import ByteLocks
+from suite.participant import Participant
 from suite.processes import Process, this_process
 from suite.rundir import RunDirectory, explained
 from suite.table import (
     JOURNAL_END,
     LAST_RETURN,
-    PROCESS,
-    PROCESSES,
     RESUMED_AT,
     STATE,
     UNDO_MARKER,
@@ -102,6 +100,9 @@ class Transport(Protocol):
     def is_held(self, slot: int) -> bool:
         """Tell whether the caller that claimed the slot is still there."""
 
+    def let_go(self) -> None:
+        """Leave the critical section if this thread is still in it, after an exception."""
+
     def take(self, slot: int) -> None:
         """Let the caller whose result has been delivered go, and its slot's clock run from now."""
 
@@ -147,24 +148,19 @@ def create(directory: RunDirectory, n_slots: int, *, continual: bool) -> None:
         MappedEntries(directory).create(0, FIRST_CAPACITY)
 
 
-class LocalTransport:
+class LocalTransport(Participant):
     """One process's access to a run on this host; shared by its threads."""
 
     now = staticmethod(time.perf_counter)  # CLOCK_MONOTONIC, which all processes of a host share
 
     def __init__(self, directory: RunDirectory, n_slots: int) -> None:
-        self.directory = directory
-        self.n_slots = n_slots
-        self._descriptors: list[int] = []
-        self._mutex = threading.Lock()
-        self._held: set[int] = set()
+        super().__init__(directory, n_slots)
         self._bells: dict[int, int] = {}
         self._ears: dict[int, tuple[int, select.poll]] = {}
         with explained(directory.root, "open the run"):
-            self._lock = self._open(directory.lock, os.O_RDWR)
-            self._locks = ByteLocks(self._lock)
-            self._journal = self._open(directory.journal, os.O_RDWR)
-            self._journal_file = os.fstat(self._journal)
+            self._lock_file = self._open(directory.lock)
+            self._locks = ByteLocks(self._lock_file)
+            self._journal = self._open_journal()
             descriptor = os.open(directory.slots, os.O_RDWR)
             try:
                 size = os.fstat(descriptor).st_size
@@ -183,59 +179,22 @@ class LocalTransport:
         self.ledger = SharedLedger(self.table, MappedEntries(directory))
         self._register()
 
-    def _open(self, path: os.PathLike[str], flags: int) -> int:
-        descriptor = os.open(path, flags | os.O_CLOEXEC)
-        self._descriptors.append(descriptor)
-        return descriptor
-
-    @property
-    def closed(self) -> bool:
-        """Whether the files have been closed, by `close` or in the child of a fork."""
-        return not self._descriptors
-
-    @property
-    def in_use(self) -> bool:
-        """Whether a caller of this process holds a slot."""
-        return bool(self._held)
-
-    def is_current(self) -> bool:
-        """Tell whether the directory still holds this run, and not a later one or none."""
-        return self.directory.journal_is(self._journal_file)
-
     def close(self) -> None:
         """Close the descriptors; the kernel releases what they held."""
-        while self._descriptors:
-            os.close(self._descriptors.pop())
+        super().close()
         self._bells.clear()
         self._ears.clear()
 
     # -- the critical section --------------------------------------------------------------------------------------
 
-    def __enter__(self) -> SlotTable:
-        self._mutex.acquire()
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-            if self.table.ints[UNDO_MARKER]:
-                self.roll_back()
-        except BaseException:
-            self._leave()
-            raise
-        return self.table
+    def _lock(self) -> None:
+        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        if self.table.ints[UNDO_MARKER]:  # whoever was here before was killed
+            self.roll_back()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.table.ints[UNDO_MARKER]:  # an exception came in the middle of a transaction
-            try:
-                self.roll_back()
-            finally:
-                self._leave()
-        else:
-            self._leave()
-
-    def _leave(self) -> None:
-        fcntl.flock(self._lock, fcntl.LOCK_UN)
-        self._mutex.release()
+    def _unlock(self) -> None:
+        if self._descriptors:
+            fcntl.flock(self._lock_file, fcntl.LOCK_UN)
 
     def roll_back(self) -> None:
         """Undo the transaction that was begun, in the table, in the ledger and in the journal."""
@@ -246,35 +205,15 @@ class LocalTransport:
         os.ftruncate(self._journal, self.table.ints[JOURNAL_END])
         self.table.commit()
 
-    # -- who holds a slot ------------------------------------------------------------------------------------------
-
-    def _register(self) -> None:
-        """Get a number in the run and lock its byte for as long as this process lives."""
-        with self as table:
-            number = table.ints[PROCESSES] + 1
-            if not self._locks.acquire(FIRST_PROCESS + number):
-                raise RunDirectoryError(f"{self.directory.lock} is damaged: process number {number} is taken")
-            table.ints[PROCESSES] = self.process = number
-
-    def hold(self, slot: int) -> None:
-        """Note that a caller of this process holds the slot."""
-        self._held.add(slot)
-
-    def release(self, slot: int) -> None:
-        """Note that the caller has let go of the slot."""
-        self._held.discard(slot)
-
-    def is_held(self, slot: int) -> bool:
-        """Tell whether the caller that claimed the slot is still there."""
-        process = self.table.ints[self.table.row(slot) + PROCESS]
-        return slot in self._held if process == self.process else self._locks.is_taken(FIRST_PROCESS + process)
-
     def take(self, slot: int) -> None:
         """Let the caller whose result has been delivered go, and its slot's clock run from now.
 
-        Without the lock: nobody else touches a slot in this state, and each store is a single one.
+        Without the lock: while this process lives, nobody else touches a slot in this state, and each store is a single
+        one. (LAST_RETURN may be set back by somebody's roll-back; it only says how long a pause was.)
         """
         self.release(slot)
+        if len(self._ears) > _MAX_EARS and slot in self._ears:
+            self._close(self._ears.pop(slot)[0])
         ints, floats, row = self.table.ints, self.table.floats, self.table.row(slot)
         floats[LAST_RETURN] = floats[row + RESUMED_AT] = self.now()
         ints[row + STATE] = SlotState.FREE

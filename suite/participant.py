@@ -1,0 +1,160 @@
+"""One process's part in a run, whatever the transport: its open files, its number, and the critical section.
+
+The kernel drops the lock on a process's number when the process dies; that is how the others learn of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from types import TracebackType
+
+from suite.errors import RunDirectoryError, SpecificationError
+from suite.locks import FIRST_PROCESS, ByteLocks
+from suite.rundir import RunDirectory
+from suite.table import PROCESS, PROCESSES, UNDO_MARKER, SlotTable
+
+
+class Participant:
+    """What both transports share; threads of a process share one of them.
+
+    Parameters
+    ----------
+    directory
+        The run's files.
+    n_slots
+        How many slots the run has.
+    """
+
+    directory: RunDirectory
+    table: SlotTable
+    _locks: ByteLocks
+
+    def __init__(self, directory: RunDirectory, n_slots: int) -> None:
+        self.directory = directory
+        self.n_slots = n_slots
+        self.process = 0
+        self._descriptors: list[int] = []
+        self._held: set[int] = set()
+        # Re-entrant, because only such a lock can be asked whether this very thread holds it: see let_go.
+        self._mutex = threading.RLock()
+        self._inside = False
+
+    # -- files -----------------------------------------------------------------------------------------------------
+
+    def _open(self, path: os.PathLike[str], flags: int = os.O_RDWR) -> int:
+        descriptor = os.open(path, flags | os.O_CLOEXEC)
+        self._descriptors.append(descriptor)
+        return descriptor
+
+    def _open_journal(self) -> int:
+        descriptor = self._open(self.directory.journal)
+        self._journal_file = os.fstat(descriptor)
+        return descriptor
+
+    @property
+    def closed(self) -> bool:
+        """Whether the files have been closed, by `close` or in the child of a fork."""
+        return not self._descriptors
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a caller of this process holds a slot."""
+        return bool(self._held)
+
+    def is_current(self) -> bool:
+        """Tell whether the directory still holds this run, and not a later one or none."""
+        return self.directory.journal_is(self._journal_file)
+
+    def close(self) -> None:
+        """Close the descriptors; the kernel releases what they held."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    # -- the critical section --------------------------------------------------------------------------------------
+
+    def _lock(self) -> None:
+        """Keep the other processes out, and have the table as it stands."""
+        raise NotImplementedError
+
+    def _unlock(self) -> None:
+        """Let the other processes in."""
+        raise NotImplementedError
+
+    def _publish(self) -> None:
+        """Make what was changed in the table visible to the other processes."""
+
+    def roll_back(self) -> None:
+        """Undo the transaction that was begun."""
+        raise NotImplementedError
+
+    def __enter__(self) -> SlotTable:
+        self._mutex.acquire()
+        if self._inside:
+            self._mutex.release()
+            raise SpecificationError(
+                "the simulator was called while it works out a start; an overhead model must be a function of the "
+                "number of results alone"
+            )
+        try:
+            self._inside = True
+            self._lock()
+        except BaseException:
+            self.let_go()
+            raise
+        return self.table
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self.table.ints[UNDO_MARKER]:  # an exception came in the middle of a transaction
+                self.roll_back()
+            self._publish()
+        finally:
+            self._unlock()
+            self._inside = False
+            self._mutex.release()
+
+    def let_go(self) -> None:
+        """Leave the critical section if this thread is still in it: an interrupt can come at any instruction above.
+
+        Every way out of the simulator by an exception leads through here.
+        """
+        if not self._mutex.acquire(blocking=False):
+            return  # another thread is inside, so this one is not
+        try:
+            if self._inside and not self.closed:
+                self._lock()
+                if self.table.ints[UNDO_MARKER]:
+                    self.roll_back()
+                self._unlock()
+        finally:
+            self._inside = False
+            with contextlib.suppress(RuntimeError):  # released as often as it was acquired
+                while True:
+                    self._mutex.release()
+
+    # -- who holds a slot ------------------------------------------------------------------------------------------
+
+    def _register(self) -> None:
+        """Get a number in the run and lock its byte for as long as this process lives."""
+        with self as table:
+            number = table.ints[PROCESSES] + 1
+            if not self._locks.acquire(FIRST_PROCESS + number):
+                raise RunDirectoryError(f"{self.directory.root} is damaged: process number {number} is taken")
+            table.ints[PROCESSES] = self.process = number
+
+    def hold(self, slot: int) -> None:
+        """Note that a caller of this process holds the slot."""
+        self._held.add(slot)
+
+    def release(self, slot: int) -> None:
+        """Note that the caller has let go of the slot."""
+        self._held.discard(slot)
+
+    def is_held(self, slot: int) -> bool:
+        """Tell whether the caller that claimed the slot is still there."""
+        process = self.table.ints[self.table.row(slot) + PROCESS]
+        return slot in self._held if process == self.process else self._locks.is_taken(FIRST_PROCESS + process)
