@@ -144,6 +144,7 @@ def local_cluster(n_processes: int) -> Iterator[Client]:
     """Start a Dask cluster on this machine; close it at the end, with every process of it and its cells."""
     import dask
     from distributed import Client, LocalCluster
+    from distributed.security import Security
 
     with (
         dask.config.set(CONFIGURATION),
@@ -158,6 +159,10 @@ def local_cluster(n_processes: int) -> Iterator[Client]:
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
+                # A scheduler runs what it is sent. Certificates that live as long as this cluster, and only in its
+                # processes, keep every other user of the machine out.
+                protocol="tls",
+                security=Security.temporary(),  # type: ignore[no-untyped-call]
                 dashboard_address=None,
                 worker_dashboard_address=None,
                 # Without this, the scheduler listens on the usual port even though there is no dashboard.

@@ -24,6 +24,7 @@ from suite.evaluation import (
     ObjectiveSignature,
     Query,
     as_evaluation,
+    check_fidelity,
 )
 from suite.identity import canonical_json, check_config, digest
 from suite.overhead import Overhead
@@ -46,6 +47,8 @@ class _Pending:
 
     def __init__(self, query: Query, freed: float, start: float, overhead: float, call: int) -> None:
         self.query = query
+        if query.config_id is not None or query.fidelity is not None:
+            _check_query(query)
         check_config(query.config)  # now, because a trace that cannot be made would be lost with everything in it
         # What is recorded is what was asked for, whatever the optimizer does with its dictionary afterwards.
         self.config = dict(query.config)
@@ -72,6 +75,14 @@ class _Pending:
 
     def __lt__(self, other: _Pending) -> bool:
         return self.key() < other.key()
+
+
+def _check_query(query: Query) -> None:
+    """Refuse a fidelity that is no number and an id that is no text, as `Simulator` does."""
+    fidelity, config_id = query.fidelity, query.config_id
+    if config_id is not None and not isinstance(config_id, str):
+        raise SpecificationError(f"config_id is {config_id!r}; it must be a string, or None")
+    check_fidelity(fidelity)
 
 
 def _identity(config: Config, config_id: str | None) -> bytes:
@@ -351,7 +362,9 @@ class _AskTellRun:
     def _continue(self, pending: _Pending) -> None:
         query, identity = pending.query, pending.identify()
         canonical = canonical_json(pending.config)
-        self.ledger.check_identity(identity, digest(canonical), query.config_id or identity.hex(), canonical)
+        self.ledger.check_identity(
+            identity, digest(canonical), identity.hex() if query.config_id is None else query.config_id, canonical
+        )
         state = self.ledger.take(identity, training_length(query.fidelity), pending.start)
         if pending.error is None:
             charged = charge(pending.evaluation.runtime, state)

@@ -24,6 +24,7 @@ from suite.errors import BudgetExhausted, RunAborted, RunDirectoryError, TooMany
 from suite.evaluation import Budget
 from suite.idle import Idle
 from suite.journal import line
+from suite.logger import logger
 from suite.overhead import Overhead
 from suite.processes import is_alive, this_process
 from suite.rundir import reason
@@ -563,6 +564,9 @@ class Coordinator:
         """Record a dead caller's evaluation as lost and free its slot, or end the run; return whether it goes on."""
         table, ints, floats = self.table, self.table.ints, self.table.floats
         row = table.row(slot)
+        logger.warning(
+            "%s: process %d died, or left its call, in slot %d", self.transport.directory.root, ints[row + PID], slot
+        )
         if not self.rules.continue_after_death:
             self._end_run(Verdict.WORKER_DIED, slot)
             return False

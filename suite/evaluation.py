@@ -69,6 +69,25 @@ class Budget:
             raise SpecificationError(f"max_time is {t!r}; it must be a positive number of seconds, or None")
 
 
+def check_fidelity(fidelity: float | None) -> float | None:
+    """Return the fidelity as a plain float, or None.
+
+    Raises
+    ------
+    SpecificationError
+        It is no finite number.
+    """
+    if fidelity is None:
+        return None
+    try:
+        number = math.nan if isinstance(fidelity, bool | str | bytes) else float(fidelity)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise SpecificationError(f"fidelity is {fidelity!r}; it must be a finite number, or None")
+    return number
+
+
 class Objective(Protocol):
     """Anything callable that evaluates a configuration; `fidelity` and `seed` are passed when it takes them."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -64,12 +63,6 @@ def canonical_json(config: Mapping[str, Any]) -> str:
         raise
 
 
-def plain_config(text: str) -> dict[str, Any]:
-    """Return the configuration that `canonical_json` made `text` from, with plain Python values."""
-    config: dict[str, Any] = json.loads(text)
-    return config
-
-
 def check_config(config: Mapping[str, Any]) -> None:
     """Refuse what `canonical_json` refuses; this costs next to nothing when all values are plain."""
     try:
@@ -88,8 +81,3 @@ def digest(identity: str) -> bytes:
 def config_id(canonical: str, given: str | None) -> str:
     """Return the identity that a trace shows: the optimizer's id if it gave one, else the digest in hexadecimal."""
     return given if given is not None else digest(canonical).hex()
-
-
-def is_nan(value: object) -> bool:
-    """Tell whether a value is the float NaN, without importing pandas."""
-    return isinstance(value, float) and math.isnan(value)

@@ -9,6 +9,7 @@ whose start is then moved to that delivery. Every release is counted.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class Idle:
 
 _FASTEST_RELEASE = 0.05
 _PAUSES = 3.0
+_LOOKING = 4.0  # at most a fifth of the time is spent on looking
 ACCUSTOMED = 3
 """After so many rounds of releases without a call a free slot is not expected to get one any more."""
 
@@ -68,19 +70,30 @@ class Quiescence:
         self._events: int | None = None
         self._since = 0.0
         self._used: dict[int, float] = {}
+        self.shortest_interval = 0.0
+        """Real seconds that should lie between two questions, because looking through all processes takes a while."""
 
     def seconds(self, events: int, processes: Iterable[Process]) -> float:
         """Return how many seconds neither the run's event counter nor its processes' CPU time has moved.
 
-        `processes` take part in the run; their descendants are watched too.
+        `processes` take part in the run; their descendants are watched too. To be asked from one thread, which does
+        nothing else meanwhile: the CPU time that it spends on watching does not count.
         """
         now = self._now()
-        used = cpu_times(processes) if self._idle.sign == "cpu" else {}
+        used = self._cpu_times(processes) if self._idle.sign == "cpu" else {}
+        self.shortest_interval = _LOOKING * (self._now() - now)
         quiet = now - self._since
         if events != self._events or self._works(used, quiet):
             self._events, self._since, self._used = events, now, used
             return 0.0
         return quiet
+
+    def _cpu_times(self, processes: Iterable[Process]) -> dict[int, float]:
+        used = cpu_times(processes)
+        watcher = os.getpid()
+        if watcher in used:
+            used[watcher] -= time.thread_time()
+        return used
 
     def _works(self, used: dict[int, float], quiet: float) -> bool:
         # The kernel accounts in ticks, so one of them proves nothing.

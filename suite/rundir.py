@@ -28,6 +28,7 @@ from suite.journal import append
 from suite.trace import replace_file
 
 FORMAT_VERSION = 1
+_MARK = b"a run of zerowait\n"  # in the lock file, so that what a killed creation left is known as ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ class RunDirectory:
                 found = self.read()
                 self._compare(found["specification"], specification)
                 return False, found
+            self._refuse_to_overwrite(descriptor)
             with explained(self.root, "create the run"):
                 (self.root / "wake").mkdir(exist_ok=True)
                 (self.root / "spill").mkdir(exist_ok=True)
@@ -143,6 +145,21 @@ class RunDirectory:
             return True, content
         finally:
             os.close(descriptor)
+
+    def _refuse_to_overwrite(self, lock: int) -> None:
+        """Raise unless what lies in the way of a new run is what an earlier creation left that was killed."""
+        if os.pread(lock, len(_MARK), 0) == _MARK:
+            return
+        names = [
+            path.name for path in (self.slots, self.journal, self.root / "wake", self.root / "spill") if path.exists()
+        ]
+        if names:
+            raise RunDirectoryError(
+                f"{self.root} is no run (it has no run.json) but holds {', '.join(names)}, which a run would
+                overwrite; " "use another directory"
+            )
+        with explained(self.root, "create the run"):
+            os.pwrite(lock, _MARK, 0)
 
     def read(self) -> dict[str, Any]:
         """Return what `run.json` holds.

@@ -20,7 +20,7 @@ from suite import transport
 from suite.asktell import failed_runtime
 from suite.coordination import Call, Coordinator, Rules
 from suite.errors import BudgetExhausted, SpecificationError, StalledError
-from suite.evaluation import AnyObjective, Budget, Evaluation, ObjectiveSignature, as_evaluation
+from suite.evaluation import AnyObjective, Budget, Evaluation, ObjectiveSignature, as_evaluation, check_fidelity
 from suite.identity import canonical_json, digest
 from suite.idle import Idle
 from suite.overhead import Overhead
@@ -271,12 +271,8 @@ class Simulator:
             identity, quoted = digest(name), f'{_encode(name)},"named":true'
         # The seed is derived, so a trace can fill it in; it is worked out here only for an objective that takes it.
         seed = self._seeds.seed(identity) if self._takes.seed else None
-        number = "null"
-        if fidelity is not None:
-            fidelity = float(fidelity)
-            if not math.isfinite(fidelity):
-                raise SpecificationError(f"fidelity is {fidelity!r}; it must be a finite number, or None")
-            number = repr(fidelity)
+        fidelity = check_fidelity(fidelity)
+        number = "null" if fidelity is None else repr(fidelity)
         drawn = "" if seed is None else f'"seed":{seed},'
         text = f'"config_id":{quoted},"fidelity":{number},{drawn}"config":{canonical}'
         return Call(identity, config_digest, name, canonical, fidelity, text.encode(), entered), seed

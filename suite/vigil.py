@@ -14,6 +14,7 @@ import numpy as np
 
 from suite import timeline
 from suite.idle import ACCUSTOMED, Quiescence, needed_quiet
+from suite.logger import logger
 from suite.processes import Process
 from suite.table import (
     BASE,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from suite.coordination import Coordinator
 
 _SLOWEST_LOOK = 2.0  # real seconds after which even the last in line looks whether the run is well
+_STALL = 10  # times `Idle.after` that a caller waits for free workers before it says so
 _SHORTEST_TIMER = 2e-4  # real seconds; shorter ones only keep the processor from whoever samples
 
 
@@ -44,7 +46,9 @@ class Vigil:
     def __init__(self, run: Coordinator, slot: int) -> None:
         self._run = run
         self._slot = slot
-        self._quiescence: Quiescence | None = None  # few waits are long enough to need it
+        self._quiescence = Quiescence(run.rules.idle)
+        self._stalled_since: float | None = None
+        self._warned = False
         self._first_look = min(1.0, max(0.02, run.rules.idle.after / 4))
 
     def keep(self) -> None:
@@ -81,8 +85,6 @@ class Vigil:
             first = table.least_finished() == slot
         quiet = 0.0
         if first and run.rules.idle.sign != "never":
-            if self._quiescence is None:
-                self._quiescence = Quiescence(run.rules.idle)
             quiet = self._quiescence.seconds(events, self._members())
         with run.transport:
             if ints[VERDICT]:
@@ -97,9 +99,23 @@ class Vigil:
                 if quiet >= needed and self._only_free_slots_block():
                     self._release()
                     return self._first_look
-                return min(self._first_look, needed / 4)
+                self._warn_of_a_stall(time.monotonic())
+                return max(min(self._first_look, needed / 4), self._quiescence.shortest_interval)
             ahead = int(np.count_nonzero(table.ends < table.floats[table.row(slot) + END]))
         return min(_SLOWEST_LOOK, self._first_look * (1 + ahead))
+
+    def _warn_of_a_stall(self, now: float) -> None:
+        """Say once that only free slots are in the way although the optimizer does not call."""
+        if self._stalled_since is None:
+            self._stalled_since = now
+        elif not self._warned and now - self._stalled_since > _STALL * self._run.rules.idle.after:
+            self._warned = True
+            logger.warning(
+                "%s: free workers have got no call for %.0f s, and processes of the run use CPU time, so they are not "
+                "taken to be idle; if the optimizer spins, use Idle(sign='grace')",
+                self._run.transport.directory.root,
+                now - self._stalled_since,
+            )
 
     def _members(self) -> set[Process]:
         """Return the processes that take part: those that constructed the simulator, and the slots' last holders."""
@@ -110,7 +126,7 @@ class Vigil:
     def _is_call_expected(self) -> bool:
         """Tell whether a free slot may get a call soon, as far as the past shows."""
         ints, row = self._run.table.ints, self._run.table.row
-        free = self._run.table.slots_in(SlotState.FREE)
+        free = self._run.table.slots_in(SlotState.FREE, SlotState.DELIVERED)
         return not ints[RELEASES_IN_A_ROW] and any(ints[row(slot) + PASSED_OVER] < ACCUSTOMED for slot in free)
 
     def _only_free_slots_block(self) -> bool:
@@ -129,6 +145,9 @@ class Vigil:
         begins_a_round = not table.ints[RELEASES_IN_A_ROW]
         if not self._run.deliver(self._slot, None, idle=True):
             return
+        logger.info(
+            "%s: the free workers are idle; released the result due at %r s", self._run.transport.directory.root, end
+        )
         now = self._run.now()
         for other in table.slots_in(SlotState.FREE):  # the clock of an idle slot goes on from this delivery
             row = table.row(other)

@@ -87,3 +87,15 @@ def test_no_cells_need_no_cluster(tmp_path):
     folder = StudyFolder(tmp_path)
     assert list(LocalDask().run([], folder.cells)) == []
     assert children() == before
+
+
+def test_the_embedded_cluster_takes_no_orders_from_other_users_of_the_machine():
+    from distributed import Client
+
+    with local_cluster(1) as client:
+        address = client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        for protocol in ("tcp", "tls"):  # in the clear, and with a certificate that is not this cluster's: none at all
+            with pytest.raises((OSError, TypeError)):
+                Client(address.replace("tls", protocol), timeout=3)
+        assert client.submit(sum, [1, 2]).result(timeout=30) == 3

@@ -12,7 +12,7 @@ import threading
 
 from suite import Query, Simulator, simulate
 from suite.check import check, render
-from suite.errors import BudgetExhausted
+from suite.errors import BudgetExhausted, StalledError
 
 
 class Diverged(Exception):  # noqa: N818 - what a user's objective raises
@@ -55,6 +55,16 @@ def ask_and_tell(queries, objective, *, directory=None, **specification):
     return simulate(Scripted(queries), objective, directory=directory, **specification)
 
 
+def wait_unless_refused(simulator, n, refused):
+    """Wait until n calls have got a slot; a call that is refused before it gets one never does."""
+    while not refused():
+        try:
+            simulator.wait_started(n, timeout=0.2)
+        except StalledError:
+            continue
+        return
+
+
 def threads(queries, objective, *, n_workers, directory=None, **specification):
     """Drive a Simulator with one thread a worker; worker k + 1 starts once worker k has made its first call."""
     todo, taking, errors = iter(queries), threading.Lock(), []
@@ -73,7 +83,7 @@ def threads(queries, objective, *, n_workers, directory=None, **specification):
         crew = [threading.Thread(target=work, args=(simulator,)) for _ in range(n_workers)]
         for k, thread in enumerate(crew):
             thread.start()
-            simulator.wait_started(min(k + 1, len(queries)))
+            wait_unless_refused(simulator, min(k + 1, len(queries)), lambda: bool(errors))
         for thread in crew:
             thread.join()
         if errors:
@@ -90,7 +100,7 @@ def processes(queries, objective, *, n_workers, directory=None, **specification)
         pending = []
         for k, query in enumerate(queries[:n_workers]):
             pending.append(pool.apply_async(call, (simulator, query)))
-            simulator.wait_started(min(k + 1, len(queries)))
+            wait_unless_refused(simulator, min(k + 1, len(queries)), pending[-1].ready)
         pending += [pool.apply_async(call, (simulator, query)) for query in queries[n_workers:]]
         for result in pending:
             result.get(timeout=120)

@@ -156,13 +156,17 @@ def test_a_name_that_is_no_text_is_refused(tmp_path):
         simulator({1: 2})
 
 
-@pytest.mark.parametrize("fidelity", [math.nan, math.inf])
-def test_a_fidelity_that_is_no_finite_number_is_refused(tmp_path, fidelity):
-    with (
-        Simulator(Returns(None), n_workers=1, directory=tmp_path) as simulator,
-        pytest.raises(SpecificationError, match=f"fidelity is {fidelity}; it must be a finite number, or None"),
-    ):
-        simulator({"x": 0}, fidelity)
+@pytest.mark.parametrize("fidelity", [math.nan, math.inf, -math.inf, "3", True, (3,)])
+def test_a_fidelity_that_is_no_finite_number_is_refused(mode, fidelity):
+    with pytest.raises(SpecificationError) as caught:
+        mode(queries((0, fidelity)), Returns(None), n_workers=1, overhead=NONE)
+    assert str(caught.value) == f"fidelity is {fidelity!r}; it must be a finite number, or None"
+
+
+@pytest.mark.parametrize("fidelity", [3, 3.0, np.int64(3), np.float32(3), -3, 0, 1e-300])
+def test_any_finite_number_is_a_fidelity(mode, fidelity):
+    trace = mode(queries((0, fidelity)), Returns(None), n_workers=1, max_evaluations=1, continual=True, overhead=NONE)
+    assert trace["fidelity"].tolist() == [float(fidelity)]
 
 
 # -- what an objective raises
