@@ -155,8 +155,8 @@ class RunDirectory:
         ]
         if names:
             raise RunDirectoryError(
-                f"{self.root} is no run (it has no run.json) but holds {', '.join(names)}, which a run would
-                overwrite; " "use another directory"
+                f"{self.root} is no run (it has no run.json) but holds {', '.join(names)}, which it would overwrite; "
+                "use another directory"
             )
         with explained(self.root, "create the run"):
             os.pwrite(lock, _MARK, 0)

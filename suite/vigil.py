@@ -46,7 +46,7 @@ class Vigil:
     def __init__(self, run: Coordinator, slot: int) -> None:
         self._run = run
         self._slot = slot
-        self._quiescence = Quiescence(run.rules.idle)
+        self._quiescence: Quiescence | None = None  # few waits are long enough to need it
         self._stalled_since: float | None = None
         self._warned = False
         self._first_look = min(1.0, max(0.02, run.rules.idle.after / 4))
@@ -85,6 +85,8 @@ class Vigil:
             first = table.least_finished() == slot
         quiet = 0.0
         if first and run.rules.idle.sign != "never":
+            if self._quiescence is None:
+                self._quiescence = Quiescence(run.rules.idle)
             quiet = self._quiescence.seconds(events, self._members())
         with run.transport:
             if ints[VERDICT]:
@@ -100,7 +102,8 @@ class Vigil:
                     self._release()
                     return self._first_look
                 self._warn_of_a_stall(time.monotonic())
-                return max(min(self._first_look, needed / 4), self._quiescence.shortest_interval)
+                interval = self._quiescence.shortest_interval if self._quiescence else 0.0
+                return max(min(self._first_look, needed / 4), interval)
             ahead = int(np.count_nonzero(table.ends < table.floats[table.row(slot) + END]))
         return min(_SLOWEST_LOOK, self._first_look * (1 + ahead))
 

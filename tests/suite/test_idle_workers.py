@@ -19,7 +19,8 @@ from drivers import Lookup
 
 from suite import Evaluation, Overhead, Query, Simulator, simulate
 from suite.errors import SpecificationError
-from suite.idle import Idle
+from suite.idle import Idle, Quiescence
+from suite.processes import cpu_times, this_process
 from suite.table import SlotState
 
 QUICK = Idle(after=0.4)
@@ -81,6 +82,14 @@ class Proportional:
 
     def __call__(self, config, fidelity):
         return Evaluation(float(config["x"]), (config["x"] + 1.0) * (fidelity or 1.0))
+
+
+@dataclass(frozen=True)
+class Thousandfold:
+    """The same, with runtimes a thousand times as long."""
+
+    def __call__(self, config, fidelity):
+        return Evaluation(float(config["x"]), 1000.0 * (config["x"] + 1.0) * fidelity)
 
 
 def hand_out(optimizer, simulator, executor, n_workers):
@@ -269,6 +278,55 @@ def test_the_tail_of_a_rung_costs_far_less_than_idle_after_for_each_result():
     assert spans(trace)[12:] == [(12.0, 15.0)]  # and the best one alone, at three times the fidelity
     assert idle_releases(trace) == 11 + 1
     assert wall < 6.0
+
+
+def test_looking_for_idle_workers_is_not_work():
+    # However often a caller looks, and however long that takes, because the machine has thousands of processes.
+    watcher = Quiescence(Idle(after=1.0))
+    began = time.monotonic()
+    while time.monotonic() - began < 1.0:
+        quiet = watcher.seconds(0, [this_process()])
+    assert quiet > 0.9
+
+
+def test_the_tail_of_a_rung_is_released_although_looking_takes_long(monkeypatch):
+    def on_a_machine_with_thousands_of_processes(processes):
+        compute(0.03)
+        return cpu_times(processes)
+
+    monkeypatch.setattr("suite.idle.cpu_times", on_a_machine_with_thousands_of_processes)
+    trace = run("threads", SuccessiveHalving(4, 4), n_workers=4, overhead=Overhead.none())
+    assert spans(trace) == [(0.0, 1.0), (0.0, 2.0), (0.0, 3.0), (0.0, 4.0), (4.0, 7.0)]
+    assert idle_releases(trace) == 4
+
+
+@pytest.mark.parametrize("mode", ["threads", "processes"])
+def test_under_measured_overhead_the_clock_of_an_idle_worker_goes_on_from_the_release(mode):
+    # The spans of HALVING_OF_4_ON_2_WORKERS, a thousand times as long: what comes on top is real time that the optimizer
+    # took, and the seconds of quiescence are not among it.
+    began = time.monotonic()
+    trace = run(mode, SuccessiveHalving(4, 2), n_workers=2, overhead=Overhead.measured(), objective=Thousandfold())
+    wall = time.monotonic() - began
+    assert idle_releases(trace) == 3
+    for row, (start, end) in zip(trace.itertuples(), HALVING_OF_4_ON_2_WORKERS, strict=True):
+        assert 0.0 <= row.start - 1000.0 * start < wall - 3 * QUICK.after
+        assert row.end == row.start + 1000.0 * (end - start)
+        assert row.freed + row.overhead == pytest.approx(row.start) or row.start == 1000.0 * start
+
+
+def test_a_worker_whose_evaluation_takes_long_is_not_idle():
+    # Call 0 (until 1) takes 1.5 real seconds to look up. Call 1, until 2, waits for it although nothing happens, and the
+    # third worker has nothing to do.
+    def objective(config):
+        if config["x"] == 0:
+            time.sleep(1.5)
+        return Evaluation(0.0, 1.0 + config["x"])
+
+    with Simulator(objective, n_workers=3, overhead=Overhead.none(), idle=QUICK) as simulator:
+        in_threads(worker(simulator, 0), worker(simulator, 1))
+        trace = simulator.trace()
+    assert spans(trace) == [(0.0, 1.0), (0.0, 2.0)]
+    assert idle_releases(trace) == 2
 
 
 def test_a_worker_that_died_for_good_costs_idle_after_a_few_times_and_not_for_every_result(tmp_path):
