@@ -302,8 +302,8 @@ def test_the_tail_of_a_rung_is_released_although_looking_takes_long(monkeypatch)
 
 @pytest.mark.parametrize("mode", ["threads", "processes"])
 def test_under_measured_overhead_the_clock_of_an_idle_worker_goes_on_from_the_release(mode):
-    # The spans of HALVING_OF_4_ON_2_WORKERS, a thousand times as long: what comes on top is real time that the optimizer
-    # took, and the seconds of quiescence are not among it.
+    # The spans of HALVING_OF_4_ON_2_WORKERS, a thousand times as long: what comes on top is real time that the
+    # optimizer took, and the seconds of quiescence are not among it.
     began = time.monotonic()
     trace = run(mode, SuccessiveHalving(4, 2), n_workers=2, overhead=Overhead.measured(), objective=Thousandfold())
     wall = time.monotonic() - began
@@ -315,8 +315,8 @@ def test_under_measured_overhead_the_clock_of_an_idle_worker_goes_on_from_the_re
 
 
 def test_a_worker_whose_evaluation_takes_long_is_not_idle():
-    # Call 0 (until 1) takes 1.5 real seconds to look up. Call 1, until 2, waits for it although nothing happens, and the
-    # third worker has nothing to do.
+    # Call 0 (until 1) takes 1.5 real seconds to look up. Call 1, until 2, waits for it although nothing happens, and
+    # the third worker has nothing to do.
     def objective(config):
         if config["x"] == 0:
             time.sleep(1.5)
