@@ -19,7 +19,6 @@ from suite.evaluation import Budget
 from suite.journal import Record
 from suite.recorded import config_text, identity_of
 from suite.table import STATUS_NAMES
-from suite.timeline import OrderKey, order_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +212,16 @@ class Entry:
         """Seconds of the whole training up to its fidelity."""
         return self.runtime if self.resumed_from is None else float(self.record["from_scratch"])
 
-    def key(self) -> OrderKey:
-        """Return what its delivery is ordered by."""
-        return order_key(self.end, self.start, self.identity, self.fidelity, self.freed, self.call)
+    def key(self) -> tuple[float, float, bytes, float, float, int]:
+        """Return what its delivery is ordered by; written out once more, so that a mistake there is found here."""
+        return (
+            self.end,
+            self.start,
+            self.identity,
+            -math.inf if self.fidelity is None else self.fidelity,
+            self.freed,
+            self.call,
+        )
 
     def config_text(self) -> str:
         """Return the canonical JSON of the configuration."""

@@ -175,7 +175,7 @@ def _order(history: History, terms: Terms) -> Iterator[Violation]:
         return  # who wakes up first is first
     claims = [e for e in history.claims if not e.is_lost]
     claims.sort(key=lambda e: e.after, reverse=True)
-    running: list[tuple[timeline.OrderKey, int]] = []
+    running: list[tuple[tuple[float, float, bytes, float, float, int], int]] = []
     for e in history.deliveries:
         while claims and claims[-1].after <= e.number:
             claimed = claims.pop()

@@ -192,6 +192,21 @@ def test_nothing_is_reported_of_a_run_of_processes(tmp_path, overhead, continual
     assert any("resumed_from" in r for r in records) == continual
 
 
+@pytest.mark.parametrize("continual", [False, True])
+def test_nothing_is_reported_of_a_run_that_several_hosts_could_share(tmp_path, continual):
+    objective = Objective((1.5, 0.25, 2.0, 1.0, 3.0, 1.0), failing=frozenset([4]))
+    with Simulator(
+        objective, n_workers=3, directory=tmp_path, max_evaluations=40, overhead=Overhead.fixed(0.7),
+        continual=continual, shared_directory=True,
+    ) as simulator:  # fmt: skip
+        with_threads(simulator, climbing())
+    assert violations_of(tmp_path) == []
+    assert check(tmp_path).n_records == 40
+    lines = (tmp_path / "journal").read_bytes().splitlines(keepends=True)
+    (tmp_path / "journal").write_bytes(b"".join(lines[:-1]))
+    assert [v.rule for v in check(tmp_path).violations] == ["complete"]
+
+
 def with_replacements(simulator, queries):
     """Let forked processes draw the queries; whoever dies is replaced."""
     context = multiprocessing.get_context("fork")

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from modes import MODES, Diverged, processes, queries, threads
 
 from suite import Evaluation, Overhead, Query, Simulator
-from suite.continuation import Ledger, State
+from suite.continuation import Ledger, State, best_state
 from suite.errors import SpecificationError
 from suite.ledger import ENTRY_BYTES, MappedEntries, SharedLedger
 from suite.rundir import RunDirectory
@@ -148,6 +148,18 @@ def test_a_lower_fidelity_after_a_higher_one_is_trained_from_scratch(mode):
     ]
 
 
+def test_of_all_states_the_highest_that_is_lower_and_was_delivered_by_then_is_continued():
+    """In simulated time nothing is known that was delivered after the start; where workers really sleep, it may be."""
+    states = [State(1.0, 10.0, 4.0), State(3.0, 30.0, 5.0), State(3.0, 31.0, 4.5), State(9.0, 90.0, 6.0)]
+
+    def continued(fidelity, start):
+        found = best_state(enumerate(states), fidelity, start)
+        return None if found is None else found[0]
+
+    assert [continued(27.0, start) for start in (3.9, 4.0, 4.5, 5.0, 6.0)] == [None, 0, 2, 2, 3]
+    assert [continued(fidelity, 6.0) for fidelity in (1.0, 1.5, 3.0, 9.0, math.inf)] == [None, 0, 0, 2, 3]
+
+
 class Faster:
     """A surrogate's runtimes are not monotone: 100 s for 1 epoch, 60 s for 3, 200 s for 9."""
 
@@ -227,30 +239,26 @@ def test_an_id_that_comes_with_another_configuration_is_an_error_that_names_both
 
 
 def test_an_id_is_bound_by_its_first_call_and_not_by_its_first_delivery(tmp_path):
-    """The second call is refused although the first is still running; then the run goes on."""
+    """Another call under its id is refused while the first is still running; then the run goes on."""
+    refused = threading.Event()
 
     class AsksTwice:
         def __call__(self, config, *, fidelity):
             if config["x"] == 0:
                 with pytest.raises(SpecificationError, match="config_id 'a' was given to another configuration"):
                     simulator({"x": 1}, 3, "a")
+                refused.set()
             return Evaluation(0.0, 10.0 * fidelity)
 
     with Simulator(
         AsksTwice(), n_workers=2, directory=tmp_path, continual=True, overhead=NONE, max_evaluations=2
     ) as simulator:
-        trace = threads_of(simulator, queries((0, 1, "a"), (1, 3, "b")))
-    assert rows(trace, "config_id", "end", "resumed_from") == [("a", 10.0, None), ("b", 30.0, None)]
-
-
-def threads_of(simulator, asked):
-    crew = [threading.Thread(target=simulator, args=(q.config, q.fidelity, q.config_id)) for q in asked]
-    for k, thread in enumerate(crew):
-        thread.start()
-        simulator.wait_started(k + 1)
-    for thread in crew:
-        thread.join()
-    return simulator.trace()
+        first = threading.Thread(target=simulator, args=({"x": 0}, 1, "a"))
+        first.start()
+        assert refused.wait(60.0)
+        simulator({"x": 1}, 3, "b")
+        first.join()
+        assert rows(simulator.trace(), "config_id", "end", "resumed_from") == [("a", 10.0, None), ("b", 30.0, None)]
 
 
 class FailsAtThree:

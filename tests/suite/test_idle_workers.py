@@ -24,6 +24,8 @@ from suite.processes import cpu_times, this_process
 from suite.table import SlotState
 
 QUICK = Idle(after=0.4)
+# On a loaded machine, a process that wants a whole core gets little of one.
+SHARP = Idle(after=0.8, busy_share=0.02)
 
 
 # -- optimizers --------------------------------------------------------------------------------------------------------
@@ -290,12 +292,18 @@ def test_looking_for_idle_workers_is_not_work():
 
 
 def test_the_tail_of_a_rung_is_released_although_looking_takes_long(monkeypatch):
+    looks = 0
+
     def on_a_machine_with_thousands_of_processes(processes):
-        compute(0.03)
+        nonlocal looks
+        looks += 1
+        compute(0.06)
         return cpu_times(processes)
 
     monkeypatch.setattr("suite.idle.cpu_times", on_a_machine_with_thousands_of_processes)
+    began = time.monotonic()
     trace = run("threads", SuccessiveHalving(4, 4), n_workers=4, overhead=Overhead.none())
+    assert looks * 0.06 < (time.monotonic() - began) / 3.0  # it would be a fifth if there were nothing else to do
     assert spans(trace) == [(0.0, 1.0), (0.0, 2.0), (0.0, 3.0), (0.0, 4.0), (4.0, 7.0)]
     assert idle_releases(trace) == 4
 
@@ -311,6 +319,9 @@ def test_under_measured_overhead_the_clock_of_an_idle_worker_goes_on_from_the_re
     for row, (start, end) in zip(trace.itertuples(), HALVING_OF_4_ON_2_WORKERS, strict=True):
         assert 0.0 <= row.start - 1000.0 * start < wall - 3 * QUICK.after
         assert row.end == row.start + 1000.0 * (end - start)
+    # Whoever starts after a release has been charged for what came between, also the worker that had been idle.
+    assert trace["start"][4:6].min() > trace["end"][3]
+    assert trace["start"][6] > trace["end"][5]
 
 
 def test_a_worker_whose_evaluation_takes_long_is_not_idle():
@@ -442,7 +453,7 @@ def a_takes_a_break(way, a_break, idle):
     ("way", "a_break"), [("threads", compute), ("processes", compute), ("threads", compute_elsewhere)]
 )
 def test_an_optimizer_that_computes_for_two_seconds_is_not_idle(way, a_break):
-    trace = a_takes_a_break(way, a_break, QUICK)
+    trace = a_takes_a_break(way, a_break, SHARP)
     assert spans(trace) == A_WAS_WAITED_FOR
     assert idle_releases(trace) == 0
 
@@ -450,7 +461,7 @@ def test_an_optimizer_that_computes_for_two_seconds_is_not_idle(way, a_break):
 def test_a_master_that_computes_while_its_workers_wait_is_not_idle():
     objective = Lookup((1.0, 0.5, 2.0))
     with (
-        Simulator(objective, n_workers=2, max_evaluations=3, overhead=Overhead.none(), idle=QUICK) as simulator,
+        Simulator(objective, n_workers=2, max_evaluations=3, overhead=Overhead.none(), idle=SHARP) as simulator,
         executor_of("processes", 2) as executor,
     ):
         first, last = executor.submit(simulator, {"x": 0}), executor.submit(simulator, {"x": 2})
