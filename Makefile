@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# They ask for a numpy that the others exclude, and run with a newer one (docs/optimizers/dehb.md).
+UNPINNED := dehb==0.1.2 loguru==0.7.3 HEBO==0.3.6 disjoint-set==0.9.0
+
 .PHONY: demo test lint types imports unit stress bench clean
 
 demo: $(VENV)/.demo
@@ -40,7 +43,9 @@ $(VENV)/.demo: $(VENV)/bin/pip pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.all: $(VENV)/bin/pip pyproject.toml constraints.txt
+	$(BIN)/pip install -q torch==2.13.0 # by itself and first, or its newest build with GPU packages follows
 	$(BIN)/pip install -q -e '.[all,dev]'
+	$(BIN)/pip install -q --no-deps $(UNPINNED)
 	@touch $@ $(VENV)/.demo
 
 clean:
