@@ -73,6 +73,8 @@ class Run:
     """The run's own folder; None keeps nothing."""
     labels: Mapping[str, Any] = field(default_factory=dict)
     """JSON that identifies the run in its trace."""
+    continual: bool = False
+    """Whether an evaluation continues the training of its configuration at a lower fidelity."""
 
     @property
     def optimizer_seed(self) -> int:
@@ -89,6 +91,7 @@ class Run:
             "max_time": self.budget.max_time,
             "seed": self.seed,
             "overhead": self.overhead,
+            "continual": self.continual,
             "labels": self.labels,
             "directory": self.directory,
         }
@@ -120,6 +123,8 @@ class Adapter:
     """The ways to run it: with the library's own parallel machinery, or asked and told by the simulator."""
     uses_fidelity: ClassVar[bool] = False
     """Whether it chooses the training budget of an evaluation; it then needs a benchmark with a fidelity."""
+    continues: ClassVar[bool] = False
+    """Whether it continues trainings rather than starting them again, unless `optimize` is told otherwise."""
     requires: ClassVar[Mapping[str, str]] = {}
     """Modules that must be importable, each with what to give `pip install` for it."""
     isolated: ClassVar[bool] = False
@@ -175,6 +180,7 @@ class Adapter:
         directory: str | os.PathLike[str] | None = None,
         mode: Mode = "native",
         labels: Mapping[str, Any] | None = None,
+        continual: bool | None = None,
     ) -> pd.DataFrame:
         """Run the optimizer on the benchmark and return the trace, also left in `directory/trace.parquet`.
 
@@ -197,6 +203,9 @@ class Adapter:
         labels
             More JSON for the trace's metadata, beside the optimizer's name and parameters, benchmark and
             mode.
+        continual
+            Whether an evaluation continues the training of its configuration at a lower fidelity; None does what
+            the optimizer's `continues` says.
 
         Raises
         ------
@@ -224,6 +233,7 @@ class Adapter:
             overhead,
             None if directory is None else Path(directory),
             {**self.parameters, **(labels or {}), **self._own_labels(benchmark, mode)},
+            self.continues if continual is None else continual,
         )
         if mode == "ask_tell":
             return self._run_ask_tell(run)
