@@ -155,6 +155,7 @@ class LocalTransport(Participant):
 
     def __init__(self, directory: RunDirectory, n_slots: int) -> None:
         super().__init__(directory, n_slots)
+        self._to_wake: list[int] = []
         self._bells: dict[int, int] = {}
         self._ears: dict[int, tuple[int, select.poll]] = {}
         with explained(directory.root, "open the run"):
@@ -195,6 +196,9 @@ class LocalTransport(Participant):
     def _unlock(self) -> None:
         if self._descriptors:
             fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+        # Not before: the kernel runs who is woken at once, in place of this process, and it would wait for the lock.
+        while self._to_wake:
+            self._ring(self._to_wake.pop())
 
     def roll_back(self) -> None:
         """Undo the transaction that was begun, in the table, in the ledger and in the journal."""
@@ -221,7 +225,10 @@ class LocalTransport(Participant):
     # -- waking ----------------------------------------------------------------------------------------------------
 
     def wake(self, slot: int) -> None:
-        """Wake the caller that waits in this slot; called in the critical section."""
+        """Wake the caller that waits in this slot when the critical section, in which this is called, has been left."""
+        self._to_wake.append(slot)
+
+    def _ring(self, slot: int) -> None:
         descriptor = self._bells.get(slot)
         if descriptor is None:
             if len(self._bells) >= _MAX_BELLS:

@@ -60,8 +60,9 @@ class Vigil:
             woken = run.transport.wait(slot, min(due, max(0.0, look_at - time.monotonic())))
             if not run.is_waiting(slot):
                 return
-            # Under measured overhead a caller is mostly woken, by its timer or by another's, because its end comes up.
-            asked = woken and (not run.measured or run.table.ints[RELEASES_IN_A_ROW])
+            # Most wake-ups without a delivery say nothing: one that an earlier call of this slot did not wait for, or,
+            # under measured overhead, that an end comes up. After an idle release one hands on the watch over the run.
+            asked = woken and run.table.ints[RELEASES_IN_A_ROW]
             if asked or time.monotonic() >= look_at:
                 look_at = time.monotonic() + self._look()
             if run.measured:
