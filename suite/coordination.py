@@ -132,6 +132,7 @@ class Coordinator:
         self._thread = threading.local()
         self.measured = rules.overhead.is_measured
         self._constant = rules.overhead.constant
+        self._sampling = rules.overhead.sampling
         self._process = this_process()
         self.now = transport.now
 
@@ -155,14 +156,14 @@ class Coordinator:
             ints, floats = table.ints, table.floats
             if ints[VERDICT]:
                 self._raise_verdict()
-            clock = table.load_clock()
-            if not timeline.may_call(clock.started, clock.last_delivery, self.rules.budget):
+            started = ints[STARTED]
+            if not timeline.may_call(started, floats[LAST_DELIVERY], self.rules.budget):
                 raise self._refusal()
             if not floats[ORIGIN]:
                 self._begin_clock(call.entered)
             slot = self._free_slot()
             row = table.row(slot)
-            start, seconds = self._start(clock, row, call.entered)
+            start, seconds = self._start(row, call.entered)
             if self.rules.continual:
                 self.transport.ledger.reserve()
             table.begin(slot)
@@ -175,8 +176,9 @@ class Coordinator:
                 self.advance(slot)
                 raise self._budget_spent()
             state = self._take_state(call, start) if self.rules.continual else None
-            clock.started_at(start)
-            table.store_clock(clock)
+            floats[BUSY_UNTIL] = start
+            started += 1
+            ints[STARTED] = started
             ints[OPEN] -= 1
             ints[EVALUATING] += 1
             ints[EVENTS] += 1
@@ -196,7 +198,7 @@ class Coordinator:
                 math.nan if call.fidelity is None else call.fidelity,
                 math.nan if state is None else state.fidelity,
                 0.0 if state is None else state.runtime,  # until the objective's runtime is known
-                clock.started,
+                started,
                 ints[RECORDED],
                 False,
                 *self._process,
@@ -208,11 +210,11 @@ class Coordinator:
                 call.identity,
                 call.config,
             )
-            call.slot, call.number = slot, clock.started  # before it is true, so that an interrupt cannot lose it
+            call.slot, call.number = slot, started  # before it is true, so that an interrupt cannot lose it
             self.transport.hold(slot)
             ints[row + STATE] = SlotState.EVALUATING
             table.commit()
-            if clock.started <= table.n_slots:
+            if started <= table.n_slots:
                 self._wake_who_waits_for_starts()
         self._thread.slot = slot
         return slot
@@ -245,15 +247,16 @@ class Coordinator:
             f"{table.n_slots} workers, or the simulator n_workers={table.n_slots + 1}"
         )
 
-    def _start(self, clock: timeline.Clock, row: int, entered: float) -> tuple[float, float]:
+    def _start(self, row: int, entered: float) -> tuple[float, float]:
+        floats = self.table.floats
         if self.measured:
-            base, resumed = self.table.floats[row + BASE], self.table.floats[row + RESUMED_AT]
-            start = timeline.measured_start(base, entered - resumed, clock.last_delivery)
+            base = floats[row + BASE]
+            start = timeline.measured_start(base, entered - floats[row + RESUMED_AT], floats[LAST_DELIVERY])
             return start, max(0.0, start - base)
         seconds = self._constant
         if seconds is None:
-            seconds = self.rules.overhead.charge(clock.delivered)
-        return clock.next_start(seconds, self.rules.overhead.sampling), seconds
+            seconds = self.rules.overhead.charge(self.table.ints[DELIVERED])
+        return timeline.next_start(floats[LAST_DELIVERY], floats[BUSY_UNTIL], seconds, self._sampling), seconds
 
     def _take_state(self, call: Call, start: float) -> State | None:
         ledger = self.transport.ledger

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from suite import timeline
 from suite.coordination import Coordinator, Rules, Taken
 from suite.errors import SpecificationError
 from suite.overhead import Overhead
@@ -48,18 +47,8 @@ class NaiveRun(Simulator):
     def _further_specification(self) -> Mapping[str, Any]:
         return {"slept": self.time_scale}
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        rebuild, arguments = super().__reduce__()
-        return _with_time_scale, (rebuild, arguments, self.time_scale)
-
     def _open(self) -> Coordinator:
         return _Sleepers(self._transport(), self._rules, self.time_scale)
-
-
-def _with_time_scale(rebuild: Any, arguments: tuple[Any, ...], time_scale: float) -> NaiveRun:
-    run: NaiveRun = rebuild(*arguments)
-    run.time_scale = time_scale
-    return run
 
 
 class _Sleepers(Coordinator):
@@ -72,8 +61,7 @@ class _Sleepers(Coordinator):
     def _now(self) -> float:
         return (self.now() - self.table.floats[ORIGIN]) / self._scale
 
-    def _start(self, clock: timeline.Clock, row: int, entered: float) -> tuple[float, float]:
-        del clock  # the real one runs by itself
+    def _start(self, row: int, entered: float) -> tuple[float, float]:
         freed = self.table.floats[row + FREED]
         start = max((entered - self.table.floats[ORIGIN]) / self._scale, freed)
         return start, start - freed

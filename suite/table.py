@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.timeline import Clock, OrderKey, order_key
+from suite.timeline import OrderKey, order_key
 
 CELL = 8
 MAGIC = int.from_bytes(b"zerowait", "big")
@@ -185,21 +185,6 @@ class SlotTable:
     def is_uncommitted(self, slot: int) -> bool:
         """Tell whether a transaction on this slot may yet be rolled back; for who reads without the lock."""
         return bool(self.ints[UNDO_MARKER] == slot + 1)
-
-    # -- header ----------------------------------------------------------------------------------------------------
-
-    def load_clock(self) -> Clock:
-        """Return the clock that the timeline's rules work on."""
-        ints, floats = self.ints, self.floats
-        return Clock(floats[LAST_DELIVERY], floats[BUSY_UNTIL], ints[STARTED], ints[DELIVERED])
-
-    def store_clock(self, clock: Clock) -> None:
-        """Write the clock back, within a transaction."""
-        ints, floats = self.ints, self.floats
-        floats[LAST_DELIVERY] = clock.last_delivery
-        floats[BUSY_UNTIL] = clock.busy_until
-        ints[STARTED] = clock.started
-        ints[DELIVERED] = clock.delivered
 
     # -- records ---------------------------------------------------------------------------------------------------
 

@@ -39,10 +39,7 @@ class Clock:
 
     def next_start(self, seconds: float, sampling: Sampling) -> float:
         """Return the start of the next evaluation when sampling its configuration costs `seconds`."""
-        ready = self.last_delivery
-        if sampling == "serial" and self.busy_until > ready:
-            ready = self.busy_until
-        return ready + seconds
+        return next_start(self.last_delivery, self.busy_until, seconds, sampling)
 
     def started_at(self, start: float) -> None:
         """Take note of an evaluation's start."""
@@ -53,6 +50,12 @@ class Clock:
         """Take note of a delivery."""
         self.last_delivery = end
         self.delivered += 1
+
+
+def next_start(last_delivery: float, busy_until: float, seconds: float, sampling: Sampling) -> float:
+    """Return the start of the next evaluation when sampling its configuration costs `seconds`; see `Clock`."""
+    ready = busy_until if sampling == "serial" and busy_until > last_delivery else last_delivery
+    return ready + seconds
 
 
 def order_key(end: float, start: float, digest: bytes, fidelity: float | None, freed: float, call: int) -> OrderKey:

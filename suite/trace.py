@@ -7,6 +7,7 @@ overhead only; everywhere else a trace depends on seeds alone, and equal seeds g
 from __future__ import annotations
 
 import heapq
+import itertools
 import json
 import math
 import os
@@ -15,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata as importlib_metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -95,15 +96,17 @@ def worker_labels(
             range(n),
             key=lambda i: (start[i], end[i] > start[i], freed[i] == start[i] == end[i], config_id[i], end[i]),
         )
-    labels = np.empty(n, dtype=np.int32)
+    labels = [0] * n
     initial = 0  # used workers have lower numbers than unused ones, so the unused ones need no heap
-    waiting: dict[float, list[int]] = {}
+    waiting: dict[float, int | list[int]] = {}  # by their last end: one worker as a rule, else a heap of them
     for i in order:
-        workers = waiting.get(freed[i])
-        if workers:
-            worker = heapq.heappop(workers)
-            if not workers:
-                del waiting[freed[i]]
+        free = waiting.pop(freed[i], None)
+        if type(free) is list:
+            worker = heapq.heappop(free)
+            if free:
+                waiting[freed[i]] = free
+        elif free is not None:
+            worker = cast("int", free)
         elif freed[i] == 0.0 and initial < n_workers:
             worker = initial
             initial += 1
@@ -112,12 +115,12 @@ def worker_labels(
                 f"evaluation {i} took a slot freed at {freed[i]!r} s, but no worker of {n_workers} was freed then"
             )
         labels[i] = worker
-        waiting_at_end = waiting.get(end[i])
-        if waiting_at_end is None:
-            waiting[end[i]] = [worker]
-        else:
-            heapq.heappush(waiting_at_end, worker)
-    return labels
+        others = waiting.setdefault(end[i], worker)
+        if type(others) is list:
+            heapq.heappush(others, worker)
+        elif others != worker:
+            waiting[end[i]] = sorted([cast("int", others), worker])
+    return np.array(labels, dtype=np.int32)
 
 
 def build_trace(columns: Columns, n_workers: int, metadata: Mapping[str, Any]) -> pd.DataFrame:
@@ -143,19 +146,13 @@ def build_trace(columns: Columns, n_workers: int, metadata: Mapping[str, Any]) -
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    names: dict[str, None] = {}
-    seen: set[tuple[str, ...]] = set()
-    for row in rows:
-        keys = tuple(row)
-        if keys not in seen:
-            seen.add(keys)
-            names.update(dict.fromkeys(keys))
-    return sorted(names)
+    distinct: set[tuple[str, ...]] = set(map(tuple, filter(None, rows)))
+    return sorted(set(itertools.chain.from_iterable(distinct)))
 
 
 def _config_column(values: list[Any]) -> Any:  # noqa: PLR0911 - one return a kind of column
     """Return numbers, booleans or strings as such; anything mixed as its JSON text, so that Parquet can hold it."""
-    kinds = {type(v) for v in values}
+    kinds = set(map(type, values))
     try:
         if kinds == {bool}:
             return np.array(values, dtype=bool)
