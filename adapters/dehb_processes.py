@@ -1,0 +1,72 @@
+"""The Dask processes that DEHB evaluates in: on the loopback interface, without a dashboard, gone at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from multiprocessing import forkserver
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from distributed import Client
+
+CONFIGURATION: dict[str, Any] = {
+    # Workers are forked from one process that has imported everything once.
+    "distributed.worker.multiprocessing-method": "forkserver",
+    # What a dead worker had evaluated cannot be repeated: the simulator ends the run.
+    "distributed.scheduler.allowed-failures": 0,
+}
+_PRELOADED = ["distributed", "adapters.dehb_library", "suite.simulator", "suite.vigil"]
+_CLOSE_SECONDS = 5.0
+
+
+def prepare_workers() -> None:
+    """Start the process that workers are forked from, which begins to import what they need.
+
+    To be called first, so that it does so beside this process: 8 workers then start in seconds, one after another in
+    15 s.
+    """
+    forkserver.set_forkserver_preload(_PRELOADED)
+    forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def dask_client(n_workers: int, folder: str) -> Iterator[Client]:
+    """Start a cluster with so many processes of one thread each, as DEHB does, and close it at the end.
+
+    Parameters
+    ----------
+    n_workers
+        Number of processes.
+    folder
+        Where Dask may put its files.
+    """
+    import dask
+    from distributed import Client, LocalCluster
+    from distributed.security import Security
+
+    with dask.config.set(CONFIGURATION), contextlib.ExitStack() as stack:
+        cluster = LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=n_workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            # A scheduler runs what it is sent; certificates that only these processes know keep other users out.
+            protocol="tls",
+            security=Security.temporary(),  # type: ignore[no-untyped-call]
+            dashboard_address=None,
+            worker_dashboard_address=None,
+            # Without this, the scheduler listens on the usual port even though there is no dashboard.
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+            memory_limit=0,
+            local_directory=folder,
+            silence_logs=logging.CRITICAL,
+        )
+        stack.callback(cluster.close, timeout=_CLOSE_SECONDS)
+        client = Client(cluster)  # type: ignore[no-untyped-call]
+        stack.callback(client.close)
+        client.run(os.getpid)  # all of them answer: starting is not sampling
+        yield client
