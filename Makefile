@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # They ask for a numpy that the others exclude, and run with a newer one (docs/optimizers/dehb.md).
 UNPINNED := dehb==0.1.2 loguru==0.7.3 HEBO==0.3.6 disjoint-set==0.9.0
 
-.PHONY: demo test lint types imports unit stress bench clean
+.PHONY: demo test lint types imports unit stress conformance verify-installation bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/zerowait run experiments/quickstart.toml
@@ -30,7 +30,13 @@ unit: $(VENV)/.all
 	$(BIN)/pytest -m "not stress"
 
 stress: $(VENV)/.all
-	$(BIN)/pytest -m stress --timeout 3600
+	$(BIN)/pytest -m stress --timeout 3600 tests/stress tests/suite
+
+conformance: $(VENV)/.all
+	$(BIN)/pytest -m stress --timeout 3600 tests/adapters
+
+verify-installation: $(VENV)/.all
+	$(BIN)/python tests/installation/each_extra.py
 
 bench: $(VENV)/.all
 	$(BIN)/zerowait bench
@@ -49,4 +55,4 @@ $(VENV)/.all: $(VENV)/bin/pip pyproject.toml constraints.txt
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-environments build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -127,13 +127,19 @@ class Adapter:
     """Whether it continues trainings rather than starting them again, unless `optimize` is told otherwise."""
     requires: ClassVar[Mapping[str, str]] = {}
     """Modules that must be importable, each with what to give `pip install` for it."""
+    deterministic: ClassVar[frozenset[Mode]] = frozenset(MODES)
+    """The modes in which equal seeds give equal traces under every overhead policy but `measured`."""
+    nondeterminism: ClassVar[str] = ""
+    """Why it is not deterministic in its other modes: what in the library's source stands in the way."""
     isolated: ClassVar[bool] = False
     """Whether the native mode runs in a process of its own, see `adapters.isolation`."""
+    asks_isolated: ClassVar[bool] = False
+    """Whether ask-and-tell does so too, unless this process has the fixed environment: `hash()` decides something."""
     simulator_options: ClassVar[Mapping[str, Any]] = {}
     """Further arguments of the `Simulator` that suit the library: what ends it, how it looks when idle."""
 
     def __init__(self, **parameters: Any) -> None:
-        missing = self.missing()
+        missing = self.lacks(parameters)
         if missing is not None:
             raise SpecificationError(f"the optimizer {self.name!r} cannot be loaded: {missing}")
         for name, value in parameters.items():
@@ -152,16 +158,36 @@ class Adapter:
         self.parameters: Mapping[str, Any] = dict(parameters)
 
     @classmethod
+    def absent(cls) -> Mapping[str, str]:
+        """Return what of `requires` cannot be imported."""
+        return {module: requirement for module, requirement in cls.requires.items() if find_spec(module) is None}
+
+    @classmethod
     def missing(cls) -> str | None:
         """Return which modules are not installed and how to get them, or None; imports none of them."""
-        absent = {module: requirement for module, requirement in cls.requires.items() if find_spec(module) is None}
+        absent = cls.absent()
         if not absent:
             return None
+        from adapters.environments import creation, environment_for
+
         modules = " and ".join(absent)
-        return (
+        text = (
             f"it needs {modules}, which {'is' if len(absent) == 1 else 'are'} not installed "
             f"(pip install {' '.join(dict.fromkeys(absent.values()))})"
         )
+        environment = environment_for(cls.library)
+        if environment is not None:
+            text += f"; or it runs in an environment of its own: {creation(environment.name)}"
+        return text
+
+    def lacks(self, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - for subclasses
+        """Return what `missing` does, for an optimizer whose parameters may say where to find it."""
+        return self.missing()
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """The versions of distributions, by normalized name, where they are not those of this interpreter."""
+        return {}
 
     def refuses(self, benchmark: Benchmark) -> str | None:
         """Return why this optimizer cannot run on this benchmark, or None; known before anything starts."""
@@ -258,6 +284,14 @@ class Adapter:
         return {"optimizer": self.name, "benchmark": benchmark.label, "mode": mode}
 
     def _run_ask_tell(self, run: Run) -> pd.DataFrame:
+        if self.asks_isolated:
+            from adapters.isolation import has_fixed_environment, run_interruptible
+
+            if not has_fixed_environment():
+                return run_interruptible(self._asked_and_told, run)
+        return self._asked_and_told(run)
+
+    def _asked_and_told(self, run: Run) -> pd.DataFrame:
         from suite.asktell import simulate
 
         with self.session(run):

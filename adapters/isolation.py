@@ -8,24 +8,29 @@ be imported (cloudpickle).
 
 Why a process group: whatever the function starts lies in the group of the fresh process. The group is killed
 when the function has returned, failed or died, and by the process itself as soon as the caller is gone.
+
+The fresh process may belong to another interpreter (`run_elsewhere`), whose libraries have other versions.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
 
 from suite.errors import WorkerDied, ZerowaitError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,8 +45,11 @@ ENVIRONMENT = {
 }
 """What the processes of a run find in their environment, whatever the caller's is."""
 
-_CALL, _OUTCOME = "call.pickle", "outcome.pickle"
-_PROGRAM = "import sys; from adapters.isolation import serve; serve(sys.argv[1])"
+PATIENCE = 5.0
+"""Real seconds that an interrupted function may take to end."""
+
+_CALL, _OUTCOME, _TEMPORARY = "call", "outcome", "t"
+_PROGRAM = "import sys; from adapters.isolation import {}; {}(sys.argv[1])"
 
 
 def run_isolated(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -54,16 +62,77 @@ def run_isolated(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs)
     WorkerDied
         The process ended before the function did; the message names its exit code or signal.
     """
+    return cast("R", _call((function, args, kwargs), patience=0.0))
+
+
+def run_interruptible(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Do the same, except that Ctrl-C reaches the function, which may take `PATIENCE` to leave what it has."""
+    return cast("R", _call((function, args, kwargs), patience=PATIENCE))
+
+
+def has_fixed_environment() -> bool:
+    """Tell whether this process already has what `ENVIRONMENT` fixes when an interpreter starts."""
+    fixed = all(os.environ.get(name) == value for name, value in ENVIRONMENT.items() if name != "PYTHONHASHSEED")
+    return fixed and not sys.flags.hash_randomization
+
+
+def _call(call: tuple[Any, ...], *, patience: float) -> Any:
     import cloudpickle  # type: ignore[import-untyped]
 
+    # What the caller can import, the fresh process can import too; and nothing else (-P), such as a module of the
+    # current folder with the name of a library.
+    path = [entry or str(Path.cwd()) for entry in sys.path]
+    command = [sys.executable, "-P", "-c", _PROGRAM.format("serve", "serve")]
+    returned, error = cloudpickle.loads(_outcome(cloudpickle.dumps(call), command, path, patience=patience))
+    if error is not None:
+        raise error
+    return returned
+
+
+def run_elsewhere(interpreter: Path, function: str, arguments: Mapping[str, Any], path: Sequence[Path]) -> Any:
+    """Call a function in a fresh process of another interpreter, with other versions of libraries.
+
+    As `run_isolated`, except that only JSON crosses: a pickle made with one version of a library need not be
+    readable with another. An exception is raised here with its text; its type is kept if it exists here.
+
+    Parameters
+    ----------
+    interpreter
+        The Python to start.
+    function
+        What to call, as `package.module:name`.
+    arguments
+        Its keyword arguments, JSON; it must return JSON.
+    path
+        Folders of modules beside the interpreter's own; nothing else of this process's path is visible.
+
+    Raises
+    ------
+    WorkerDied
+        The process ended before the function did; the message names its exit code or signal.
+    """
+    call = json.dumps([function, dict(arguments)]).encode()
+    command = [str(interpreter), "-P", "-c", _PROGRAM.format("serve_json", "serve_json")]
+    outcome = json.loads(_outcome(call, command, list(map(str, path))))
+    if outcome["error"] is not None:
+        raise _as_exception(**outcome["error"])
+    return outcome["returned"]
+
+
+def _outcome(call: bytes, command: Sequence[str], path: Sequence[str], *, patience: float = 0.0) -> bytes:
+    """Start the process that makes the call, wait for its end, kill what it has started, return what it left.
+
+    An interrupt is passed on to the process if there is `patience`, so many real seconds, for what it does then.
+    """
     with tempfile.TemporaryDirectory(prefix="zerowait-") as name:
         folder = Path(name)
-        (folder / _CALL).write_bytes(cloudpickle.dumps((function, args, kwargs)))
-        # What the caller can import, the fresh process can import too.
-        path = os.pathsep.join(entry for entry in sys.path if entry)
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-c", _PROGRAM, name],
-            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": path},
+        (folder / _CALL).write_bytes(call)
+        # What is killed removes no temporary files; here they go with the folder.
+        temporary = folder / _TEMPORARY
+        temporary.mkdir()
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            [*command, name],
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(path), "TMPDIR": str(temporary)},
             stdin=subprocess.PIPE,  # never written to: its end of file tells that the caller is gone
             start_new_session=True,
         )
@@ -71,6 +140,9 @@ def run_isolated(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs)
             # Not reaped yet, so that its number still names its group and nobody else's when the group is
             # killed.
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        except KeyboardInterrupt:
+            _interrupt(process, patience)
+            raise
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             code = process.wait()
@@ -80,31 +152,59 @@ def run_isolated(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs)
         if not outcome.exists():
             how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
             raise WorkerDied(f"the process of the run (pid {process.pid}) ended {how} before the run did")
-        returned, error = cloudpickle.loads(outcome.read_bytes())
-    if error is not None:
-        raise error
-    return cast("R", returned)
+        return outcome.read_bytes()
+
+
+def _interrupt(process: subprocess.Popen[bytes], patience: float) -> None:
+    """Pass an interrupt on to the process and let it end by itself, for so many seconds."""
+    deadline = time.monotonic() + patience
+    if patience:
+        process.send_signal(signal.SIGINT)
+    while time.monotonic() < deadline:
+        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None:
+            return
+        time.sleep(0.01)
 
 
 def serve(folder: str) -> None:
-    """Run the call that lies in the folder and leave its outcome there: all that the fresh process does."""
+    """Make the pickled call that lies in the folder and leave its outcome there: all that the fresh process does."""
     import cloudpickle
 
+    def call(text: bytes) -> Any:
+        function, args, kwargs = cloudpickle.loads(text)
+        return function(*args, **kwargs)
+
+    _serve(Path(folder), call, _dumps)
+
+
+def serve_json(folder: str) -> None:
+    """Do the same for a call that is JSON."""
+
+    def call(text: bytes) -> Any:
+        function, arguments = json.loads(text)
+        return pkgutil.resolve_name(function)(**arguments)
+
+    _serve(Path(folder), call, _dumps_json)
+
+
+def _serve(
+    folder: Path, call: Callable[[bytes], Any], dumps: Callable[[object, BaseException | None], bytes]
+) -> NoReturn:
     threading.Thread(target=_die_with_the_caller, daemon=True).start()
     returned, error = None, None
     try:
-        function, args, kwargs = cloudpickle.loads((Path(folder) / _CALL).read_bytes())
-        returned = function(*args, **kwargs)
+        returned = call((folder / _CALL).read_bytes())
     except BaseException as caught:  # noqa: BLE001 - every exception is the caller's to see
         caught.add_note("in the process of the run:\n" + "".join(traceback.format_exception(caught)))
         error = caught
-    partial = Path(folder) / (_OUTCOME + ".partial")
-    partial.write_bytes(_dumps(returned, error))
-    partial.rename(Path(folder) / _OUTCOME)
+    partial = folder / (_OUTCOME + ".partial")
+    partial.write_bytes(dumps(returned, error))
+    partial.rename(folder / _OUTCOME)
     sys.stdout.flush()
     sys.stderr.flush()
     # Whatever still runs, threads and exit handlers that would wait for it included, has no work left.
     os.killpg(0, signal.SIGKILL)
+    raise AssertionError("a killed process goes on")
 
 
 def _dumps(returned: object, error: BaseException | None) -> bytes:
@@ -119,6 +219,33 @@ def _dumps(returned: object, error: BaseException | None) -> bytes:
         described = traceback.format_exception(error if error is not None else problem)
         return cast("bytes", cloudpickle.dumps((None, ZerowaitError("".join(described)))))
     return cast("bytes", outcome)
+
+
+def _dumps_json(returned: object, error: BaseException | None) -> bytes:
+    """Describe the outcome as JSON."""
+    try:
+        text = json.dumps(returned)
+    except (TypeError, ValueError) as problem:
+        text, error = "null", error or problem
+    described = None
+    if error is not None:
+        kind = f"{type(error).__module__}:{type(error).__qualname__}"
+        described = {"kind": kind, "text": str(error), "notes": getattr(error, "__notes__", [])}
+    return f'{{"returned": {text}, "error": {json.dumps(described)}}}'.encode()
+
+
+def _as_exception(kind: str, text: str, notes: list[str]) -> Exception:
+    """Return an exception of another interpreter: of its type, if that exists here and is made of its text alone."""
+    error: Exception = ZerowaitError(f"{kind.rpartition(':')[2]}: {text}")
+    try:
+        found = pkgutil.resolve_name(kind)(text)
+        if isinstance(found, Exception) and str(found) == text:
+            error = found
+    except Exception:  # noqa: BLE001, S110 - a type that is not here, or that wants more: its text says what happened
+        pass
+    for note in notes:
+        error.add_note(note)
+    return error
 
 
 def _die_with_the_caller() -> None:

@@ -1,12 +1,14 @@
 """Optuna: `Study.optimize` with its own threads, or `Study.ask` and `Study.tell`.
 
-Optuna's samplers choose no training budget: every evaluation is a full training.
+Optuna's samplers choose no training budget: every evaluation is a full training, unless a pruner ends it at a rung
+(`adapters.optuna_hyperband`).
 """
 
 from __future__ import annotations
 
 import inspect
 import warnings
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,7 +18,7 @@ from suite.evaluation import Evaluation, Query
 from suite.idle import Idle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import optuna
@@ -26,6 +28,20 @@ if TYPE_CHECKING:
     from suite.simulator import Simulator
 
 _EXTRA = '"zerowait[optuna]"'
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One of the fidelities at which a trial is evaluated, one after the other."""
+
+    fidelity: float | None
+    """The training budget, or None for the full training."""
+    step: int | None
+    """What Optuna's pruner knows the rung by; None when nothing is reported."""
+
+
+FULL_TRAINING = (Rung(None, None),)
+"""The rungs of a trial that cannot be pruned."""
 
 
 class OptunaAdapter(Adapter):
@@ -51,10 +67,12 @@ class OptunaAdapter(Adapter):
     """The sampler's name in `optuna.samplers`."""
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Arguments of the sampler that differ from Optuna's defaults."""
+    other_parameters: ClassVar[frozenset[str]] = frozenset()
+    """Parameters of the adapter that are not the sampler's."""
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
-        taken = set(inspect.signature(self._sampler_class()).parameters) - {"seed"}
+        taken = set(inspect.signature(self._sampler_class()).parameters) - {"seed"} | self.other_parameters
         unknown = sorted(parameters.keys() - taken)
         if unknown:
             raise SpecificationError(
@@ -79,10 +97,19 @@ class OptunaAdapter(Adapter):
         with warnings.catch_warnings():
             # Whoever sets an experimental argument in a study file knows; every run would say it again.
             warnings.simplefilter("ignore", ExperimentalWarning)
-            sampler: optuna.samplers.BaseSampler = self._sampler_class()(
-                **{**self.defaults, **self.parameters, "seed": seed}
-            )
+            given = {name: value for name, value in self.parameters.items() if name not in self.other_parameters}
+            sampler: optuna.samplers.BaseSampler = self._sampler_class()(**{**self.defaults, **given, "seed": seed})
         return sampler
+
+    def make_pruner(self, benchmark: Benchmark) -> optuna.pruners.BasePruner:  # noqa: ARG002 - for subclasses
+        """Return a fresh pruner: one that never prunes."""
+        import optuna.pruners
+
+        return optuna.pruners.NopPruner()
+
+    def rungs(self, benchmark: Benchmark) -> Sequence[Rung]:  # noqa: ARG002 - for subclasses
+        """Return at which fidelities a trial is evaluated: at the full training alone."""
+        return FULL_TRAINING
 
     def session(self, run: Run) -> AbstractContextManager[None]:  # noqa: ARG002 - the same for every run
         """Return what silences Optuna's logger while the run lasts."""
@@ -95,16 +122,18 @@ class OptunaAdapter(Adapter):
         from adapters.optuna_space import OptunaSpace
         from adapters.optuna_threads import make_study
 
-        return AskTellStudy(make_study(self.make_sampler(run.optimizer_seed)), OptunaSpace(run.benchmark.space))
+        study = make_study(self.make_sampler(run.optimizer_seed), self.make_pruner(run.benchmark))
+        return AskTellStudy(study, OptunaSpace(run.benchmark.space), self.rungs(run.benchmark))
 
     def native(self, run: Run, simulator: Simulator) -> None:
         """Run `Study.optimize` with one thread for each worker."""
         from adapters.optuna_space import OptunaSpace
-        from adapters.optuna_threads import optimize_in_threads
+        from adapters.optuna_threads import make_study, optimize_in_threads
 
         optimize_in_threads(
-            self.make_sampler(run.optimizer_seed),
+            make_study(self.make_sampler(run.optimizer_seed), self.make_pruner(run.benchmark)),
             OptunaSpace(run.benchmark.space),
+            self.rungs(run.benchmark),
             simulator,
             n_workers=run.n_workers,
             max_evaluations=run.budget.max_evaluations,
@@ -168,6 +197,8 @@ class TrialQuery(Query):
 
     trial: Any = None
     """The `optuna.Trial` to be told."""
+    rung: int = 0
+    """Which of the rungs it evaluates."""
 
 
 class AskTellStudy:
@@ -179,21 +210,37 @@ class AskTellStudy:
         Decides which configuration is next.
     space
         Translates between its trials and configurations.
+    rungs
+        Where every trial is evaluated until it is pruned.
     """
 
-    def __init__(self, study: optuna.Study, space: OptunaSpace) -> None:
+    def __init__(self, study: optuna.Study, space: OptunaSpace, rungs: Sequence[Rung] = FULL_TRAINING) -> None:
         self._study = study
         self._space = space
+        self._rungs = rungs
+        self._continued: deque[TrialQuery] = deque()
 
     def ask(self) -> TrialQuery:
-        """Return the configuration of a new trial."""
+        """Return the next rung of a trial that goes on, or the configuration of a new one."""
+        if self._continued:
+            return self._continued.popleft()
         trial = self._study.ask()
-        return TrialQuery(self._space.suggest(trial), trial=trial)
+        return self._query(trial, self._space.suggest(trial), 0)
 
     def tell(self, query: Query, evaluation: Evaluation) -> None:
-        """Complete the trial with the evaluation's value."""
+        """Complete the trial with the evaluation's value, or prune it, or let it go on."""
+        from optuna.trial import TrialState
+
         assert isinstance(query, TrialQuery)
-        self._study.tell(query.trial, evaluation.value)
+        step = self._rungs[query.rung].step
+        if step is not None:
+            query.trial.report(evaluation.value, step)
+        if query.rung + 1 == len(self._rungs):
+            self._study.tell(query.trial, evaluation.value)
+        elif query.trial.should_prune():
+            self._study.tell(query.trial, state=TrialState.PRUNED)
+        else:
+            self._continued.append(self._query(query.trial, query.config, query.rung + 1))
 
     def tell_failure(self, query: Query, error: Exception) -> None:
         """Fail the trial; an error of the run itself is none of the trial's."""
@@ -203,3 +250,11 @@ class AskTellStudy:
         if isinstance(error, ZerowaitError):
             raise error
         self._study.tell(query.trial, state=TrialState.FAIL)
+
+    def _query(self, trial: optuna.Trial, config: Mapping[str, Any], rung: int) -> TrialQuery:
+        return TrialQuery(config, self._rungs[rung].fidelity, trial_id(trial, self._rungs), trial, rung)
+
+
+def trial_id(trial: optuna.Trial, rungs: Sequence[Rung]) -> str | None:
+    """Return the name under which a trial is continued, or None when it never is."""
+    return str(trial.number) if len(rungs) > 1 else None

@@ -31,27 +31,31 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.samplers import BaseSampler
 
+from adapters.optuna_adapter import trial_id
 from adapters.start_up import wait_for_calls
 from suite.errors import BudgetExhausted, ZerowaitError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from optuna.distributions import BaseDistribution
+    from optuna.pruners import BasePruner
     from optuna.trial import FrozenTrial, TrialState
 
+    from adapters.optuna_adapter import Rung
     from adapters.optuna_space import OptunaSpace
     from suite.simulator import Simulator
 
 
-def make_study(sampler: BaseSampler) -> optuna.Study:
+def make_study(sampler: BaseSampler, pruner: BasePruner) -> optuna.Study:
     """Return a study in memory, with a fixed name, since pruners derive random numbers from it."""
-    return optuna.create_study(sampler=sampler, pruner=optuna.pruners.NopPruner(), study_name="zerowait")
+    return optuna.create_study(sampler=sampler, pruner=pruner, study_name="zerowait")
 
 
 def optimize_in_threads(
-    sampler: BaseSampler,
+    study: optuna.Study,
     space: OptunaSpace,
+    rungs: Sequence[Rung],
     simulator: Simulator,
     *,
     n_workers: int,
@@ -59,12 +63,14 @@ def optimize_in_threads(
 ) -> None:
     """Run `Study.optimize` with `n_workers` threads until the simulator's budget is spent.
 
+    Every trial is evaluated at one rung after the other until it is pruned.
+
     An exception of the objective fails its trial, as with Optuna's `catch=(Exception,)`; any other one ends
     the run.
     """
     n_threads = n_workers if max_evaluations is None else min(n_workers, max_evaluations)
-    threads = _Threads(space, simulator, n_threads, max_evaluations)
-    study = make_study(ThreadedSampler(sampler, threads))
+    threads = _Threads(space, rungs, simulator, n_threads, max_evaluations)
+    study.sampler = ThreadedSampler(study.sampler, threads)
     simulator.start()
     try:
         with ThreadPoolExecutor(1) as pool:
@@ -89,8 +95,16 @@ def optimize_in_threads(
 class _Threads:
     """What the threads of a study share: whose turn it is at the start, and who may still evaluate."""
 
-    def __init__(self, space: OptunaSpace, simulator: Simulator, n_threads: int, max_evaluations: int | None) -> None:
+    def __init__(
+        self,
+        space: OptunaSpace,
+        rungs: Sequence[Rung],
+        simulator: Simulator,
+        n_threads: int,
+        max_evaluations: int | None,
+    ) -> None:
         self._space = space
+        self._rungs = rungs
         self._simulator = simulator
         self._n_threads = n_threads
         self._left = math.inf if max_evaluations is None else max_evaluations
@@ -106,18 +120,38 @@ class _Threads:
 
     def evaluate(self, trial: optuna.Trial) -> float:
         """Return the value of a trial; the objective of the study."""
-        if self._reserve():
+        try:
+            self._reserve()
             with self.ending(trial.study):
                 config = self._space.suggest(trial)
-            try:
-                return self._simulator(config).value
-            except BudgetExhausted:
-                self._give_back()
-            except ZerowaitError as error:
-                self._fail(trial.study, error)
+            return self._train(trial, config)
+        except BudgetExhausted:
+            pass
+        except ZerowaitError as error:
+            self._fail(trial.study, error)
         self._refuse(trial.study)
         # Pruned and without a value: the one way to end a trial about which Optuna keeps silent.
         raise optuna.TrialPruned
+
+    def _train(self, trial: optuna.Trial, config: Mapping[str, Any]) -> float:
+        """Evaluate at one rung after the other; the first evaluation is reserved already."""
+        name = trial_id(trial, self._rungs)
+        value = math.nan
+        for number, rung in enumerate(self._rungs, 1):
+            try:
+                value = self._simulator(config, rung.fidelity, name).value
+            except BudgetExhausted:
+                self._give_back()
+                raise
+            with self.ending(trial.study):
+                if rung.step is not None:
+                    trial.report(value, rung.step)
+                pruned = number < len(self._rungs) and trial.should_prune()
+            if pruned:
+                raise optuna.TrialPruned
+            if number < len(self._rungs):
+                self._reserve()
+        return value
 
     def release(self) -> None:
         """Let the threads go that wait for the others."""
@@ -134,13 +168,12 @@ class _Threads:
             self._fail(study, error)
             raise
 
-    def _reserve(self) -> bool:
+    def _reserve(self) -> None:
         """Take one of the evaluations that are left, so that nothing is sampled in vain."""
         with self._changed:
             if self._left <= 0 or self._released:
-                return False
+                raise BudgetExhausted
             self._left -= 1
-            return True
 
     def _give_back(self) -> None:
         """Return an evaluation that the simulator refused; another thread's clock may still allow it."""

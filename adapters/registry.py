@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from adapters.adapter import MODES, Adapter
+from adapters.environments import environment_for
 from suite.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from adapters.adapter import Mode
+    from adapters.environments import Environment
 
 ENTRY_POINT_GROUP = "zerowait.adapters"
 
@@ -25,6 +28,20 @@ BUILT_IN = {
     "optuna-random": "adapters.optuna_adapter:OptunaRandom",
     "optuna-cmaes": "adapters.optuna_adapter:OptunaCmaEs",
     "optuna-gp": "adapters.optuna_adapter:OptunaGP",
+    "optuna-hyperband": "adapters.optuna_hyperband:OptunaHyperband",
+    "smac-hpo": "adapters.smac_adapter:SmacHpo",
+    "smac-blackbox": "adapters.smac_adapter:SmacBlackBox",
+    "smac-mf": "adapters.smac_adapter:SmacMultiFidelity",
+    "smac-hyperband": "adapters.smac_adapter:SmacHyperband",
+    "bohb": "adapters.hpbandster_adapter:Bohb",
+    "hyperband": "adapters.hpbandster_adapter:Hyperband",
+    "dehb": "adapters.dehb_adapter:DEHBAdapter",
+    "hebo": "adapters.hebo_adapter:HEBOAdapter",
+    "neps-random": "adapters.neps_adapter:NepsRandom",
+    "neps-hyperband": "adapters.neps_adapter:NepsHyperband",
+    "neps-asha": "adapters.neps_adapter:NepsAsha",
+    "neps-priorband": "adapters.neps_adapter:NepsPriorBand",
+    "neps-ifbo": "adapters.neps_adapter:NepsIfBO",
 }
 """Name and place of the optimizers that come with zerowait; a third party cannot take their names."""
 
@@ -43,6 +60,8 @@ class Descriptor:
     """Whether it chooses the training budget of an evaluation."""
     problem: str | None = None
     """Why it cannot be loaded and what to do about it; None when it can."""
+    environment: str | None = None
+    """The isolated environment in which it runs; None when it runs here."""
 
     @property
     def installed(self) -> bool:
@@ -58,8 +77,17 @@ def available() -> list[Descriptor]:
     return [_describe(name, resolve) for name, resolve in _candidates()]
 
 
+def classes() -> dict[str, type[Adapter]]:
+    """Return the class of every adapter that can be imported, by name; their libraries need not be installed."""
+    found: dict[str, type[Adapter]] = {}
+    for name, resolve in _candidates():
+        with contextlib.suppress(SpecificationError):
+            found.setdefault(name, resolve())
+    return found
+
+
 def load(name: str, **parameters: Any) -> Adapter:
-    """Return the adapter of an optimizer, ready to run.
+    """Return the adapter of an optimizer, ready to run: here, or in an environment of its own that has been created.
 
     Parameters
     ----------
@@ -77,7 +105,8 @@ def load(name: str, **parameters: Any) -> Adapter:
     candidates = dict(reversed(list(_candidates())))
     if name not in candidates:
         raise SpecificationError(f"there is no optimizer {name!r}; known are {', '.join(sorted(candidates))}")
-    return candidates[name]()(**parameters)
+    adapter = candidates[name]()
+    return _where_it_runs(adapter)[0](**parameters)
 
 
 def _candidates() -> Iterator[tuple[str, Callable[[], type[Adapter]]]]:
@@ -119,4 +148,22 @@ def _describe(name: str, resolve: Callable[[], type[Adapter]]) -> Descriptor:
     except SpecificationError as error:
         return Descriptor(name, "?", (), uses_fidelity=False, problem=str(error))
     modes = tuple(mode for mode in MODES if mode in adapter.modes)
-    return Descriptor(name, adapter.library, modes, adapter.uses_fidelity, adapter.missing())
+    adapter, environment = _where_it_runs(adapter)
+    return Descriptor(
+        name,
+        adapter.library,
+        modes,
+        adapter.uses_fidelity,
+        adapter.missing(),
+        None if environment is None else environment.name,
+    )
+
+
+def _where_it_runs(adapter: type[Adapter]) -> tuple[type[Adapter], Environment | None]:
+    """Return the adapter if its library is here; else one like it in the environment of the library, if that exists."""
+    environment = environment_for(adapter.library) if adapter.absent() else None
+    if environment is None or not environment.exists:
+        return adapter, None
+    from adapters.elsewhere import elsewhere
+
+    return elsewhere(adapter, environment), environment

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.errors import DataMissingError
 from benchmarks.protocol import Benchmark, check_task
 from suite.errors import SpecificationError
+from suite.recipe import remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +122,10 @@ def load(name: str, *, task: str | None = None, **parameters: Any) -> Benchmark:
     reason = family.missing(task)
     if reason is not None:
         raise DataMissingError(f"the benchmark {name!r} cannot be loaded: {reason}")
-    return family.make(**arguments)
+    benchmark = family.make(**arguments)
+    # An optimizer in another environment makes the same benchmark there.
+    remember(benchmark, "benchmarks.registry:load", {"name": name, "task": task, **parameters})
+    return benchmark
 
 
 def _family(name: str) -> Family:

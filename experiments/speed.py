@@ -205,21 +205,37 @@ def has_peer() -> bool:
     return importlib.util.find_spec(_PEER_MODULE) is not None
 
 
+POOL_WORKERS = (1, 4, 8, 32, 64, 256)
+LOOP_WORKERS = (1000, 100_000)
+USUAL_WORKERS, MOST_PEER_WORKERS = 8, 32
+
+
 def plan(
-    evaluations: int, workers: list[int], *, peers: bool, turns: int
+    evaluations: int, workers: list[int] | None, *, peers: bool, turns: int
 ) -> Iterator[tuple[str, dict[str, Contender], int, int, int]]:
-    """Yield what is measured, as arguments of `measure`."""
+    """Yield what is measured, as arguments of `measure`.
+
+    All lengths are multiples of `evaluations`: a quarter and twelve and a half times as many show what the length of a
+    run costs; ask and tell, which is faster, has five times as many. `workers` are those of every row; by default a
+    pool has few and ask and tell has many.
+    """
+    pool: dict[str, Contender] = {"bare": bare_pool, "zerowait": simulated_pool}
+    loop: dict[str, Contender] = {"bare": bare_loop, "zerowait": simulated_loop}
+    pool_peer: dict[str, Contender] = {PEER: peer_pool} if peers else {}
+    loop_peer: dict[str, Contender] = {PEER: peer_loop} if peers else {}
+    for p in workers or POOL_WORKERS:
+        yield "pool", pool, p, evaluations, turns
+    usual = min(workers or POOL_WORKERS, key=lambda p: abs(p - USUAL_WORKERS))
     # The peer's cost grows with the square of the run's length, and beyond 32 workers it takes hours.
-    slow_peer = {PEER: peer_pool}
-    for p in workers:
-        yield "pool", {"bare": bare_pool, "zerowait": simulated_pool}, p, evaluations, turns
-    if peers:
-        yield "pool", {"bare": bare_pool, "zerowait": simulated_pool, **slow_peer}, 8, evaluations, 1
-    for n in (1000, 50_000):
-        yield "pool, run length", {"bare": bare_pool, "zerowait": simulated_pool}, 8, n, turns
-    peer = {PEER: peer_loop} if peers else {}
-    yield "ask and tell", {"bare": bare_loop, "zerowait": simulated_loop, **peer}, 1000, 20_000, turns
-    yield "ask and tell", {"bare": bare_loop, "zerowait": simulated_loop}, 100_000, 300_000, 1
+    if peers and usual <= MOST_PEER_WORKERS:
+        yield "pool", {**pool, **pool_peer}, usual, evaluations, 1
+    for n in (max(1, evaluations // 4), evaluations * 25 // 2):
+        yield "pool, run length", pool, usual, n, turns
+    first, *others = workers or LOOP_WORKERS
+    yield "ask and tell", {**loop, **loop_peer}, first, 5 * evaluations, turns
+    for p in others:
+        n = max(5 * evaluations, 3 * p * evaluations // 4000)  # of the usual 4000, three for each worker
+        yield "ask and tell", loop, p, n, 1
 
 
 def main(evaluations: int = 4000, workers: list[int] | None = None, *, peers: bool = True, turns: int = 3) -> list[Row]:
@@ -228,9 +244,10 @@ def main(evaluations: int = 4000, workers: list[int] | None = None, *, peers: bo
     Parameters
     ----------
     evaluations
-        How many evaluations a run of the pool has.
+        How many evaluations a run of the pool has; other rows have multiples of it.
     workers
-        Numbers of workers; 1, 4, 8, 32, 64 and 256 by default.
+        Numbers of workers of every row; by default 1, 4, 8, 32, 64 and 256 with a pool, and 1000 and 100,000 with ask
+        and tell.
     peers
         Whether to measure the peer, which takes minutes.
     turns
@@ -246,7 +263,7 @@ def main(evaluations: int = 4000, workers: list[int] | None = None, *, peers: bo
         f"{os.cpu_count()} cores; microseconds per evaluation, medians of {turns} turns; ratios of paired turns"
     )
     rows: list[Row] = []
-    for arguments in plan(evaluations, workers or [1, 4, 8, 32, 64, 256], peers=peers, turns=turns):
+    for arguments in plan(evaluations, workers, peers=peers, turns=turns):
         row = measure(*arguments)
         rows.append(row)
         costs = "  ".join(f"{name} {row.per_evaluation(name):,.1f}" for name in row.seconds)

@@ -19,10 +19,11 @@ from pydantic import (
     model_validator,
 )
 
-from suite.errors import SpecificationError
+from suite.errors import SpecificationError, shown
 from suite.evaluation import Budget
 from suite.overhead import Overhead
 from suite.seeds import MAX_RUN_SEED
+from suite.specification import MAX_ASK_TELL_WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Mode = Literal["native", "ask_tell"]
+MOST_SEEDS = 100_000
+"""Of one study."""
 Seed = Annotated[int, Field(ge=0, le=MAX_RUN_SEED)]
+SeedCount = Annotated[int, Field(gt=0, le=MOST_SEEDS)]
+Workers = Annotated[int, Field(gt=0, le=MAX_ASK_TELL_WORKERS)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -98,6 +103,8 @@ class OptimizerTable(Table):
     """Arguments of the adapter."""
     label: str | None = Field(default=None, min_length=1)
     """Name in figures and tables; the adapter's name by default."""
+    continual: bool | None = None
+    """Whether an evaluation continues the training of its configuration; None leaves it to the adapter."""
 
     @property
     def shown_as(self) -> str:
@@ -129,10 +136,11 @@ class Study(Table):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Names the output folder."""
-    workers: list[PositiveInt] = Field(min_length=1)
+    workers: list[Workers] = Field(min_length=1)
     """Numbers of simulated workers."""
     seeds: Annotated[
-        Annotated[PositiveInt, Tag("number")] | Annotated[list[Seed], Field(min_length=1), Tag("list")],
+        Annotated[SeedCount, Tag("number")]
+        | Annotated[list[Seed], Field(min_length=1, max_length=MOST_SEEDS), Tag("list")],
         Discriminator(_is_list),
     ]
     """Run seeds; a number n stands for 0 to n - 1."""
@@ -160,6 +168,11 @@ class Study(Table):
     def run_seeds(self) -> list[int]:
         """The run seeds."""
         return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+    @property
+    def n_seeds(self) -> int:
+        """How many run seeds there are."""
+        return self.seeds if isinstance(self.seeds, int) else len(self.seeds)
 
     @property
     def folder(self) -> Path:
@@ -193,7 +206,7 @@ def load_study(path: str | Path) -> Study:
         raise SpecificationError(f"{path}: cannot be read ({error}); a study file is TOML in UTF-8") from None
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a mere ValueError
         raise SpecificationError(f"{path}: not valid TOML: {error}; correct the file there") from None
     try:
         return Study.model_validate(data)
@@ -247,7 +260,9 @@ def _describe(problem: ErrorDetails) -> str:
         rule = "it must not be empty"
     elif kind == "list_type" and place in ("optimizers", "benchmarks"):
         rule = f"it must be a list of tables: write [[{place}]] once for each"
-    return f"{place} is {value!r}; {rule[0].lower()}{rule[1:]}"
+    elif kind == "too_long":
+        rule = f"it must not have more than {problem['ctx']['max_length']} entries"
+    return f"{place} is {shown(value)}; {rule[0].lower()}{rule[1:]}"
 
 
 def _place(location: Sequence[int | str]) -> str:
@@ -264,6 +279,8 @@ def _place(location: Sequence[int | str]) -> str:
 
 
 def _refuse_repetition(key: str, values: Sequence[Hashable], remedy: str = "keep it once") -> None:
-    twice = next((value for value in values if values.count(value) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{key} has {twice!r} more than once; {remedy}")
+    found: set[Hashable] = set()
+    for value in values:
+        if value in found:
+            raise ValueError(f"{key} has {value!r} more than once; {remedy}")
+        found.add(value)

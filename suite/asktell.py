@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite import timeline
 from suite.continuation import Ledger, State, charge, training_length
-from suite.errors import InvalidEvaluationError, SpecificationError
+from suite.errors import InvalidEvaluationError, SpecificationError, shown
 from suite.evaluation import (
     LONGEST,
     AnyObjective,
@@ -26,11 +26,11 @@ from suite.evaluation import (
     as_evaluation,
     check_fidelity,
 )
-from suite.identity import canonical_json, check_config, digest
+from suite.identity import canonical_json, check_config, check_config_id, digest
 from suite.overhead import Overhead
 from suite.rundir import explained, reason
 from suite.seeds import ObjectiveSeeds, check_run_seed
-from suite.specification import make_specification
+from suite.specification import MAX_ASK_TELL_WORKERS, make_specification
 from suite.trace import Columns, build_trace, make_metadata, measured_facts, write_trace
 
 if TYPE_CHECKING:
@@ -79,10 +79,9 @@ class _Pending:
 
 def _check_query(query: Query) -> None:
     """Refuse a fidelity that is no number and an id that is no text, as `Simulator` does."""
-    fidelity, config_id = query.fidelity, query.config_id
-    if config_id is not None and not isinstance(config_id, str):
-        raise SpecificationError(f"config_id is {config_id!r}; it must be a string, or None")
-    check_fidelity(fidelity)
+    if query.config_id is not None:
+        check_config_id(query.config_id)
+    check_fidelity(query.fidelity)
 
 
 def _identity(config: Config, config_id: str | None) -> bytes:
@@ -200,8 +199,10 @@ class _AskTellRun:
         continual: bool,
         batch_size: int | None,
     ) -> None:
-        if isinstance(n_workers, bool) or not isinstance(n_workers, int) or n_workers < 1:
-            raise SpecificationError(f"n_workers is {n_workers!r}; it must be an integer of at least 1")
+        if isinstance(n_workers, bool) or not isinstance(n_workers, int) or not 1 <= n_workers <= MAX_ASK_TELL_WORKERS:
+            raise SpecificationError(
+                f"n_workers is {shown(n_workers)}; it must be an integer from 1 to {MAX_ASK_TELL_WORKERS}"
+            )
         if batch_size is not None and (
             isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1
         ):

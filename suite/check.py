@@ -6,17 +6,17 @@ Reads `run.json`, the journal and the header of the slot table, also while the r
 from __future__ import annotations
 
 import os
-import struct
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from suite import journal
+from suite.committed import Committed, committed
 from suite.errors import RunDirectoryError
-from suite.history import Terms
 from suite.invariants import Violation, violations
-from suite.rundir import RunDirectory
-from suite.shared_directory import read_header
-from suite.table import CELL, FIRST_RECORD, H_MAGIC, H_SLOTS, JOURNAL_END, MAGIC, RECORDED, UNDO_HEADER, UNDO_MARKER
+from suite.rundir import RunDirectory, read_regular_file
+from suite.terms import Terms
 
 __all__ = ["Report", "Violation", "check", "render"]
 
@@ -54,30 +54,73 @@ def check(directory: str | os.PathLike[str]) -> Report:
         There is no run, another format version wrote it, or a file of it cannot be read.
     """
     run = RunDirectory(Path(directory))
-    terms = _terms(run)
-    try:
-        committed = _committed(run, terms)  # before the journal, which only grows
-        data = run.journal.read_bytes()
-    except OSError as error:
-        raise RunDirectoryError(f"{error.filename} cannot be read: {error.strerror}") from None
+    terms = Terms.read(run)
+    before, data, after = _snapshot(run, terms)
     *lines, rest = data.split(b"\n")
-    found, notes = violations([journal.parse(raw + b"\n", k) for k, raw in enumerate(lines, 1)], terms)
-    if rest:
+    extra = 0 if after is None else len(lines) - after.n_records
+    notes: list[str] = []
+    if 0 < extra <= _most_uncommitted(terms):
+        del lines[-extra:]
+        notes.append(
+            f"what stands behind the {len(lines)} lines that the run has recorded is left out ({extra} more): it is "
+            "just being written, or its writer was killed before it counted"
+        )
+        extra = 0
+    elif rest:
         notes.append(f"the last line is torn after {len(rest)} bytes; it is left out")
-    if committed is not None:
-        n_records, size = committed
-        if len(data) - len(rest) < size:
-            found.append(
-                Violation(
-                    "complete",
-                    None,
-                    f"the run has recorded {n_records} evaluations in {size} bytes, but the journal holds {len(lines)} "
-                    f"whole lines in {len(data) - len(rest)} bytes",
-                )
-            )
+    found, more = violations([journal.parse(raw + b"\n", k) for k, raw in enumerate(lines, 1)], terms)
+    found += _of_the_whole(lines, before, extra)
     found.sort(key=lambda v: len(lines) if v.record is None else v.record)
     shown = tuple(v if v.record is None else replace(v, content=_content(lines[v.record])) for v in found)
-    return Report(len(lines), shown, tuple(notes))
+    return Report(len(lines), shown, (*more, *notes))
+
+
+def _snapshot(run: RunDirectory, terms: Terms) -> tuple[Committed | None, bytes, Committed | None]:
+    """Return the journal, with what the run had recorded before and after it was read.
+
+    What was recorded before is in it. What is in it was recorded afterwards, save for what a process was just writing,
+    or was killed before it could commit. (What a killed process has left is written over in two steps, between which
+    there is one line more: then it is read again.)
+    """
+
+    def recorded() -> Committed | None:
+        return committed(run, terms.n_workers, shared_directory=terms.shared_directory)
+
+    for pause in (0.02, 0.2, 0.0):
+        before = recorded()
+        try:
+            data = read_regular_file(run.journal)
+        except OSError as error:
+            raise RunDirectoryError(f"{run.journal} cannot be read: {error.strerror}") from None
+        after = recorded()
+        if after is None or data.count(b"\n") <= after.n_records + _most_uncommitted(terms):
+            break
+        time.sleep(pause)
+    return before, data, after
+
+
+def _most_uncommitted(terms: Terms) -> int:
+    """Return how many lines a process can leave that is killed in a critical section.
+
+    On one host each is committed before the next is written; elsewhere those of a whole section are published at once.
+    """
+    return terms.n_workers if terms.shared_directory else 1
+
+
+def _of_the_whole(lines: list[bytes], recorded: Committed | None, extra: int) -> Iterator[Violation]:
+    """Report a journal with fewer or with more lines than the run has recorded."""
+    if extra > 0:
+        yield Violation(
+            "complete", None, f"{extra} lines stand behind the {len(lines) - extra} that the run has recorded"
+        )
+    size = sum(map(len, lines)) + len(lines)
+    if recorded is not None and size < recorded.size:
+        yield Violation(
+            "complete",
+            None,
+            f"the run has recorded {recorded.n_records} evaluations in {recorded.size} bytes, but the journal holds "
+            f"{len(lines)} whole lines in {size} bytes",
+        )
 
 
 def render(report: Report) -> list[str]:
@@ -93,35 +136,8 @@ def render(report: Report) -> list[str]:
     return [*lines, f"{report.n_records} records checked: {found}"]
 
 
-def _terms(run: RunDirectory) -> Terms:
-    content = run.read()
-    try:
-        return Terms.of(content["specification"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunDirectoryError(
-            f"{run.specification} is damaged: its specification is not usable ({type(error).__name__}: {error})"
-        ) from None
-
-
-def _committed(run: RunDirectory, terms: Terms) -> tuple[int, int] | None:
-    """Return how many records, in how many bytes, the run is sure to have written; None when its slot table is gone."""
-    size = FIRST_RECORD * CELL
-    try:
-        if terms.shared_directory:
-            head = read_header(run, terms.n_workers)
-        else:
-            with run.slots.open("rb") as file:
-                head = file.read(size)
-    except FileNotFoundError:
-        return None
-    cells = struct.unpack(f"={FIRST_RECORD}q", head.ljust(size, b"\0"))
-    if (cells[H_MAGIC], cells[H_SLOTS]) != (MAGIC, terms.n_workers):
-        raise RunDirectoryError(f"{run.slots} does not hold a table of {terms.n_workers} slots: it is damaged")
-    # Within a transaction the saved header is the one that counts.
-    first = UNDO_HEADER if cells[UNDO_MARKER] else 0
-    return cells[first + RECORDED], cells[first + JOURNAL_END]
-
-
 def _content(raw: bytes) -> str:
+    """Return a record as it may stand on a terminal, whatever bytes it has become."""
     text = raw[journal.CHECKSUM_BYTES + 1 :].decode("utf-8", errors="backslashreplace")
+    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[: _LONGEST_CONTENT + 1])
     return text if len(text) <= _LONGEST_CONTENT else text[:_LONGEST_CONTENT] + "..."

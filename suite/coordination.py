@@ -443,6 +443,11 @@ class Coordinator:
         with self.transport:
             self._end_run(Verdict.ABORTED, 0)
 
+    def fail(self, error: OSError) -> None:
+        """End the run for everybody by an error that is not the fault of one evaluation."""
+        with self.transport:
+            self._end_run(Verdict.DISK, error.errno or 0)
+
     def expire(self) -> None:
         """Tell every caller whose result cannot be delivered any more; called in the critical section."""
         table = self.table

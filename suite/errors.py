@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+import reprlib
+
+_repr = reprlib.Repr()
+_repr.maxlevel = 6
+_repr.maxdict = _repr.maxlist = _repr.maxtuple = 50
+_repr.maxstring = _repr.maxother = 400
+_repr.maxlong = 60
+
+
+def shown(value: object) -> str:
+    """Return the `repr` of a value for a message, shortened: what somebody wrote into a file may be of any size."""
+    return _repr.repr(value)
+
 
 class ZerowaitError(Exception):
     """Base of every error that zerowait raises on purpose."""
@@ -41,6 +54,10 @@ class RunDirectoryError(ZerowaitError, RuntimeError):
 
 class StalledError(ZerowaitError, RuntimeError):
     """A wait ran out; the message names what was waited for."""
+
+
+class UnsupportedPlatformError(ZerowaitError, ImportError):
+    """A part of zerowait was imported on an operating system that it does not run on."""
 
 
 class TraceError(ZerowaitError, ValueError):

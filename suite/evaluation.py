@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from suite.errors import InvalidEvaluationError, SpecificationError
+from suite.identity import is_text
 
 Config: TypeAlias = Mapping[str, Any]
 LONGEST = 1e300
@@ -202,6 +203,11 @@ def _with_plain_metrics(evaluation: Evaluation, config: Config) -> Evaluation:
         str(name): value if type(value) is float else _metric(str(name), value, config)
         for name, value in evaluation.metrics.items()
     }
+    if not is_text("".join(metrics)):
+        raise InvalidEvaluationError(
+            f"the objective returned metrics with the names {sorted(metrics)!r} for {dict(config)!r}; a name must not "
+            "hold half a surrogate pair, which no file can hold"
+        )
     return Evaluation(evaluation.value, evaluation.runtime, metrics)
 
 

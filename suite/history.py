@@ -7,83 +7,21 @@ every delivery it is known which evaluations were running, and at every claim wh
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from suite.evaluation import Budget
+from suite.errors import shown
+from suite.identity import is_text
 from suite.journal import Record
 from suite.recorded import config_text, identity_of
 from suite.table import STATUS_NAMES
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What a run's specification says, as far as its records must agree with it."""
-
-    n_workers: int
-    budget: Budget
-    seed: int
-    overhead: str
-    """Name of the overhead policy."""
-    sampling: str
-    continual: bool
-    continues_after_death: bool
-    slept: bool
-    """Whether the workers really slept, so that times were measured and not computed."""
-    shared_directory: bool
-    """Whether the run may have workers on several hosts."""
-
-    @classmethod
-    def of(cls, specification: Mapping[str, Any]) -> Terms:
-        """Read them from a specification.
-
-        Raises
-        ------
-        KeyError, TypeError, ValueError
-            It is no specification of a run.
-        """
-        seed, n_workers = specification["seed"], specification["n_workers"]
-        if type(seed) is not int or type(n_workers) is not int or n_workers < 1:
-            raise ValueError(f"n_workers={n_workers!r}, seed={seed!r}")
-        return cls(
-            n_workers,
-            Budget(specification["max_evaluations"], specification["max_time"]),
-            seed,
-            str(specification["overhead"]["name"]),
-            str(specification["overhead"]["sampling"]),
-            bool(specification["continual"]),
-            specification.get("on_worker_death") == "continue",
-            "slept" in specification,
-            bool(specification.get("shared_directory")),
-        )
-
-    @property
-    def is_modelled(self) -> bool:
-        """Whether no real clock had a part in the times."""
-        return self.overhead != "measured" and not self.slept
-
-    def model(self) -> Callable[[int], float] | None:
-        """Return the overhead as a function of the delivered results; None when its name does not define it."""
-        if self.overhead == "none":
-            return lambda _: 0.0
-        if found := re.fullmatch(r"fixed\((.+)\)", self.overhead):
-            seconds = float(found[1])
-            return lambda _: seconds
-        if found := re.fullmatch(r"linear\((.+),(.+)\)", self.overhead):
-            base, per_result = float(found[1]), float(found[2])
-            return lambda delivered: base + per_result * delivered
-        return None
-
-    @property
-    def is_constant(self) -> bool:
-        """Whether the modelled overhead is the same for every configuration."""
-        return self.overhead == "none" or self.overhead.startswith("fixed(")
-
 
 # -- fields ------------------------------------------------------------------------------------------------------------
 
@@ -97,21 +35,32 @@ class Field:
     required: bool = True
 
 
+_LARGEST_FLOAT = sys.float_info.max
+_LARGEST_COUNT = 2**63 - 1  # what the table of slots can hold
+
+
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
+    return type(value) is float or (type(value) is int and -_LARGEST_FLOAT <= value <= _LARGEST_FLOAT)
 
 
 def _is_finite(value: Any) -> bool:
     return _is_number(value) and math.isfinite(value)
 
 
-_COUNT = Field("an integer of at least 0", lambda v: type(v) is int and v >= 0)
+def _is_config(value: Any) -> bool:
+    try:
+        return type(value) is dict and bool(json.dumps(value))
+    except RecursionError:
+        return False
+
+
+_COUNT = Field("an integer from 0 to 2**63 - 1", lambda v: type(v) is int and 0 <= v <= _LARGEST_COUNT)
 _SECONDS = Field("a finite number of at least 0", lambda v: _is_finite(v) and v >= 0)
 _FLAG = Field("true, or left out", lambda v: v is True, required=False)
 FIELDS: Mapping[str, Field] = {
     "evaluation": _COUNT,
     "slot": _COUNT,
-    "call": Field("an integer of at least 1", lambda v: type(v) is int and v >= 1),
+    "call": Field("an integer from 1 to 2**63 - 1", lambda v: type(v) is int and 1 <= v <= _LARGEST_COUNT),
     "after": _COUNT,
     "freed": _SECONDS,
     "start": _SECONDS,
@@ -119,12 +68,12 @@ FIELDS: Mapping[str, Field] = {
     "runtime": _SECONDS,
     "overhead": _SECONDS,
     "wall": Field("a finite number", _is_finite),
-    "config_id": Field("a string", lambda v: type(v) is str),
+    "config_id": Field("a string", lambda v: type(v) is str and is_text(v)),
     "named": _FLAG,
     "fidelity": Field("a finite number or null", lambda v: v is None or _is_finite(v)),
     "seed": Field(_COUNT.meaning, _COUNT.allows, required=False),
-    "config": Field("an object", lambda v: type(v) is dict),
-    "status": Field(f"one of {', '.join(STATUS_NAMES)}", lambda v: v in STATUS_NAMES),
+    "config": Field("an object", _is_config),
+    "status": Field(f"one of {', '.join(STATUS_NAMES)}", lambda v: type(v) is str and v in STATUS_NAMES),
     "value": Field("a number", _is_number),
     "metrics": Field("an object of numbers", lambda v: type(v) is dict and all(map(_is_number, v.values()))),
     "error": Field("a string", lambda v: type(v) is str, required=False),
@@ -144,14 +93,14 @@ def problems(record: Record) -> Iterator[str]:
             if field.required:
                 yield f"{name} is missing"
         elif not field.allows(record[name]):
-            yield f"{name} is {record[name]!r}; it must be {field.meaning}"
-    for name in record.keys() - FIELDS.keys():
-        yield f"{name} is no field of a record"
+            yield f"{name} is {shown(record[name])}; it must be {field.meaning}"
+    for name in sorted(record.keys() - FIELDS.keys()):
+        yield f"{shown(name)} is no field of a record"
     if len({name in record for name in _CONTINUED}) > 1:
         yield f"only some of {', '.join(_CONTINUED)} are there; a continued evaluation has all of them"
     given = record.get("config_id")
     if type(given) is str and not record.get("named") and not re.fullmatch("[0-9a-f]{32}", given):
-        yield f"config_id is {given!r}; it must be a digest of 32 hexadecimal digits, or named by the optimizer"
+        yield f"config_id is {shown(given)}; it must be a digest of 32 hexadecimal digits, or named by the optimizer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,15 +135,15 @@ class Entry:
             slot=record["slot"],
             call=record["call"],
             after=record["after"],
-            freed=record["freed"],
-            start=record["start"],
-            end=record["end"],
-            runtime=record["runtime"],
-            overhead=record["overhead"],
-            fidelity=record["fidelity"],
+            freed=float(record["freed"]),
+            start=float(record["start"]),
+            end=float(record["end"]),
+            runtime=float(record["runtime"]),
+            overhead=float(record["overhead"]),
+            fidelity=None if record["fidelity"] is None else float(record["fidelity"]),
             status=record["status"],
             identity=identity_of(record),
-            resumed_from=record.get("resumed_from"),
+            resumed_from=float(record["resumed_from"]) if "resumed_from" in record else None,
             idle=record.get("idle", False),
         )
 

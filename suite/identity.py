@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from suite.errors import SpecificationError
+from suite.errors import SpecificationError, shown
 
 DIGEST_BYTES = 16
 _PLAIN = {bool, float, int, str, type(None)}
@@ -34,6 +34,7 @@ def _make_encode() -> Callable[[Any], str]:
 
 
 _encode = _make_encode()
+_unescaped = json.JSONEncoder(ensure_ascii=False, default=plain).encode
 
 
 def canonical_json(config: Mapping[str, Any]) -> str:
@@ -42,11 +43,12 @@ def canonical_json(config: Mapping[str, Any]) -> str:
     Raises
     ------
     SpecificationError
-        A name is not a string or a value has no JSON form; the message names the parameter, value and type.
+        A name is not a string, a value has no JSON form, or a text holds a half of a surrogate pair, which no file can
+        hold; the message names the parameter, value and type.
     """
     try:
         "".join(config)  # a TypeError unless all names are strings: JSON would turn 1 into "1"
-        return _encode(config if type(config) is dict else dict(config))
+        text = _encode(config if type(config) is dict else dict(config))
     except (TypeError, ValueError, RecursionError):
         for name, value in config.items():
             if not isinstance(name, str):
@@ -61,15 +63,56 @@ def canonical_json(config: Mapping[str, Any]) -> str:
                     "hold numbers, strings, booleans, None, and lists of them"
                 ) from None
         raise
+    if "\\ud" in text:  # a surrogate, which is rare, and then mostly in a pair
+        for name, value in config.items():
+            if not is_text(_unescaped([name, value])):
+                raise SpecificationError(
+                    f"parameter {name!r} has the value {shown(value)}, a text with half a surrogate pair, which no "
+                    "file can hold; give whole characters (decode bytes with errors='replace', for instance)"
+                )
+    return text
+
+
+def is_text(text: str) -> bool:
+    """Tell whether a string can be stored: whether it holds no half of a surrogate pair."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_config_id(config_id: object) -> str:
+    """Return the optimizer's own name of a configuration.
+
+    Raises
+    ------
+    SpecificationError
+        It is no string, or one that no file can hold.
+    """
+    if isinstance(config_id, str) and is_text(config_id):
+        return config_id
+    raise SpecificationError(
+        f"config_id is {shown(config_id)} of type {type(config_id).__name__}; it must be a string of whole characters, "
+        "or None (give str(number) where the optimizer counts)"
+    )
 
 
 def check_config(config: Mapping[str, Any]) -> None:
     """Refuse what `canonical_json` refuses; this costs next to nothing when all values are plain."""
     try:
-        "".join(config)
+        names = "".join(config)
     except TypeError:
         canonical_json(config)
-    if not _PLAIN.issuperset(map(type, config.values())):
+        raise
+    kinds = {*map(type, config.values())}
+    if (
+        not kinds <= _PLAIN
+        or not names.isascii()
+        or (str in kinds and not all(value.isascii() for value in config.values() if type(value) is str))
+    ):
         canonical_json(config)
 
 

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 
 from suite import timeline
 from suite.continuation import State, best_state, charge, training_length
-from suite.history import Entry, History, Terms, problems
+from suite.history import Entry, History, problems
 from suite.identity import digest
 from suite.journal import Damage, Record
 from suite.seeds import ObjectiveSeeds
+from suite.terms import Terms
 
 # A sleeper that wakes when its time is over may find, after division by the time scale, the last digits rounded down.
 _ROUNDING = 1e-9

@@ -6,9 +6,19 @@ does not drop them, and threads that share the descriptor share the lock.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import struct
+import sys
+
+from suite.errors import UnsupportedPlatformError
+
+if sys.platform != "linux":  # said here, because whatever several processes share needs this module
+    raise UnsupportedPlatformError(
+        f"the multi-core Simulator needs Linux (locks of open file descriptions, posix_fallocate), and this is "
+        f"{sys.platform}; `suite.simulate`, for ask-and-tell optimizers, runs here as well"
+    )
+
+import fcntl
 
 MUTEX = 0
 """The byte of the critical section, where it is not guarded by flock."""
@@ -51,3 +61,8 @@ class ByteLocks:
     def is_taken(self, byte: int) -> bool:
         """Tell whether somebody else has locked a byte."""
         return bool(_FLOCK.unpack(self._ask(fcntl.F_OFD_GETLK, fcntl.F_WRLCK, byte))[0] != fcntl.F_UNLCK)
+
+    def is_any_taken(self, first: int, n: int) -> bool:
+        """Tell whether somebody else has locked one of n bytes."""
+        request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, first, n, 0)
+        return bool(_FLOCK.unpack(fcntl.fcntl(self._descriptor, fcntl.F_OFD_GETLK, request))[0] != fcntl.F_UNLCK)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from suite.errors import SpecificationError
+from suite.errors import SpecificationError, shown
 from suite.evaluation import LONGEST
+from suite.fingerprint import UnknowableError, fingerprint
+from suite.identity import is_text
 
 Sampling = Literal["serial", "parallel"]
 
@@ -69,13 +72,31 @@ class Overhead:
     def model(
         cls, seconds: Callable[[int], float], *, name: str | None = None, sampling: Sampling = "serial"
     ) -> Overhead:
-        """Charge `seconds(n)` when n results have been delivered; give a `name` when the function has none."""
+        """Charge `seconds(n)` when n results have been delivered.
+
+        Processes that join a run must agree on the model. It is known by its `name`; without one by what the function
+        computes, as far as that can be told (see `suite.fingerprint`).
+
+        Raises
+        ------
+        SpecificationError
+            It is no function, or it needs a name because it depends on more than plain data and functions.
+        """
         if not callable(seconds):
             raise SpecificationError(
                 f"the overhead model is {seconds!r}; it must be a function of the number of results"
             )
-        label = name or f"{getattr(seconds, '__module__', '?')}.{getattr(seconds, '__qualname__', repr(seconds))}"
-        return cls("model", sampling, seconds, f"model({label})")
+        if name is None:
+            try:
+                name = fingerprint(seconds)
+            except UnknowableError as error:
+                raise SpecificationError(
+                    f"the overhead model {seconds!r} needs a name by which processes that join the run know it, "
+                    f"because {error}; use Overhead.model(..., name='...')"
+                ) from None
+        elif not isinstance(name, str) or not name or not is_text(name):
+            raise SpecificationError(f"the name of the overhead model is {shown(name)}; it must be a string")
+        return cls("model", sampling, seconds, f"model({name})")
 
     def __post_init__(self) -> None:
         """Refuse a sampling that does not exist."""
@@ -113,6 +134,34 @@ class Overhead:
     def specification(self) -> dict[str, Any]:
         """Return what identifies the policy in `run.json`."""
         return {"name": self.name, "sampling": self.sampling}
+
+
+_NUMBER = r"([-+.0-9a-z]+)"
+
+
+def seconds_of(name: str) -> Callable[[int], float] | None:
+    """Return the seconds as a function of the delivered results, or None when the policy's name does not define it.
+
+    Raises
+    ------
+    SpecificationError
+        No policy has this name.
+    """
+    if name == "none":
+        return Linear(0.0, 0.0)
+    try:
+        if found := re.fullmatch(rf"fixed\({_NUMBER}\)", name):
+            return Overhead.fixed(float(found[1])).seconds
+        if found := re.fullmatch(rf"linear\({_NUMBER},{_NUMBER}\)", name):
+            return Overhead.linear(float(found[1]), float(found[2])).seconds
+    except ValueError as error:
+        raise SpecificationError(f"the overhead is {shown(name)}, which is no policy: {error}") from None
+    if name == "measured" or re.fullmatch(r"model\(.*\)", name, re.DOTALL):
+        return None
+    raise SpecificationError(
+        f"the overhead is {shown(name)}, which is no policy; it must be none, measured, fixed(seconds), "
+        "linear(seconds,seconds) or model(name)"
+    )
 
 
 def _check_seconds(seconds: float, what: str) -> None:

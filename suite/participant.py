@@ -10,10 +10,14 @@ import os
 import threading
 from types import TracebackType
 
+import numpy as np
+
+from suite.descriptors import open_descriptor
 from suite.errors import RunDirectoryError, SpecificationError
 from suite.locks import FIRST_PROCESS, ByteLocks
+from suite.processes import Process, is_alive
 from suite.rundir import RunDirectory
-from suite.table import PROCESS, PROCESSES, UNDO_MARKER, SlotTable
+from suite.table import LAST_RETURN, ORIGIN, PROCESS, PROCESSES, UNDO_MARKER, SlotTable
 
 
 class Participant:
@@ -44,7 +48,7 @@ class Participant:
     # -- files -----------------------------------------------------------------------------------------------------
 
     def _open(self, path: os.PathLike[str], flags: int = os.O_RDWR) -> int:
-        descriptor = os.open(path, flags | os.O_CLOEXEC)
+        descriptor = open_descriptor(path, flags | os.O_CLOEXEC)
         self._descriptors.append(descriptor)
         return descriptor
 
@@ -142,9 +146,48 @@ class Participant:
         """Get a number in the run and lock its byte for as long as this process lives."""
         with self as table:
             number = table.ints[PROCESSES] + 1
+            if number > 1 and not self._somebody_lives(number):
+                self._let_time_stand_still(table)
             if not self._locks.acquire(FIRST_PROCESS + number):
                 raise RunDirectoryError(f"{self.directory.root} is damaged: process number {number} is taken")
             table.ints[PROCESSES] = self.process = number
+
+    def _somebody_lives(self, n: int) -> bool:
+        """Tell whether one of the first n - 1 processes is still there, or this one has been there before.
+
+        A process that has closed its files (as one with many runs does) holds no lock, but has enlisted.
+        """
+        if self._locks.is_any_taken(FIRST_PROCESS + 1, n - 1):
+            return True
+        try:
+            return any(is_alive(*process) for process in self.members())
+        except FileNotFoundError:
+            return False  # whoever created the run was killed before it could enlist
+
+    def _let_time_stand_still(self, table: SlotTable) -> None:
+        """Take out the real time since the last sign of life: nobody lived who could have thought about a call.
+
+        What sign of life there was is the last result that was taken. Also right after the machine was started anew
+        meanwhile, and its clock with it.
+        """
+        floats = table.floats
+        if not floats[ORIGIN]:
+            return  # simulated time has not begun
+        now = self.now()
+        absent = now - (floats[LAST_RETURN] or floats[ORIGIN])
+        table.resumed[:] = np.minimum(table.resumed + absent, now)
+        floats[ORIGIN] += absent
+        if floats[LAST_RETURN]:
+            floats[LAST_RETURN] = now
+
+    @staticmethod
+    def now() -> float:
+        """Return real seconds on a clock that all processes of the run share."""
+        raise NotImplementedError
+
+    def members(self) -> set[Process]:
+        """Return the processes of this host that have enlisted."""
+        raise NotImplementedError
 
     def hold(self, slot: int) -> None:
         """Note that a caller of this process holds the slot."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -82,7 +83,9 @@ def _from_proc() -> _Table:
         try:
             with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - read thousands of times
                 fields = _numbers(file.read())
-        except OSError:
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise  # without them all, nobody would seem to work
             continue  # it ended meanwhile
         pid = int(name)
         # Own user and system time, and that of the children it has waited for: short-lived helpers count as well.

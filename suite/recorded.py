@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite import journal
+from suite.errors import RunDirectoryError, ZerowaitError
 from suite.identity import digest
 from suite.rundir import RunDirectory
 from suite.seeds import ObjectiveSeeds
@@ -64,17 +65,45 @@ def read_run(directory: str | os.PathLike[str]) -> pd.DataFrame:
     Raises
     ------
     RunDirectoryError
-        There is no run, or its journal is damaged.
+        There is no run, or `run.json` or the journal is damaged.
     """
     run = RunDirectory(Path(directory))
-    return trace_of(run, run.read()["specification"])
+    return trace_of(run, run.read()["specification"], committed_records(run))
 
 
-def trace_of(run: RunDirectory, specification: Mapping[str, Any], n_records: int | None = None) -> pd.DataFrame:
-    """Return the trace of the first `n_records` records (all by default) of a run whose specification is known."""
-    records = journal.read(run.journal)[:n_records]
-    run_seed = specification["seed"]
-    columns = columns_of(records, run_seed=run_seed, measured=specification["overhead"]["name"] == "measured")
+def committed_records(run: RunDirectory) -> int | None:
+    """Return how many records are the run's, for who only looks on; None when its slot table does not tell.
+
+    A damaged table is no reason to keep back what has been recorded: then all whole lines are.
+    """
+    from suite.committed import committed
+    from suite.terms import Terms
+
+    terms = Terms.read(run)
+    try:
+        done = committed(run, terms.n_workers, shared_directory=terms.shared_directory)
+    except RunDirectoryError:
+        return None
+    return None if done is None else done.n_records
+
+
+def trace_of(run: RunDirectory, specification: Mapping[str, Any], n_records: int | None) -> pd.DataFrame:
+    """Return the trace of the first `n_records` records (None for all) of a run whose specification is known."""
+    records = journal.read(run.journal, n_records)
+    try:
+        return _trace(records, specification)
+    except ZerowaitError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise RunDirectoryError(
+            f"{run.journal} holds a record that no run has written ({type(error).__name__}: {error}); "
+            f"`zerowait check {run.root}` says which"
+        ) from error
+
+
+def _trace(records: Sequence[journal.Record], specification: Mapping[str, Any]) -> pd.DataFrame:
+    measured = specification["overhead"]["name"] == "measured"
+    columns = columns_of(records, run_seed=specification["seed"], measured=measured)
     idle_releases = sum(r.get("idle", False) for r in records)
     makespan = max(columns.end, default=0.0)
     facts = measured_facts(makespan, records[-1]["wall"] if records else 0.0)

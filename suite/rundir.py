@@ -14,16 +14,17 @@ trace.parquet  when finished
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suite.errors import RunDirectoryError, RunMismatchError
+from suite.descriptors import advice
+from suite.errors import RunDirectoryError, RunMismatchError, shown
 from suite.journal import append
 from suite.trace import replace_file
 
@@ -121,6 +122,8 @@ class RunDirectory:
         RunDirectoryError
             The directory cannot be written, or holds a run of another format version.
         """
+        import fcntl  # not there on Windows, where ask-and-tell runs
+
         with explained(self.root, "create the run"):
             self.root.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o666)
@@ -170,7 +173,7 @@ class RunDirectory:
             There is no run, `run.json` is damaged, or another format version wrote it.
         """
         try:
-            content = json.loads(self.specification.read_text(encoding="utf-8"))
+            content = json.loads(read_regular_file(self.specification).decode())
         except FileNotFoundError:
             raise RunDirectoryError(f"there is no run in {self.root}: it has no run.json") from None
         except (OSError, ValueError, RecursionError) as error:
@@ -178,18 +181,33 @@ class RunDirectory:
         found = content.get("format") if isinstance(content, dict) else None
         if found != FORMAT_VERSION:
             raise RunDirectoryError(
-                f"{self.root} was written in format {found!r}; this version of zerowait uses format {FORMAT_VERSION}. "
-                "Use another directory, or the version of zerowait that wrote it"
+                f"{self.root} was written in format {shown(found)}; this version of zerowait uses format "
+                f"{FORMAT_VERSION}. Use another directory, or the version of zerowait that wrote it"
             )
+        if not isinstance(content.get("specification"), dict):
+            raise RunDirectoryError(f"{self.specification} is damaged: it holds no specification")
         return dict(content)
 
     def _compare(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         for name in sorted({*found, *wanted}):
             if found.get(name) != wanted.get(name):
                 raise RunMismatchError(
-                    f"{self.root} holds a run with {name}={found.get(name)!r}, not {wanted.get(name)!r}; use another "
-                    "directory, or the same specification to join it"
+                    f"{self.root} holds a run with {name}={shown(found.get(name))}, not {shown(wanted.get(name))}; use "
+                    "another directory, or the same specification to join it"
                 )
+
+
+def read_regular_file(path: Path, size: int = -1, offset: int = 0) -> bytes:
+    """Return `size` bytes of a file from `offset` on (all by default); refuse what is none, which might never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would wait to be opened
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            file.seek(offset)
+            return file.read(size)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -213,4 +231,6 @@ def reason(error: OSError) -> str:
         return f"{said} (free some space, or use another directory)"
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return f"{said} (choose a directory that you may write to)"
+    if error.errno == errno.EMFILE:
+        return f"{said} ({advice()})"
     return said

@@ -25,13 +25,14 @@ from suite.identity import digest
 from suite.locks import MUTEX, ByteLocks
 from suite.participant import Participant
 from suite.processes import Process, this_process
-from suite.rundir import RunDirectory, explained
+from suite.rundir import RunDirectory, explained, read_regular_file
 from suite.table import (
     CELL,
     FIRST_RECORD,
     JOURNAL_END,
     LAST_RETURN,
     RECORD_CELLS,
+    RELEASES_IN_A_ROW,
     RESUMED_AT,
     RESUMED_FROM,
     STATE,
@@ -68,10 +69,9 @@ def create(directory: RunDirectory, n_slots: int) -> None:
 
 def read_header(directory: RunDirectory, n_slots: int) -> bytes:
     """Return the header and undo log of the table that is valid now, for who only looks on."""
-    with directory.slots.open("rb") as file:
-        (area,) = _POINTER.unpack(file.read(_POINTER.size).ljust(_POINTER.size, b"\0"))
-        file.seek(_FIRST_AREA + (area & 1) * cells_bytes(n_slots))
-        return file.read(FIRST_RECORD * CELL)
+    pointer = read_regular_file(directory.slots, _POINTER.size)
+    (area,) = _POINTER.unpack(pointer.ljust(_POINTER.size, b"\0"))
+    return read_regular_file(directory.slots, FIRST_RECORD * CELL, _FIRST_AREA + (area & 1) * cells_bytes(n_slots))
 
 
 class _Table(SlotTable):
@@ -189,7 +189,10 @@ class SharedDirectoryTransport(Participant):
     def _seen(self, slot: int) -> bytes:
         if slot < self.n_slots and self.table.ints[self.table.row(slot) + STATE] == SlotState.FINISHED:
             first = self.table.row(slot) * CELL
-            return bytes(self._image[first : first + RECORD_CELLS * CELL])
+            record = bytes(self._image[first : first + RECORD_CELLS * CELL])
+            # After an idle release, who is next in line is woken to watch over the run.
+            releases: int = self.table.ints[RELEASES_IN_A_ROW]
+            return record + bytes([1]) * (releases > 0 and self.table.least_finished() == slot)
         return bytes(self._image)
 
     # -- who takes part --------------------------------------------------------------------------------------------

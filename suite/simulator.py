@@ -21,13 +21,13 @@ from suite.asktell import failed_runtime
 from suite.coordination import Call, Coordinator, Rules
 from suite.errors import BudgetExhausted, SpecificationError, StalledError
 from suite.evaluation import AnyObjective, Budget, Evaluation, ObjectiveSignature, as_evaluation, check_fidelity
-from suite.identity import canonical_json, digest
+from suite.identity import canonical_json, check_config_id, digest
 from suite.idle import Idle
 from suite.overhead import Overhead
 from suite.recorded import trace_of
 from suite.rundir import RunDirectory, cannot, explained
 from suite.seeds import ObjectiveSeeds, check_run_seed
-from suite.specification import make_specification
+from suite.specification import MAX_WORKERS, make_specification
 from suite.table import Status
 from suite.trace import write_trace
 from suite.transport import LocalTransport, Transport
@@ -35,7 +35,6 @@ from suite.transport import LocalTransport, Transport
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_WORKERS = 100_000
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _LOST = Evaluation(math.inf, 0.0)
 
@@ -147,7 +146,18 @@ class Simulator:
         if self._shared is None:
             alike = ("n_workers", "seed", "_takes", "_seeds", "_rules", "_on_exhausted", "_shared_directory", "_run")
             self._shared = pickle.dumps({name: self.__dict__[name] for name in alike})
-        return _copy, (type(self), self._shared, self.objective, self.on_delivery)
+        copied = type(self), self._shared, self.objective, self.on_delivery
+        state = self.__getstate__()
+        return (_copy, copied) if state is None else (_new_copy, copied, state)
+
+    def __getstate__(self) -> Any:
+        """Return the attributes that a subclass or a user has added, or None when there are none."""
+        if type(self) is Simulator and len(self.__dict__) == len(_OWN):
+            return None
+        state = object.__getstate__(self)
+        slots = state[1] if isinstance(state, tuple) else None  # of a subclass that has __slots__
+        added = {name: value for name, value in self.__dict__.items() if name not in _OWN}
+        return (added, slots) if slots else added or None
 
     def __enter__(self) -> Self:
         return self
@@ -267,7 +277,7 @@ class Simulator:
             name = config_digest.hex()
             quoted = f'"{name}"'
         else:
-            name = str(config_id)
+            name = check_config_id(config_id)
             identity, quoted = digest(name), f'{_encode(name)},"named":true'
         # The seed is derived, so a trace can fill it in; it is worked out here only for an objective that takes it.
         seed = self._seeds.seed(identity) if self._takes.seed else None
@@ -351,6 +361,13 @@ class Simulator:
         _connections.close(self._run)
 
 
+_OWN = frozenset({
+    "objective", "n_workers", "seed", "on_delivery", "_on_exhausted", "_shared_directory", "_rules", "_is_temporary",
+    "_run", "_coordinator", "_takes", "_seeds", "_shared",
+})  # fmt: skip
+"""The attributes that every simulator has and that its copies get by themselves."""
+
+
 @functools.lru_cache(maxsize=16)
 def _unpickle_shared(shared: bytes) -> Mapping[str, Any]:
     state: Mapping[str, Any] = pickle.loads(shared)  # noqa: S301 - from the pickle that this call is a part of
@@ -372,6 +389,15 @@ def _copy(kind: type[Simulator], shared: bytes, objective: AnyObjective, on_deli
         and simulator.on_delivery is on_delivery
     ):
         return simulator
+    simulator = _new_copy(kind, shared, objective, on_delivery)
+    if len(_last_copies) >= _MOST_COPIES:
+        _last_copies.clear()
+    _last_copies[shared] = simulator
+    return simulator
+
+
+def _new_copy(kind: type[Simulator], shared: bytes, objective: AnyObjective, on_delivery: Any) -> Simulator:
+    """Return a copy of its own, whose state may be changed."""
     simulator = kind.__new__(kind)
     simulator.__dict__.update(
         _unpickle_shared(shared),
@@ -381,9 +407,6 @@ def _copy(kind: type[Simulator], shared: bytes, objective: AnyObjective, on_deli
         objective=objective,
         on_delivery=on_delivery,
     )
-    if len(_last_copies) >= _MOST_COPIES:
-        _last_copies.clear()
-    _last_copies[shared] = simulator
     return simulator
 
 

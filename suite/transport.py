@@ -8,6 +8,7 @@ hosts.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -233,9 +234,24 @@ class LocalTransport(Participant):
         if descriptor is None:
             if len(self._bells) >= _MAX_BELLS:
                 self._close(self._bells.pop(next(iter(self._bells))))
-            descriptor = self._bells[slot] = self._open_fifo(slot)
+            try:
+                descriptor = self._bells[slot] = self._open_fifo(slot)
+            except OSError as error:
+                if error.errno != errno.EMFILE:
+                    raise
+                self._ring_from_the_reserve(slot)
+                return
         with contextlib.suppress(BlockingIOError):  # full of earlier wake-ups, so the caller is awake
             os.write(descriptor, b"!")
+
+    def _ring_from_the_reserve(self, slot: int) -> None:
+        """Ring with a descriptor that is closed at once: too many threads wait here for one to be kept."""
+        descriptor = os.open(self.directory.wake(slot), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            with contextlib.suppress(BlockingIOError):
+                os.write(descriptor, b"!")
+        finally:
+            os.close(descriptor)
 
     def wait(self, slot: int, timeout: float) -> bool:
         """Sleep until this slot is woken or `timeout` seconds have passed; tell whether it was woken.
@@ -255,7 +271,16 @@ class LocalTransport(Participant):
 
     def _open_fifo(self, slot: int) -> int:
         # Opened for both ends: it neither blocks until somebody reads nor reports an end when nobody writes.
-        return self._open(self.directory.wake(slot), os.O_RDWR | os.O_NONBLOCK)
+        path, flags = self.directory.wake(slot), os.O_RDWR | os.O_NONBLOCK
+        try:
+            return self._open(path, flags)
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+        with self._mutex:  # nobody rings
+            while self._bells:  # only kept because they may be needed again
+                self._close(self._bells.popitem()[1])
+            return self._open(path, flags)
 
     def _close(self, descriptor: int) -> None:
         self._descriptors.remove(descriptor)

@@ -7,13 +7,16 @@ waited long looks whether somebody died, whether a wake-up was lost with its sen
 from __future__ import annotations
 
 import math
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from suite import timeline
+from suite.errors import RunAborted
 from suite.idle import ACCUSTOMED, Quiescence, needed_quiet
+from suite.interruption import main_thread_is_interrupted
 from suite.logger import logger
 from suite.processes import Process
 from suite.table import (
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from suite.coordination import Coordinator
 
 _SLOWEST_LOOK = 2.0  # real seconds after which even the last in line looks whether the run is well
+_PATIENCE = 1.0  # real seconds without an event after which a caller leaves that Ctrl-C has left alone
 _STALL = 10  # times `Idle.after` that a caller waits for free workers before it says so
 _SHORTEST_TIMER = 2e-4  # real seconds; shorter ones only keep the processor from whoever samples
 
@@ -49,6 +53,7 @@ class Vigil:
         self._quiescence: Quiescence | None = None  # few waits are long enough to need it
         self._stalled_since: float | None = None
         self._warned = False
+        self._interrupted: tuple[int, float] | None = None  # at how many events, since when
         self._first_look = min(1.0, max(0.02, run.rules.idle.after / 4))
 
     def keep(self) -> None:
@@ -57,7 +62,7 @@ class Vigil:
         look_at = time.monotonic() + self._first_look
         due = self._until_due() if run.measured else math.inf
         while run.is_waiting(slot):
-            woken = run.transport.wait(slot, min(due, max(0.0, look_at - time.monotonic())))
+            woken = self._wait(min(due, max(0.0, look_at - time.monotonic())))
             if not run.is_waiting(slot):
                 return
             # Most wake-ups without a delivery say nothing: one that an earlier call of this slot did not wait for, or,
@@ -67,6 +72,14 @@ class Vigil:
                 look_at = time.monotonic() + self._look()
             if run.measured:
                 due = self._until_due()
+
+    def _wait(self, timeout: float) -> bool:
+        try:
+            return self._run.transport.wait(self._slot, timeout)
+        except OSError as error:
+            # The others would be told that a worker died. (With too many threads, there is no descriptor to wait on.)
+            self._run.fail(error)
+            raise
 
     def _until_due(self) -> float:
         """Deliver what is due; return the real seconds until the clocks of the free slots reach this slot's end."""
@@ -81,6 +94,7 @@ class Vigil:
     def _look(self) -> float:
         """See to the run's health; return after how many real seconds to look again."""
         run, slot, table, ints = self._run, self._slot, self._run.table, self._run.table.ints
+        self._leave_if_interrupted()
         with run.transport:
             events = ints[EVENTS]
             first = table.least_finished() == slot
@@ -107,6 +121,23 @@ class Vigil:
                 return max(min(self._first_look, needed / 4), interval)
             ahead = int(np.count_nonzero(table.ends < table.floats[table.row(slot) + END]))
         return min(_SLOWEST_LOOK, self._first_look * (1 + ahead))
+
+    def _leave_if_interrupted(self) -> None:
+        """Raise when Ctrl-C has ended what the main thread did and nothing happens any more: nobody tells this thread.
+
+        Where free workers are taken to be idle, that comes first, so that results which are due are recorded.
+        """
+        if threading.current_thread() is threading.main_thread() or not main_thread_is_interrupted():
+            self._interrupted = None
+            return
+        events, now = self._run.table.ints[EVENTS], time.monotonic()
+        if self._interrupted is None or self._interrupted[0] != events:
+            self._interrupted = events, now
+        if self._run.rules.idle.sign == "never" or now - self._interrupted[1] >= _PATIENCE:
+            raise RunAborted(
+                "the main thread was interrupted, and this call waits for workers that get no more calls; what was "
+                f"recorded before is intact in {self._run.transport.directory.journal}"
+            )
 
     def _warn_of_a_stall(self, now: float) -> None:
         """Say once that only free slots are in the way although the optimizer does not call."""

@@ -6,7 +6,7 @@ import pytest
 
 from adapters import Adapter, load
 from adapters.spaces import random_configs
-from suite import Budget, Overhead, Query, read_trace
+from suite import Budget, Query, read_trace
 from suite.errors import SpecificationError
 from suite.seeds import optimizer_seed
 
@@ -100,19 +100,7 @@ def test_a_directory_that_holds_a_run_is_refused(bowl, run, tmp_path, first, sec
     assert (tmp_path / "trace.parquet").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["random", "optuna-random"])
-def test_a_run_without_a_directory_leaves_no_file(bowl, run, tmp_path, monkeypatch, name):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    run(load(name), bowl, "native", n_workers=2, evaluations=5)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_the_optimizer_is_seeded_from_the_run_seed(bowl, run):
     trace = run(Asked(), bowl, "ask_tell", n_workers=1, evaluations=5, seed=11)
     configs = random_configs(bowl.space, optimizer_seed(11))
     assert trace["config.rate"].tolist() == [next(configs)["rate"] for _ in range(5)]
-
-
-def test_a_run_with_measured_overhead_charges_the_optimizer(bowl, run):
-    trace = run(load("optuna-tpe"), bowl, "ask_tell", evaluations=20, overhead=Overhead.measured())
-    assert (trace["overhead"] > 0).all()

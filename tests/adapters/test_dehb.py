@@ -51,6 +51,7 @@ class TestDEHBAskedAndTold(AdapterConformance):
         return load("dehb")
 
 
+@pytest.mark.stress
 class TestDEHBWithDask(AdapterConformance):
     modes = ("native",)
     workers = 2  # each of some ten runs starts a cluster, which takes seconds

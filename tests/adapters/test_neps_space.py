@@ -37,7 +37,13 @@ from suite.errors import SpecificationError
 
 neps = pytest.importorskip("neps", reason="NePS is not installed")
 
-scalars = st.one_of(st.none(), st.booleans(), st.integers(-(10**6), 10**6), st.floats(-1e6, 1e6), st.text(max_size=5))
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**6), 10**6),
+    st.floats(-1e6, 1e6),
+    st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=5),
+)
 values = st.one_of(scalars, st.tuples(st.integers(0, 9), st.integers(0, 9)))
 choices = st.lists(values, min_size=1, max_size=6, unique=True)
 names = st.one_of(

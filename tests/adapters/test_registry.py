@@ -49,9 +49,10 @@ def plug_in(monkeypatch):
 
 
 @pytest.fixture
-def without_torch(monkeypatch):
+def without_torch(monkeypatch, tmp_path):
     from adapters import adapter
 
+    monkeypatch.setenv("ZEROWAIT_ENVIRONMENTS", str(tmp_path))  # nor is there an environment that has it
     find_spec = adapter.find_spec
     monkeypatch.setattr(adapter, "find_spec", lambda name: None if name == "torch" else find_spec(name))
 
@@ -84,7 +85,10 @@ def test_a_descriptor_says_how_the_optimizer_can_be_run():
 def test_a_missing_library_is_the_reason_why_an_optimizer_is_not_installed():
     gp = described("optuna-gp")
     assert not gp.installed
-    assert gp.problem == "it needs torch, which is not installed (pip install torch)"
+    assert gp.problem == (
+        "it needs torch, which is not installed (pip install torch); or it runs in an environment of its own: "
+        "create it with `zerowait env create optuna`"
+    )
     assert described("optuna-tpe").installed
 
 

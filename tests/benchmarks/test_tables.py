@@ -233,6 +233,19 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_variable_that_moves_it
         tables.open_table(CIFAR10)
 
 
+@pytest.mark.parametrize("place", ["", "below", "below/it"])
+def test_a_cache_that_cannot_be_written_is_known_before_anything_is_queried(tmp_path, monkeypatch, place):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ZEROWAIT_CACHE", str(tmp_path / "file" / place))
+    with pytest.raises(DataMissingError, match=r"cannot be stored in .*Not a directory.*ZEROWAIT_CACHE to a folder"):
+        load("hpobench", task="vehicle")
+
+
+def test_asking_whether_a_cache_can_be_written_writes_nothing(own_cache):
+    load("hpobench", task="vehicle")
+    assert not own_cache.exists()
+
+
 def test_a_full_disk_leaves_no_half_written_file(own_cache, monkeypatch):
     def save(stream, table, **options):
         stream.write(b"half")

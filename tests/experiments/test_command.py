@@ -11,6 +11,11 @@ import psutil
 import pytest
 
 from experiments.cells import CellFolders
+from experiments.engines import InProcess
+from experiments.grid import StudyFolder, run_grid
+from experiments.planning import make_plan
+from experiments.study import load_study
+from suite import Evaluation, Simulator
 
 
 def only_line(text):
@@ -212,10 +217,64 @@ def test_an_output_folder_that_cannot_be_written_to_is_one_line(zerowait, study_
     refused(zerowait("run", study_file(), "--output", tmp_path / "file"), "cannot be written to", "--output")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_an_output_folder_without_permission_is_one_line(zerowait, study_file, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
     refused(zerowait("run", study_file(output=tmp_path / "locked")), "Permission denied", "--output")
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory, study_text):
+    """Return a folder with a study file, the output of a study, and a run."""
+    folder = tmp_path_factory.mktemp("everything")
+    (folder / "study").mkdir()
+    study = folder / "study" / "study.toml"
+    study.write_text(study_text.format(output=folder / "output").replace("seeds = 2", "seeds = 1"))
+    cells = make_plan(load_study(study), "study").cells
+    run_grid("small", cells, StudyFolder(folder / "output"), InProcess())
+    with Simulator(lambda _: Evaluation(0.0, 1.0), n_workers=1, directory=folder / "run") as simulator:
+        simulator({"x": 0})
+    return folder
+
+
+FORBIDDEN = {
+    "a study file": (["run", "study/study.toml"], "study/study.toml", 0),
+    "the folder of a study file": (["run", "study/study.toml"], "study", 0),
+    "the output of a study": (["plot", "output"], "output", 0),
+    "where the figure would be": (["plot", "output"], "output", 0o500),
+    "a study's cells": (["plot", "output"], "output/cells", 0),
+    "a study's list of cells": (["plot", "output"], "output/study.json", 0),
+    "a trace": (["plot", "output"], "output/cells/*/trace.parquet", 0),
+    "a run": (["check", "run"], "run", 0),
+    "a run's specification": (["check", "run"], "run/run.json", 0),
+    "a run's journal": (["check", "run"], "run/journal", 0),
+    "a run's table of slots": (["check", "run"], "run/slots", 0),
+    "where a study's next cells would be": (["run", "study/study.toml"], "output/cells", 0o500),
+    "a study's lock": (["run", "study/study.toml"], "output/.lock", 0),
+}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_what_may_not_be_read_or_written_is_one_line(zerowait, everything, what):
+    (command, path), name, mode = FORBIDDEN[what]
+    forbidden = min(everything.glob(name))
+    before = forbidden.stat().st_mode
+    forbidden.chmod(mode)
+    try:
+        done = zerowait(command, everything / path)
+    finally:
+        forbidden.chmod(before)
+    refused(done, "Permission denied", everything / name.split("/")[0])
+
+
+def test_a_cache_that_may_not_be_written_is_refused_before_the_study(zerowait, study_file, tmp_path):
+    (tmp_path / "cache").mkdir(mode=0o500)
+    path = study_file(('"branin"', '"hpobench"\ntasks = ["vehicle"]'))
+    done = zerowait("run", path, ZEROWAIT_CACHE=str(tmp_path / "cache"))
+    refused(done, f"{path}: benchmarks[0]", "cannot be stored in", "Permission denied", "ZEROWAIT_CACHE to a folder")
+    assert not (tmp_path / "runs").exists()
+    listed = zerowait("list", "benchmarks", ZEROWAIT_CACHE=str(tmp_path / "cache"))
+    assert listed.returncode == 0
+    assert "cannot be stored in" in listed.stdout
 
 
 def test_contradicting_options_are_one_line(zerowait, study_file):

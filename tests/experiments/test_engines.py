@@ -7,6 +7,7 @@ import os
 import psutil
 import pytest
 
+from adapters import isolation
 from experiments.engines import ENVIRONMENT, InProcess, LocalDask, local_cluster
 from experiments.grid import StudyFolder, run_grid
 
@@ -51,6 +52,14 @@ def test_failing_exiting_and_dying_cells_do_not_stop_the_others(plan, tmp_path):
 
 def environment():
     return {name: os.environ.get(name) for name in ENVIRONMENT}
+
+
+def test_cells_find_what_a_process_of_its_own_finds():
+    assert ENVIRONMENT.keys() == isolation.ENVIRONMENT.keys()
+    assert {int(ENVIRONMENT[name]) for name in ENVIRONMENT} == {0, 1}
+    assert {name: int(value) for name, value in ENVIRONMENT.items()} == {
+        name: int(value) for name, value in isolation.ENVIRONMENT.items()
+    }
 
 
 def started_from_a_worker():

@@ -81,6 +81,22 @@ def test_an_error_is_one_line_with_file_place_and_remedy(study_file, old, new, m
     assert "\n" not in text
 
 
+def test_more_cells_than_can_be_listed_are_refused_before_they_are(study_file):
+    path = study_file(("seeds = 2", "seeds = 100000"), ("workers = [1, 3]", "workers = [1, 2, 3, 4, 5, 6]"))
+    message = r"the study has 1,200,000 cells \(2 pairs .*, 6 numbers of workers, 100000 seeds\); it must not have more"
+    with pytest.raises(SpecificationError, match=message):
+        make_plan(load_study(path), str(path))
+
+
+def test_more_workers_than_a_native_run_can_have_are_refused_before_the_study(study_file):
+    many = ("workers = [1, 3]", "workers = [3, 200000]")
+    assert len(make_plan(load_study(study_file(many)), "x").cells) == 8  # asked and told, they are only numbers
+    path = study_file(many, ('name = "random"\nmode = "ask_tell"', 'name = "random"'))
+    message = r"workers has 200000, but optimizers\[0\] \(random\) runs in the mode 'native', .* at most 100000"
+    with pytest.raises(SpecificationError, match=message):
+        make_plan(load_study(path), str(path))
+
+
 def test_a_mode_that_the_adapter_does_not_have_is_refused(plan, monkeypatch):
     monkeypatch.setattr(type(adapters.load("random")), "modes", frozenset({"native"}))
     with pytest.raises(SpecificationError, match=r"optimizers\[0\].mode is 'ask_tell'; random can run in: native"):

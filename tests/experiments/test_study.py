@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,12 @@ def test_overhead_is_named_or_modelled(study_file, text, overhead):
         ("seeds = 2", "seeds = [1, -1]", "seeds[1] is -1; it must be greater than or equal to 0"),
         ("seeds = 2", "seeds = [1, 1]", "seeds has 1 more than once; keep it once"),
         ("seeds = 2", 'seeds = "2"', "seeds is '2'; it must be a valid integer"),
+        ("seeds = 2", "seeds = 1000000000000", "seeds is 1000000000000; it must be less than or equal to 100000"),
+        ("seeds = 2", f"seeds = 1{'0' * 30}", "it must be less than or equal to 100000"),
+        ("seeds = 2", f"seeds = 1{'0' * 5000}", "not valid TOML: Exceeds the limit"),
+        ("seeds = 2", f"seeds = {list(range(100_001))}", "49, ...]; it must not have more than 100000 entries"),
+        ("workers = [1, 3]", "workers = [1, 1000000000000]", "workers[1] is 1000000000000; it must be less than or"),
+        ("workers = [1, 3]", f"workers = {'[' * 5000}", "not valid TOML: maximum recursion depth exceeded"),
         ('name = "small"', 'name = "../small"', "name is '../small'; it must consist of letters, digits"),
         (NONE, 'overhead = "non"', "overhead is 'non'; it must be 'none' or 'measured'"),
         (NONE, "overhead = {fixd = 1}", "overhead.fixd is not a key that a study has; did you mean 'fixed'?"),
@@ -94,6 +101,14 @@ def test_an_error_is_one_line_with_file_place_and_remedy(study_file, old, new, m
     assert text.startswith(f"{path}: ")
     assert message in text
     assert "\n" not in text
+
+
+def test_a_hundred_thousand_seeds_are_compared_at_once(study_file):
+    began = time.monotonic()
+    study = load_study(study_file(("seeds = 2", f"seeds = {list(range(100_000))}")))
+    assert study.n_seeds == len(study.run_seeds) == 100_000
+    assert load_study(study_file(("seeds = 2", "seeds = 100000"))).run_seeds == study.run_seeds
+    assert time.monotonic() - began < 10.0  # comparing each with each takes minutes
 
 
 def test_several_errors_are_counted(study_file):

@@ -22,6 +22,9 @@ import suite
 from suite import journal
 from suite.errors import BudgetExhausted, WorkerDied
 from suite.identity import canonical_json, digest
+from suite.recorded import committed_records
+from suite.rundir import RunDirectory
+from suite.shared_directory import SharedDirectoryTransport
 from suite.simulator import Simulator
 
 SUITE = str(Path(suite.__file__).parent)
@@ -84,6 +87,15 @@ def _around(owner, name, call, first, last):
         return result
 
     setattr(owner, name, replacement)
+
+
+def state_of(simulator, slot):
+    """Return the state of a slot; a table that hosts share is seen when it is read anew, another one as it stands."""
+    transport = simulator._connect().transport
+    if isinstance(transport, SharedDirectoryTransport):
+        with transport as table:
+            return table.states[slot]
+    return transport.table.states[slot]
 
 
 class Crew:
@@ -221,16 +233,16 @@ class Crew:
             time.sleep(0.002)
 
     def until_state(self, slot, state):
-        self.until(lambda: self.table.states[slot] == state, f"slot {slot} is {state!r}")
+        self.until(lambda: state_of(self.simulator, slot) == state, f"slot {slot} is {state!r}")
 
     # -- what they have left -------------------------------------------------------------------------------------------
 
-    @property
-    def table(self):
-        return self.simulator._connect().table
+    def states(self):
+        return [state_of(self.simulator, slot) for slot in range(self.simulator.n_workers)]
 
     def records(self):
-        return journal.read(self.run / "journal")
+        """Return what the run has recorded, without a line that a killed process has left uncommitted."""
+        return journal.read(self.run / "journal", committed_records(RunDirectory(self.run)))
 
     def times(self):
         """Return (number of the query, status, start, end) of every record."""
@@ -253,7 +265,7 @@ class Crew:
 
     def report(self):
         with contextlib.suppress(Exception):
-            return f"states {self.table.states.tolist()}, {dict(self.simulator.progress())}"
+            return f"states {self.states()}, {dict(self.simulator.progress())}"
         return "no table"
 
     def violations(self):

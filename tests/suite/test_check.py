@@ -26,6 +26,7 @@ from suite.errors import BudgetExhausted, RunDirectoryError
 from suite.identity import canonical_json, digest
 from suite.idle import Idle
 from suite.naive import NaiveRun
+from suite.recorded import read_run
 
 QUICK = Idle(after=0.02)
 
@@ -293,7 +294,7 @@ def test_a_run_can_be_checked_while_it_goes_on(tmp_path):
 def test_nested_names_that_json_turns_into_text_keep_their_digest(tmp_path):
     """{2: ..., 10: ...} is sorted as numbers, {"2": ..., "10": ...} as text; the digest is that of the former."""
     with Simulator(lambda _: Evaluation(0.0, 1.0), n_workers=1, directory=tmp_path, seed=3) as simulator:
-        simulator({"layers": {10: "a", 2: "b"}, "float": -0.0, "text": "é\ud800", "nan": math.nan})
+        simulator({"layers": {10: "a", 2: "b"}, "float": -0.0, "text": "é\U0001f600", "nan": math.nan})
     assert violations_of(tmp_path) == []
 
 
@@ -669,7 +670,7 @@ def test_zeros_that_a_crash_of_the_machine_left_are_found(changed):
 def test_a_line_that_is_no_object_is_found(changed):
     with changed.journal.open("ab") as file:
         file.write(journal.line(b"[1, 2]") + journal.line(b"{") + journal.line(b"\xff"))
-    assert changed.found() == {("checksum", N), ("checksum", N + 1), ("checksum", N + 2)}
+    assert changed.found() == {("checksum", N), ("checksum", N + 1), ("checksum", N + 2), ("complete", None)}
 
 
 def test_a_journal_that_lost_its_last_lines_is_found_by_the_table_of_slots(changed):
@@ -692,6 +693,27 @@ def test_a_torn_last_line_that_was_never_committed_is_a_note(changed):
     assert report.violations == ()
     assert report.notes == ("the last line is torn after 16 bytes; it is left out",)
     assert report.n_records == N
+
+
+def test_a_whole_line_that_was_never_committed_is_a_note_and_no_part_of_the_trace(changed):
+    """What a process leaves that is killed between writing a line and committing it."""
+    ghost = {**changed.records[-1], "evaluation": N, "call": N + 1, "after": N}
+    with changed.journal.open("ab") as file:
+        file.write(journal.line(json.dumps(ghost).encode()))
+    report = check(changed.directory)
+    assert report.violations == ()
+    assert report.n_records == N
+    (note,) = report.notes
+    assert note.startswith("what stands behind the 20 lines that the run has recorded is left out (1 more)")
+    assert len(read_run(changed.directory)) == N
+
+
+def test_two_whole_lines_that_were_never_committed_are_found(changed):
+    for number in (N, N + 1):
+        with changed.journal.open("ab") as file:
+            file.write(journal.line(json.dumps({**changed.records[-1], "evaluation": number}).encode()))
+    assert ("complete", None) in changed.found()
+    assert "2 lines stand behind the 20 that the run has recorded" in render(check(changed.directory))[-2]
 
 
 def test_a_journal_without_the_table_of_slots_can_be_checked(changed):

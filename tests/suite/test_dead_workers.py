@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import threading
 import time
@@ -17,6 +18,7 @@ import pytest
 from crashes import HANG, Crew, after, before, die, die_at_line
 
 import suite.ledger
+import suite.shared_directory
 import suite.transport
 from suite import Evaluation, Overhead, Query, Simulator, journal
 from suite.check import check
@@ -25,12 +27,29 @@ from suite.errors import WorkerDied
 from suite.idle import Idle
 from suite.journal import Damage
 from suite.ledger import MappedEntries, SharedLedger
+from suite.recorded import read_run
 from suite.rundir import RunDirectory
+from suite.shared_directory import JournalLedger, SharedDirectoryTransport
 from suite.table import TEXT_BYTES, SlotState, SlotTable
 from suite.transport import LocalTransport
 
 # Dead workers are looked for every 20 ms; free workers are never taken to be idle, so that every time below is exact.
 WATCHFUL = Idle(after=0.08, sign="never")
+
+
+SHARED_DIRECTORY = False
+PLACES = ["one host", "several hosts"]
+
+
+@pytest.fixture(params=PLACES, autouse=True)
+def place(request, monkeypatch):
+    """Let every test run on both transports."""
+    monkeypatch.setitem(globals(), "SHARED_DIRECTORY", request.param == "several hosts")
+    return request.param
+
+
+def crew_of(folder, objective, queries, **specification):
+    return Crew(folder, objective, queries, shared_directory=SHARED_DIRECTORY, **specification)
 
 
 class Runtimes:
@@ -50,7 +69,7 @@ class Runtimes:
 def crew(folder, runtimes, *, deadly=(), queries=None, **specification):
     queries = [Query({"x": x}) for x in range(len(runtimes))] if queries is None else queries
     settings = {"n_workers": 2, "overhead": Overhead.none(), "idle": WATCHFUL, "on_worker_death": "continue"}
-    return Crew(folder, Runtimes(runtimes, deadly), queries, **{**settings, **specification})
+    return crew_of(folder, Runtimes(runtimes, deadly), queries, **{**settings, **specification})
 
 
 def is_sound(crew):
@@ -109,7 +128,32 @@ def half_a_line(bytes_written):
             os.pwrite(transport._journal, data[:bytes_written], offset)
             die()
 
-        LocalTransport.append = append
+        the_transport().append = append
+
+    return doom
+
+
+def the_transport():
+    return SharedDirectoryTransport if SHARED_DIRECTORY else LocalTransport
+
+
+def before_the_pointer_is_turned(call):
+    """Let the process die when it has written its n-th table, but not yet said that this one counts."""
+
+    class Deadly:
+        size, unpack = suite.shared_directory._POINTER.size, suite.shared_directory._POINTER.unpack
+
+        def __init__(self):
+            self.calls = 0
+
+        def pack(self, area):
+            self.calls += 1
+            if self.calls == call:
+                die()
+            return struct.pack("=q", area)
+
+    def doom():
+        suite.shared_directory._POINTER = Deadly()
 
     return doom
 
@@ -139,16 +183,16 @@ def in_the_middle_of_a_ledger_entry(call):
 
 
 def doomed(when, owner, name, call=1):
-    return lambda: when(owner, name, die, call=call)
+    return lambda: when(the_transport() if owner == "transport" else owner, name, die, call=call)
 
 
 # The victim's transactions are: the claim, the finish, the delivery of call 0.
 LONG, SHORT = 7, 3  # how long call 1 lasts: it outlives call 0, or is delivered before it
 DEATHS = {
-    "waiting for the lock": (LONG, doomed(before, LocalTransport, "__enter__"), BEFORE_IT_BEGAN),
+    "waiting for the lock": (LONG, doomed(before, "transport", "__enter__"), BEFORE_IT_BEGAN),
     "when its claim had begun": (LONG, doomed(after, SlotTable, "begin"), BEFORE_IT_BEGAN),
     "when its claim had entered the ledger": (LONG, in_the_middle_of_a_ledger_entry(1), BEFORE_IT_BEGAN),
-    "when its claim had locked the slot": (LONG, doomed(after, LocalTransport, "hold"), BEFORE_IT_BEGAN),
+    "when its claim had locked the slot": (LONG, doomed(after, "transport", "hold"), BEFORE_IT_BEGAN),
     "before its claim was committed": (LONG, doomed(before, SlotTable, "commit"), BEFORE_IT_BEGAN),
     "when its claim was committed": (LONG, doomed(after, SlotTable, "commit"), BEFORE_THE_FIRST_DELIVERY),
     "before it finished": (LONG, doomed(before, Coordinator, "finish"), BEFORE_THE_FIRST_DELIVERY),
@@ -159,19 +203,53 @@ DEATHS = {
     "after the first byte of a journal line": (LONG, half_a_line(1), BEFORE_THE_FIRST_DELIVERY),
     "in the middle of a journal line": (LONG, half_a_line(150), BEFORE_THE_FIRST_DELIVERY),
     "before the end of a journal line": (LONG, half_a_line(-1), BEFORE_THE_FIRST_DELIVERY),
-    "after a journal line": (LONG, doomed(after, LocalTransport, "append"), BEFORE_THE_FIRST_DELIVERY),
+    "after a journal line": (LONG, doomed(after, "transport", "append"), BEFORE_THE_FIRST_DELIVERY),
     "when a delivery had entered the ledger": (LONG, in_the_middle_of_a_ledger_entry(2), BEFORE_THE_FIRST_DELIVERY),
     "before a delivery was committed": (LONG, doomed(before, SlotTable, "commit", 3), BEFORE_THE_FIRST_DELIVERY),
     "before it woke whom it had delivered to": (LONG, doomed(after, SlotTable, "commit", 3), AFTER_THE_FIRST_DELIVERY),
     "when its own delivery was committed": (SHORT, doomed(after, SlotTable, "commit", 3), AFTER_ITS_OWN_DELIVERY),
-    "before it let go of the slot": (SHORT, doomed(before, LocalTransport, "release"), AFTER_ITS_OWN_DELIVERY),
-    "when it had let go of the slot": (SHORT, doomed(after, LocalTransport, "release"), AFTER_ITS_OWN_DELIVERY),
+    "before it let go of the slot": (SHORT, doomed(before, "transport", "release"), AFTER_ITS_OWN_DELIVERY),
+    "when it had let go of the slot": (SHORT, doomed(after, "transport", "release"), AFTER_ITS_OWN_DELIVERY),
 }
 
 
-@pytest.mark.parametrize("moment", DEATHS)
+# On several hosts nothing counts before the table has been published, which is at the end of a critical section. The
+# victim publishes: its registration, the claim, finish and delivery together, and that it has taken its result. It
+# enters once more, before all that, to look whether the table is whole.
+SHARED_DEATHS = {
+    **{moment: death for moment, death in DEATHS.items() if "ledger" not in moment},
+    "when its claim had read the journal": (LONG, doomed(after, JournalLedger, "take"), BEFORE_IT_BEGAN),
+    "when its claim was committed": (LONG, doomed(after, SlotTable, "commit"), BEFORE_IT_BEGAN),
+    "before its claim was published": (LONG, before_the_pointer_is_turned(2), BEFORE_IT_BEGAN),
+    "when its claim was published": (LONG, doomed(after, "transport", "_publish", 3), BEFORE_THE_FIRST_DELIVERY),
+    "before it woke whom it had delivered to": (
+        LONG, doomed(after, SlotTable, "commit", 3), BEFORE_THE_FIRST_DELIVERY,
+    ),
+    "before a delivery was published": (LONG, before_the_pointer_is_turned(3), BEFORE_THE_FIRST_DELIVERY),
+    "when a delivery was published": (LONG, doomed(after, "transport", "_publish", 4), AFTER_THE_FIRST_DELIVERY),
+    "when its own delivery was committed": (SHORT, doomed(after, SlotTable, "commit", 3), BEFORE_THE_FIRST_DELIVERY),
+    "when its own delivery was published": (SHORT, doomed(after, "transport", "_publish", 4), AFTER_ITS_OWN_DELIVERY),
+    "before it had taken its result": (SHORT, before_the_pointer_is_turned(4), AFTER_ITS_OWN_DELIVERY),
+}  # fmt: skip
+
+
+def on_its_place(local, shared):
+    """Parametrise a test by moments, each on the transport that has it."""
+    one_host, several_hosts = PLACES
+    return pytest.mark.parametrize(
+        ("place", "moment"),
+        [*((one_host, moment) for moment in local), *((several_hosts, moment) for moment in shared)],
+        indirect=["place"],
+    )
+
+
+def only_on(place):
+    return pytest.mark.parametrize("place", [place], indirect=True)
+
+
+@on_its_place(DEATHS, SHARED_DEATHS)
 def test_a_worker_killed_at_any_moment_costs_its_own_evaluation_at_most(tmp_path, moment):
-    runtime, doom, expected = DEATHS[moment]
+    runtime, doom, expected = (SHARED_DEATHS if SHARED_DIRECTORY else DEATHS)[moment]
     with crew(tmp_path, [5, runtime, 4, 3, 2, 6, 1, 1, 1, 1], max_evaluations=5, continual=True) as run:
         witness = run.start(run.work)
         run.until_state(0, SlotState.FINISHED)
@@ -275,7 +353,8 @@ def test_a_child_that_outlives_a_killed_process_does_not_keep_its_slot(tmp_path,
 
 
 def test_a_killed_process_whose_result_was_delivered_already_loses_nothing(tmp_path):
-    runtime, doom, expected = DEATHS["when its own delivery was committed"]
+    moment = "when its own delivery was published" if SHARED_DIRECTORY else "when its own delivery was committed"
+    runtime, doom, expected = (SHARED_DEATHS if SHARED_DIRECTORY else DEATHS)[moment]
     with crew(tmp_path, [5, runtime, 4, 3, 2, 6, 1, 1, 1, 1], max_evaluations=5, on_worker_death="raise") as run:
         witness = run.start(run.work)
         run.until_state(0, SlotState.FINISHED)
@@ -312,21 +391,31 @@ RECOVERIES = {
     "when it had undone the table": doomed(after, SlotTable, "roll_back"),
     "when it had undone the ledger": doomed(after, SharedLedger, "restore"),
     "when it had undone the journal": doomed(after, os, "ftruncate"),
-    "when it had undone everything": doomed(after, LocalTransport, "roll_back"),
+    "when it had undone everything": doomed(after, "transport", "roll_back"),
     "when the dead worker's burial had begun": doomed(after, SlotTable, "begin", 3),
     "in the middle of the dead worker's record": half_a_line(30),
-    "when the dead worker was recorded": doomed(after, LocalTransport, "append"),
+    "when the dead worker was recorded": doomed(after, "transport", "append"),
     "before the dead worker's burial was committed": doomed(before, SlotTable, "commit", 4),
 }
 
 
-@pytest.mark.parametrize("moment", RECOVERIES)
+# On several hosts there is nothing to undo: the dead worker's table was never published.
+SHARED_RECOVERIES = {
+    "when the dead worker's burial had begun": doomed(after, SlotTable, "begin", 3),
+    "in the middle of the dead worker's record": half_a_line(30),
+    "when the dead worker was recorded": doomed(after, "transport", "append"),
+    "before the dead worker's burial was committed": doomed(before, SlotTable, "commit", 3),
+    "before the dead worker's burial was published": before_the_pointer_is_turned(4),
+}
+
+
+@on_its_place(RECOVERIES, SHARED_RECOVERIES)
 def test_a_worker_killed_while_it_cleans_up_after_another_is_followed_by_one_who_does(tmp_path, moment):
     # The victim makes call 0 (5 s) and waits. Call 1 (7 s) is made by one who dies while it delivers call 0, with the
     # journal line and the ledger entry written. Now the victim of this test looks for the dead, and dies as well. Two
     # replacements start: both calls are lost at 0, and calls 2, 3 and 4 fill the two slots: 0-4, 0-3, 3-5.
     with crew(tmp_path, [5, 7, 4, 3, 2, 6, 1, 1, 1, 1], max_evaluations=5, continual=True) as run:
-        victim = run.start(run.work, doom=RECOVERIES[moment])
+        victim = run.start(run.work, doom=(SHARED_RECOVERIES if SHARED_DIRECTORY else RECOVERIES)[moment])
         run.until_state(0, SlotState.FINISHED)
         run.dies(run.start(run.work, doom=doomed(before, SlotTable, "commit", 3)))
         run.dies(victim)
@@ -341,13 +430,14 @@ def ten_seconds_an_epoch(config, fidelity):
     return Evaluation(float(config["x"]), 10.0 * fidelity)
 
 
+@only_on("one host")  # elsewhere no state is stored that could have to be undone
 def test_a_state_that_was_undone_cannot_be_continued_even_if_who_undid_it_was_killed(tmp_path):
     # Configuration 0 was about to be delivered at 10 when both workers died, so it is lost. Calls 2 (10 s) and 3 (20 s)
     # start at 0; call 4 trains configuration 0 from 10 until 40, because there is nothing that it could continue.
     queries = [Query({"x": x}, z) for x, z in [(0, 1.0), (1, 2.0), (2, 1.0), (3, 2.0), (0, 3.0), (5, 1.0), (6, 1.0)]]
     specification = {"n_workers": 2, "max_evaluations": 5, "overhead": Overhead.none(), "continual": True}
     policies = {"idle": WATCHFUL, "on_worker_death": "continue"}
-    with Crew(tmp_path, ten_seconds_an_epoch, queries, **specification, **policies) as run:
+    with crew_of(tmp_path, ten_seconds_an_epoch, queries, **specification, **policies) as run:
         victim = run.start(run.work, doom=doomed(before, SharedLedger, "restore"))
         run.until_state(0, SlotState.FINISHED)
         run.dies(run.start(run.work, doom=doomed(before, SlotTable, "commit", 3)))
@@ -367,6 +457,13 @@ def test_a_delivery_that_was_undone_is_no_longer_in_the_journal(tmp_path):
         run.ends(witness)
         assert list(run.testimony("died")) == [0]
         assert run.records() == []
+        if SHARED_DIRECTORY:  # the line still stands there; whoever looks leaves it out, and the next one replaces it
+            assert len(journal.read(run.run / "journal")) == 1
+            (note,) = check(run.run).notes
+            assert note.startswith("what stands behind the 0 lines that the run has recorded is left out (1 more)")
+            assert len(read_run(run.run)) == 0
+        else:
+            assert journal.read(run.run / "journal") == []
         is_sound(run)
 
 
@@ -420,6 +517,7 @@ LEDGER_DEATHS = {
 }
 
 
+@only_on("one host")  # elsewhere the journal is the ledger
 @pytest.mark.parametrize("moment", LEDGER_DEATHS)
 def test_a_worker_killed_while_the_ledger_grows_leaves_every_state_in_it(tmp_path, moment, monkeypatch):
     # Room for 8 entries, which grows when the fourth comes. Every configuration is evaluated at fidelity 1 (10 s),
@@ -428,7 +526,7 @@ def test_a_worker_killed_while_the_ledger_grows_leaves_every_state_in_it(tmp_pat
     queries = [Query({"x": x}, z) for z in (1.0, 3.0, 9.0) for x in range(4)]
     specification = {"n_workers": 1, "max_evaluations": 12, "overhead": Overhead.none(), "continual": True}
     policies = {"idle": WATCHFUL, "on_worker_death": "continue"}
-    with Crew(tmp_path, ten_seconds_an_epoch, [*queries, Query({"x": 4}, 1.0)], **specification, **policies) as run:
+    with crew_of(tmp_path, ten_seconds_an_epoch, [*queries, Query({"x": 4}, 1.0)], **specification, **policies) as run:
         run.dies(run.start(run.work, doom=LEDGER_DEATHS[moment]))
         run.ends(run.start(run.work))
         killed = run.killed_calls()
@@ -480,7 +578,7 @@ def test_calls_that_evaluate_when_a_worker_dies_and_later_ones_raise_worker_died
             die()
         return Evaluation(0.0, 1.0)
 
-    with Crew(tmp_path, objective, queries, n_workers=3, overhead=Overhead.none(), idle=WATCHFUL) as run:
+    with crew_of(tmp_path, objective, queries, n_workers=3, overhead=Overhead.none(), idle=WATCHFUL) as run:
         evaluating = run.start(run.work)
         run.until_state(0, SlotState.EVALUATING)
         waiting = run.start(run.work)
@@ -505,7 +603,7 @@ def test_a_thread_that_leaves_its_call_counts_as_dead_and_its_process_goes_on(tm
         return Evaluation(0.0, 5.0)
 
     queries = [Query({"x": x}) for x in range(3)]
-    with Crew(tmp_path, objective, queries, n_workers=2, overhead=Overhead.none(), idle=WATCHFUL) as run:
+    with crew_of(tmp_path, objective, queries, n_workers=2, overhead=Overhead.none(), idle=WATCHFUL) as run:
         waiting = run.start(run.work)
         run.until_state(0, SlotState.FINISHED)
         leaving = run.start(run.work)
@@ -520,6 +618,7 @@ def test_a_pool_whose_worker_is_killed_ends_in_time(tmp_path, policy):
     """multiprocessing.Pool replaces a killed process, but the call that it made never comes back."""
     objective = Runtimes([1, 2, 3, 4, 5, 6, 7, 8], deadly={3})
     settings = {"overhead": Overhead.none(), "idle": Idle(after=0.2), "on_worker_death": policy}
+    settings["shared_directory"] = SHARED_DIRECTORY
     with (
         Simulator(objective, n_workers=2, directory=tmp_path / "run", max_evaluations=8, **settings) as simulator,
         multiprocessing.get_context("fork").Pool(2) as pool,
@@ -554,7 +653,7 @@ def killed_at_line(folder, line, policy):
     queries = [Query({"x": x}, z) for x in range(8) for z in (1.0, 3.0)]
     specification = {"n_workers": 2, "max_evaluations": 9, "overhead": Overhead.none(), "continual": True}
     policies = {"idle": WATCHFUL, "on_worker_death": policy}
-    with Crew(folder, ten_seconds_an_epoch, queries, **specification, **policies) as run:
+    with crew_of(folder, ten_seconds_an_epoch, queries, **specification, **policies) as run:
         victim = run.start(run.work, doom=lambda: die_at_line(line))
         others = [run.start(run.work)]
         victim.join(HANG)
@@ -588,7 +687,7 @@ def kill_at_every_line(folder, policy, step, first=1):
 
 @pytest.mark.parametrize("policy", ["continue", "raise"])
 def test_a_worker_killed_at_any_fortieth_line_that_it_executes_costs_its_own_evaluation_at_most(tmp_path, policy):
-    assert kill_at_every_line(tmp_path, policy, step=41) > 15
+    assert kill_at_every_line(tmp_path, policy, step=41 if not SHARED_DIRECTORY else 67) > 15
 
 
 @pytest.mark.stress

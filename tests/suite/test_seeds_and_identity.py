@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from modes import MODES, Scripted, queries
 
 import suite
-from suite import Evaluation, Overhead, Query, Simulator, journal, simulate
-from suite.errors import SpecificationError
+from suite import Evaluation, Overhead, Query, Simulator, journal, read_trace, simulate
+from suite.errors import InvalidEvaluationError, SpecificationError
 from suite.identity import canonical_json, check_config, digest
 from suite.seeds import MAX_RUN_SEED, ObjectiveSeeds, check_run_seed, optimizer_seed
 
@@ -144,6 +144,57 @@ PROGRAM = """
     identity = digest(canonical_json({"b": [1, 2.5], "a": "text", "c": None}))
     print(json.dumps([identity.hex(), ObjectiveSeeds(7).seed(identity), optimizer_seed(7)]))
 """
+
+
+HALF = "\ud83d"  # the first half of a surrogate pair
+HALVES = {
+    "a value": {"x": HALF},
+    "a value of two halves": {"x": "\ud83d\ude00"},
+    "the end of a value": {"x": "word" + HALF},
+    "a name": {HALF: 1},
+    "a value in a list": {"x": ["a", HALF]},
+    "a name in a mapping": {"x": {HALF: 1}},
+    "a string of NumPy": {"x": np.str_(HALF)},
+}
+
+
+def one_second(_config):
+    return Evaluation(0.0, 1.0)
+
+
+def with_a_strange_metric(_config):
+    return {"value": 0.0, "runtime": 1.0, HALF: 1.0}
+
+
+@pytest.mark.parametrize("what", HALVES)
+def test_half_a_surrogate_pair_is_refused_when_it_is_asked_for(mode, what):
+    with pytest.raises(SpecificationError, match="half a surrogate pair, which no file can hold"):
+        mode([Query(HALVES[what])], one_second, n_workers=1, max_evaluations=1, overhead=NONE)
+    for refuse in (canonical_json, check_config):
+        with pytest.raises(SpecificationError, match=r"parameter .* has the value .*, a text with half"):
+            refuse(HALVES[what])
+
+
+def test_whole_characters_of_any_kind_are_stored(tmp_path):
+    config = {"é": "\U0001f600", "\U0001f600": "\\ud83d", "list": ["\U0001f600", "\x00"]}
+    with Simulator(lambda _: Evaluation(0.0, 1.0), n_workers=1, directory=tmp_path) as simulator:
+        simulator(config, config_id="\U0001f600")
+        path = simulator.finish()
+    check_config(config)
+    trace = read_trace(path)
+    assert trace["config.é"].tolist() == ["\U0001f600"]
+    assert trace["config_id"].tolist() == ["\U0001f600"]
+
+
+@pytest.mark.parametrize("given", [3, 3.0, b"3", HALF, ("a",), True])
+def test_an_id_that_is_no_text_is_refused_in_every_mode(mode, given):
+    with pytest.raises(SpecificationError, match=r"config_id is .* of type \w+; it must be a string of whole char"):
+        mode([Query({"x": 0}, None, given)], one_second, n_workers=1, overhead=NONE)
+
+
+def test_a_metric_with_half_a_surrogate_pair_is_refused(mode):
+    with pytest.raises(InvalidEvaluationError, match="half a surrogate pair"):
+        mode([Query({"x": 0})], with_a_strange_metric, n_workers=1, max_evaluations=1, overhead=NONE)
 
 
 def test_every_process_finds_the_same_identity_and_seeds():

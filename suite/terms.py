@@ -1,0 +1,104 @@
+"""What a run's specification promises of its records, read from `run.json` and checked: anybody may have changed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from suite.errors import RunDirectoryError, SpecificationError, shown
+from suite.evaluation import Budget
+from suite.overhead import seconds_of
+from suite.rundir import RunDirectory
+from suite.seeds import check_run_seed
+from suite.specification import MAX_WORKERS
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a run's specification says, as far as its records must agree with it."""
+
+    n_workers: int
+    budget: Budget
+    seed: int
+    overhead: str
+    """Name of the overhead policy."""
+    sampling: str
+    continual: bool
+    continues_after_death: bool
+    slept: bool
+    """Whether the workers really slept, so that times were measured and not computed."""
+    shared_directory: bool
+    """Whether the run may have workers on several hosts."""
+
+    @classmethod
+    def of(cls, specification: Mapping[str, Any]) -> Terms:
+        """Read them from a specification.
+
+        Raises
+        ------
+        SpecificationError
+            It is no specification of a run; the message names the field.
+        """
+        n_workers = _field(specification, "n_workers", int)
+        if not 1 <= n_workers <= MAX_WORKERS:
+            raise SpecificationError(f"n_workers is {shown(n_workers)}; it must be from 1 to {MAX_WORKERS}")
+        overhead = _field(specification, "overhead", dict)
+        name, sampling = _field(overhead, "name", str), _field(overhead, "sampling", str)
+        seconds_of(name)  # refuses what names no policy
+        if sampling not in ("serial", "parallel"):
+            raise SpecificationError(f"sampling is {shown(sampling)}; it must be 'serial' or 'parallel'")
+        return cls(
+            n_workers,
+            Budget(
+                _field(specification, "max_evaluations", int, type(None)),
+                _field(specification, "max_time", float, int, type(None)),
+            ),
+            check_run_seed(_field(specification, "seed", int)),
+            name,
+            sampling,
+            _field(specification, "continual", bool),
+            specification.get("on_worker_death") == "continue",
+            "slept" in specification,
+            specification.get("shared_directory") is True,
+        )
+
+    @classmethod
+    def read(cls, run: RunDirectory) -> Terms:
+        """Read them from a run's directory.
+
+        Raises
+        ------
+        RunDirectoryError
+            There is no run, another format version wrote it, or `run.json` is damaged.
+        """
+        specification = run.read()["specification"]
+        try:
+            return cls.of(specification)
+        except SpecificationError as error:
+            raise RunDirectoryError(
+                f"{run.specification} is damaged: its specification is not usable: {error}"
+            ) from None
+
+    @property
+    def is_modelled(self) -> bool:
+        """Whether no real clock had a part in the times."""
+        return self.overhead != "measured" and not self.slept
+
+    def model(self) -> Callable[[int], float] | None:
+        """Return the overhead as a function of the delivered results; None when its name does not define it."""
+        return seconds_of(self.overhead)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the modelled overhead is the same for every configuration."""
+        return self.overhead == "none" or self.overhead.startswith("fixed(")
+
+
+def _field(table: Mapping[str, Any], name: str, *kinds: type) -> Any:
+    if name not in table:
+        raise SpecificationError(f"{name} is missing")
+    if type(table[name]) not in kinds:
+        allowed = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
+        raise SpecificationError(f"{name} is {shown(table[name])}; it must be of type {allowed}")
+    return table[name]
