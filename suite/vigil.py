@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from suite.coordination import Coordinator
 
 _SLOWEST_LOOK = 2.0  # real seconds after which even the last in line looks whether the run is well
-_PATIENCE = 1.0  # real seconds without an event after which a caller leaves that Ctrl-C has left alone
+_PATIENCE = 2.0  # real seconds without an event after which a caller leaves that Ctrl-C has left alone
 _STALL = 10  # times `Idle.after` that a caller waits for free workers before it says so
 _SHORTEST_TIMER = 2e-4  # real seconds; shorter ones only keep the processor from whoever samples
 
