@@ -151,6 +151,8 @@ def test_native_and_ask_and_tell_give_the_same_file(name, n_workers, run, tmp_pa
     ]
     assert_frame_equal(*traces, check_exact=True)
     again = run(load(name), BOWL, "native", n_workers, evaluations=60, directory=tmp_path / "again")
+    assert_frame_equal(again, traces[0], check_exact=True)
+    assert again.attrs["zerowait"]["idle_releases"] == 0
     assert len(again) == 60
     assert (tmp_path / "native" / "trace.parquet").read_bytes() == (tmp_path / "again" / "trace.parquet").read_bytes()
 
