@@ -121,15 +121,17 @@ class LentGenerators:
     def lent(self) -> Iterator[None]:
         """Put the run's state in, and afterwards the one that was there before."""
         with _lock:
-            theirs, threads = _states(), torch.get_num_threads()
+            theirs, threads, precision = _states(), torch.get_num_threads(), torch.get_default_dtype()
             _put_in(self._ours)
             torch.set_num_threads(1)
+            torch.set_default_dtype(torch.float32)  # others set it to float64, which changes what the model suggests
             try:
                 yield
             finally:
                 self._ours = _states()
                 _put_in(theirs)
                 torch.set_num_threads(threads)
+                torch.set_default_dtype(precision)
 
 
 def _states() -> tuple[Any, Any, torch.Tensor]:

@@ -52,7 +52,10 @@ def committed(run: RunDirectory, n_slots: int, *, shared_directory: bool) -> Com
         raise RunDirectoryError(f"{run.slots} does not hold a table of {n_slots} slots: it is damaged")
     # Within a transaction the saved header is the one that counts.
     first = UNDO_HEADER if cells[UNDO_MARKER] else 0
-    return Committed(cells[first + RECORDED], cells[first + JOURNAL_END])
+    n_records, size = cells[first + RECORDED], cells[first + JOURNAL_END]
+    if not 0 <= n_records <= size:  # every record has a byte at least
+        raise RunDirectoryError(f"{run.slots} counts {n_records} records in {size} bytes: it is damaged")
+    return Committed(n_records, size)
 
 
 def _header(run: RunDirectory, n_slots: int, shared_directory: bool) -> bytes:  # noqa: FBT001 - as it came
