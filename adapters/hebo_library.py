@@ -126,12 +126,27 @@ class LentGenerators:
             torch.set_num_threads(1)
             torch.set_default_dtype(torch.float32)  # others set it to float64, which changes what the model suggests
             try:
-                yield
+                with _numerics_of_gpytorch():
+                    yield
             finally:
                 self._ours = _states()
                 _put_in(theirs)
                 torch.set_num_threads(threads)
                 torch.set_default_dtype(precision)
+
+
+@contextlib.contextmanager
+def _numerics_of_gpytorch() -> Iterator[None]:
+    """Compute as GPyTorch does by itself: BoTorch changes these settings for everybody when it is imported."""
+    from gpytorch import settings  # type: ignore[import-untyped]
+
+    with (
+        settings.fast_computations(covar_root_decomposition=True, log_prob=True, solves=True),
+        settings.cholesky_max_tries(3),
+        settings.max_cholesky_size(800),
+        settings.max_eager_kernel_size(512),
+    ):
+        yield
 
 
 def _states() -> tuple[Any, Any, torch.Tensor]:
