@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
+
+from adapters.clusters import start_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,26 +46,10 @@ def dask_client(n_workers: int, folder: str) -> Iterator[Client]:
         Where Dask may put its files.
     """
     import dask
-    from distributed import Client, LocalCluster
-    from distributed.security import Security
+    from distributed import Client
 
     with dask.config.set(CONFIGURATION), contextlib.ExitStack() as stack:
-        cluster = LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            # A scheduler runs what it is sent; certificates that only these processes know keep other users out.
-            protocol="tls",
-            security=Security.temporary(),  # type: ignore[no-untyped-call]
-            dashboard_address=None,
-            worker_dashboard_address=None,
-            # Without this, the scheduler listens on the usual port even though there is no dashboard.
-            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-            memory_limit=0,
-            local_directory=folder,
-            silence_logs=logging.CRITICAL,
-        )
+        cluster = start_cluster(n_workers, folder)
         stack.callback(cluster.close, timeout=_CLOSE_SECONDS)
         client = Client(cluster)  # type: ignore[no-untyped-call]
         stack.callback(client.close)

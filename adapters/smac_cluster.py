@@ -8,10 +8,11 @@ time as the process of the run.
 
 from __future__ import annotations
 
-import logging
 from contextlib import ExitStack, contextmanager
 from multiprocessing import forkserver, get_context
 from typing import TYPE_CHECKING, Any
+
+from adapters.clusters import start_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,21 +43,9 @@ def start_forkserver() -> None:
 def local_cluster(n_workers: int, folder: Path) -> Iterator[Client]:
     """Start worker processes of one thread each, whose files lie in `folder`."""
     import dask
-    from distributed import Client, LocalCluster, Security
+    from distributed import Client
 
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(CONFIGURATION))
-        cluster = stack.enter_context(
-            LocalCluster(  # type: ignore[no-untyped-call]
-                n_workers=n_workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address=None,
-                security=Security.temporary(),  # type: ignore[no-untyped-call]
-                local_directory=str(folder),
-                memory_limit=0,
-                silence_logs=logging.CRITICAL + 1,
-            )
-        )
+        cluster = stack.enter_context(start_cluster(n_workers, folder))
         yield stack.enter_context(Client(cluster))  # type: ignore[no-untyped-call]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 from collections import Counter, deque
@@ -11,6 +10,7 @@ from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Protocol
 
 from adapters import isolation
+from adapters.clusters import start_cluster
 from experiments.cells import Cell, CellFolders, Outcome, last_line, run_batch, run_cell
 
 if TYPE_CHECKING:
@@ -141,8 +141,7 @@ def _lost(cell: Cell, error: BaseException, folders: CellFolders) -> Outcome:
 def local_cluster(n_processes: int) -> Iterator[Client]:
     """Start a Dask cluster on this machine; close it at the end, with every process of it and its cells."""
     import dask
-    from distributed import Client, LocalCluster
-    from distributed.security import Security
+    from distributed import Client
 
     with (
         dask.config.set(CONFIGURATION),
@@ -152,22 +151,7 @@ def local_cluster(n_processes: int) -> Iterator[Client]:
         # An interrupt (Ctrl-C) goes to all processes of the terminal. Only this one is to act on it, so the
         # cluster's threads and processes are started while it is blocked, which they inherit.
         with _interrupts_blocked():
-            cluster = LocalCluster(  # type: ignore[no-untyped-call]
-                n_workers=n_processes,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                # A scheduler runs what it is sent. Certificates that live as long as this cluster, and only in its
-                # processes, keep every other user of the machine out.
-                protocol="tls",
-                security=Security.temporary(),  # type: ignore[no-untyped-call]
-                dashboard_address=None,
-                worker_dashboard_address=None,
-                # Without this, the scheduler listens on the usual port even though there is no dashboard.
-                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-                memory_limit=0,  # a cell's memory, and that of its own processes, is not Dask's to manage
-                silence_logs=logging.CRITICAL,
-            )
+            cluster = start_cluster(n_processes)
             stack.callback(_close, cluster)
             client = Client(cluster)  # type: ignore[no-untyped-call]
             stack.callback(client.close)
