@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from dehb import DEHB  # type: ignore[import-untyped]
 
-from adapters.spaces import config_from_vector
+from adapters.spaces import config_from_vector, nearest_fidelity
 from adapters.start_up import wait_for_calls
 from suite.errors import BudgetExhausted, ZerowaitError
 from suite.evaluation import Evaluation, Query
@@ -58,13 +58,6 @@ _EPSILON, _MIDDLE = sys.float_info.epsilon, 0.5
 _LAST = 1.0 - 1e-9  # falls to the last of any number of choices
 
 
-def rung(fidelity: Any, value: float) -> float:
-    """Return the fidelity of a benchmark's range that is nearest to one of DEHB's, which are real numbers."""
-    nearest = round(value) if fidelity.integer else float(value)
-    limited: float = min(max(nearest, fidelity.lower), fidelity.upper)
-    return limited
-
-
 @dataclass(frozen=True, slots=True)
 class Translation:
     """What DEHB calls a job, in the words of a query."""
@@ -78,7 +71,7 @@ class Translation:
         """Return what is to be evaluated."""
         return Query(
             config_from_vector(configuration.config_space, configuration.get_array()),
-            rung(self.fidelity, fidelity),
+            nearest_fidelity(self.fidelity, fidelity),
             str(int(config_id)) if self.identified else None,
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from adapters.spaces import config_from_vector
+from adapters.spaces import config_from_vector, nearest_fidelity
 
 if TYPE_CHECKING:
     from ConfigSpace import Configuration, ConfigurationSpace
@@ -44,12 +44,5 @@ def plain_config(config: Configuration) -> dict[str, Any]:
 
 
 def fidelity_of(budget: float | None, fidelity: Any) -> float | None:
-    """Return the benchmark's fidelity for a budget of SMAC's.
-
-    Hyperband divides the highest budget by powers of eta, so the lower ones are rarely integers: an integer fidelity
-    is the nearest one. Rounding errors of the division do not leave the range.
-    """
-    if budget is None:
-        return None
-    number = min(max(float(budget), fidelity.lower), fidelity.upper)
-    return float(round(number)) if fidelity.integer else number
+    """Return the benchmark's fidelity for a budget of SMAC's; None stays None."""
+    return None if budget is None else nearest_fidelity(fidelity, budget)

@@ -47,6 +47,15 @@ def value_at(hyperparameter: Hyperparameter[Any, Any], vector: float) -> Any:
     return plain(hyperparameter.to_value(np.float64(vector)))
 
 
+def nearest_fidelity(fidelity: Any, budget: float) -> float:
+    """Return the fidelity of a benchmark's range that is nearest to a library's budget.
+
+    Libraries divide the highest budget by powers of eta: 52 / 3 is no number of epochs, and 81 / 3**4 not always 1.0.
+    """
+    within = min(max(float(budget), fidelity.lower), fidelity.upper)
+    return float(round(within) if fidelity.integer else within)
+
+
 def config_from_vector(space: ConfigurationSpace, vector: np.ndarray[Any, Any]) -> dict[str, Any]:
     """Return the configuration of a vector of ConfigSpace, in which NaN marks an inactive parameter."""
     return {
