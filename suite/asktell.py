@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 import os
 import time
@@ -19,73 +18,21 @@ from suite.evaluation import (
     AnyObjective,
     AskTellOptimizer,
     Budget,
-    Config,
     Evaluation,
     ObjectiveSignature,
     Query,
     as_evaluation,
-    check_fidelity,
 )
-from suite.identity import canonical_json, check_config, check_config_id, digest
+from suite.identity import canonical_json_of_checked, digest
 from suite.overhead import Overhead
+from suite.pending import Delivered, InFlight, Pending
 from suite.rundir import explained, reason
 from suite.seeds import ObjectiveSeeds, check_run_seed
 from suite.specification import MAX_ASK_TELL_WORKERS, make_specification
-from suite.trace import Columns, build_trace, make_metadata, measured_facts, write_trace
+from suite.trace import build_trace, make_metadata, measured_facts, write_trace
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class _Pending:
-    """An evaluation in flight; compared only when end and start are equal, so its identity is computed when needed."""
-
-    __slots__ = (
-        "call", "charged", "clipped", "config", "digest", "end", "error", "evaluation", "freed", "overhead", "query",
-        "resumed_from", "start",
-    )  # fmt: skip
-
-    def __init__(self, query: Query, freed: float, start: float, overhead: float, call: int) -> None:
-        self.query = query
-        if query.config_id is not None or query.fidelity is not None:
-            _check_query(query)
-        check_config(query.config)  # now, because a trace that cannot be made would be lost with everything in it
-        # What is recorded is what was asked for, whatever the optimizer does with its dictionary afterwards.
-        self.config = dict(query.config)
-        self.freed = freed
-        self.start = start
-        self.overhead = overhead
-        self.call = call
-        self.resumed_from: float | None = None
-        self.clipped = False
-        self.digest: bytes | None = None
-        self.error: Exception | None = None
-        self.evaluation: Evaluation
-        self.end: float
-        self.charged: float
-
-    def identify(self) -> bytes:
-        if self.digest is None:
-            self.digest = _identity(self.config, self.query.config_id)
-        return self.digest
-
-    def key(self) -> timeline.OrderKey:
-        query = self.query
-        return timeline.order_key(self.end, self.start, self.identify(), query.fidelity, self.freed, self.call)
-
-    def __lt__(self, other: _Pending) -> bool:
-        return self.key() < other.key()
-
-
-def _check_query(query: Query) -> None:
-    """Refuse a fidelity that is no number and an id that is no text, as `Simulator` does."""
-    if query.config_id is not None:
-        check_config_id(query.config_id)
-    check_fidelity(query.fidelity)
-
-
-def _identity(config: Config, config_id: str | None) -> bytes:
-    return digest(canonical_json(config) if config_id is None else config_id)
 
 
 def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the design
@@ -176,7 +123,7 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
 
 def _keep(run: _AskTellRun, specification: Mapping[str, Any], path: Path) -> str:
     """Write what has been delivered before the run ended in an error; return what became of it."""
-    delivered = f"the {len(run.columns.end)} evaluations delivered so far"
+    delivered = f"the {len(run.delivered.end)} evaluations delivered so far"
     try:
         write_trace(run.trace(specification), path)
     except OSError as error:
@@ -218,13 +165,13 @@ class _AskTellRun:
         self.on_delivery: Callable[[Query, Evaluation], None] | None = None
         self.measured = overhead.is_measured
         self.constant = overhead.constant
+        self.sampling = overhead.sampling
         self.clock = timeline.Clock()
         self.takes = ObjectiveSignature.of(objective)
         self.seeds = ObjectiveSeeds(seed)
         self.ledger = Ledger()
-        self.columns = Columns()
-        self.given_ids: list[str | None] = []
-        self.in_flight: list[tuple[float, float, _Pending]] = []
+        self.delivered = Delivered()
+        self.in_flight = InFlight()
         self.free = deque([0.0] * n_workers)
         self.asking = True
         self.unbilled = 0.0  # real seconds of tell (and of an ask that gave nothing), for the next configuration
@@ -252,9 +199,9 @@ class _AskTellRun:
             if not in_flight:
                 break
             # Deliverable: no slot is free that could still get a start (design 4.1), and the heap's top is the least.
-            if not timeline.may_record(self.budget, in_flight[0][0]):
+            if not timeline.may_record(self.budget, in_flight.least_end()):
                 break
-            self._deliver(heapq.heappop(in_flight)[2])
+            self._deliver(in_flight.pop())
         self.ended = time.perf_counter()
 
     def _hand_out(self) -> None:
@@ -268,11 +215,12 @@ class _AskTellRun:
             if asked is None:
                 return
             query, seconds = asked
-            start = clock.next_start(seconds, self.overhead.sampling)
+            start = timeline.next_start(clock.last_delivery, clock.busy_until, seconds, self.sampling)
             if not timeline.may_start(budget, start):
                 self.free.popleft()  # this worker's clock is past the budget; nothing starts on it any more
                 continue
-            clock.started_at(start)
+            clock.busy_until = start
+            clock.started += 1
             self._evaluate(query, start, seconds)
 
     def _batches(self) -> Callable[[], None]:
@@ -287,7 +235,7 @@ class _AskTellRun:
                 asked = self._ask(len(batch)) if may_call else None
                 if asked is None:
                     break
-                available = clock.next_start(asked[1], self.overhead.sampling)
+                available = timeline.next_start(clock.last_delivery, clock.busy_until, asked[1], self.sampling)
                 clock.busy_until = available
                 batch.append((asked[0], available, asked[1]))
 
@@ -336,7 +284,7 @@ class _AskTellRun:
         return query, seconds
 
     def _evaluate(self, query: Query, start: float, seconds: float) -> None:
-        pending = _Pending(query, self.free.popleft(), start, seconds, self.clock.started)
+        pending = Pending(query, self.free.popleft(), start, seconds, self.clock.started)
         config = query.config
         try:
             if self.takes.seed:
@@ -353,35 +301,37 @@ class _AskTellRun:
         except Exception as error:  # noqa: BLE001 - reaches the optimizer at the evaluation's simulated end
             pending.error = error
             evaluation = Evaluation(math.nan, failed_runtime(error))
-        pending.evaluation = evaluation
-        pending.charged = evaluation.runtime
+        pending.value = evaluation.value
+        pending.runtime = pending.charged = evaluation.runtime
+        pending.metrics = evaluation.metrics
         if self.continual:
             self._continue(pending)
         pending.end = start + pending.charged
-        heapq.heappush(self.in_flight, (pending.end, start, pending))
+        self.in_flight.push(pending)
 
-    def _continue(self, pending: _Pending) -> None:
+    def _continue(self, pending: Pending) -> None:
         query, identity = pending.query, pending.identify()
-        canonical = canonical_json(pending.config)
+        canonical = canonical_json_of_checked(pending.config)
         self.ledger.check_identity(
             identity, digest(canonical), identity.hex() if query.config_id is None else query.config_id, canonical
         )
         state = self.ledger.take(identity, training_length(query.fidelity), pending.start)
         if pending.error is None:
-            charged = charge(pending.evaluation.runtime, state)
+            charged = charge(pending.runtime, state)
             pending.charged, pending.clipped = charged.runtime, charged.clipped
-        pending.resumed_from = None if state is None else state.fidelity
+        pending.resumed_from = math.nan if state is None else state.fidelity
 
-    def _deliver(self, pending: _Pending) -> None:
-        end, evaluation, query = pending.end, pending.evaluation, pending.query
-        self.clock.delivered_at(end)
+    def _deliver(self, pending: Pending) -> None:
+        end, query = pending.end, pending.query
+        self.clock.last_delivery = end
+        self.clock.delivered += 1
         self.free.append(end)
         told_at = time.perf_counter() if self.measured else math.nan
-        self._record(pending, told_at - self.began)
-        told = Evaluation(evaluation.value, pending.charged, evaluation.metrics, pending.start, end)
+        self.delivered.add(pending, told_at - self.began)
+        told = Evaluation(pending.value, pending.charged, pending.metrics, pending.start, end)
         if pending.error is None:
             if self.continual:
-                state = State(training_length(query.fidelity), evaluation.runtime, end)
+                state = State(training_length(query.fidelity), pending.runtime, end)
                 self.ledger.add(pending.identify(), state)
             self.optimizer.tell(query, told)
         else:
@@ -394,33 +344,9 @@ class _AskTellRun:
         if self.on_delivery is not None:
             self.on_delivery(query, told)
 
-    def _record(self, pending: _Pending, wall_time: float) -> None:
-        # Plain lists of numbers: objects that live as long as the run would be visited by the garbage collector again
-        # and again.
-        columns = self.columns
-        columns.freed.append(pending.freed)
-        columns.start.append(pending.start)
-        columns.end.append(pending.end)
-        columns.runtime.append(pending.charged)
-        columns.value.append(pending.evaluation.value)
-        columns.fidelity.append(pending.query.fidelity)
-        columns.resumed_from.append(pending.resumed_from)
-        columns.clipped.append(pending.clipped)
-        columns.status.append("ok" if pending.error is None else "failed")
-        columns.wall_time.append(wall_time)
-        columns.overhead.append(pending.overhead)
-        columns.metrics.append(pending.evaluation.metrics)
-        columns.config.append(pending.config)
-        self.given_ids.append(pending.query.config_id)
-
     def trace(self, specification: Mapping[str, Any]) -> pd.DataFrame:
         """Return the trace of what has been delivered."""
-        columns = self.columns
-        digests = list(map(_identity, columns.config, self.given_ids))
-        columns.config_id = [
-            identity.hex() if given is None else given for identity, given in zip(digests, self.given_ids, strict=True)
-        ]
-        columns.seed = self.seeds.many(digests)
+        columns = self.delivered.columns(self.seeds)
         measured = measured_facts(self.clock.last_delivery, time.perf_counter() - self.began)
         return build_trace(columns, self.n_workers, make_metadata(specification, columns, 0, measured))
 

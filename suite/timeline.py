@@ -37,20 +37,6 @@ class Clock:
     delivered: int = 0
     """How many results have been delivered: what an overhead model is a function of."""
 
-    def next_start(self, seconds: float, sampling: Sampling) -> float:
-        """Return the start of the next evaluation when sampling its configuration costs `seconds`."""
-        return next_start(self.last_delivery, self.busy_until, seconds, sampling)
-
-    def started_at(self, start: float) -> None:
-        """Take note of an evaluation's start."""
-        self.busy_until = start
-        self.started += 1
-
-    def delivered_at(self, end: float) -> None:
-        """Take note of a delivery."""
-        self.last_delivery = end
-        self.delivered += 1
-
 
 def next_start(last_delivery: float, busy_until: float, seconds: float, sampling: Sampling) -> float:
     """Return the start of the next evaluation when sampling its configuration costs `seconds`; see `Clock`."""

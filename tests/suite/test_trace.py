@@ -18,7 +18,7 @@ from suite import Evaluation, Overhead, Query, Simulator, read_trace, simulate, 
 from suite.errors import TraceError
 from suite.idle import Idle
 from suite.recorded import read_run
-from suite.trace import COLUMNS, worker_labels
+from suite.trace import COLUMNS, _labels_of_chains, _labels_one_by_one, worker_labels
 
 NONE = Overhead.none()
 
@@ -379,6 +379,21 @@ def schedules(draw, shortest_sampling=0.0):
 def test_labels_are_those_of_a_search_through_all_workers(case):
     n_workers, rows = case
     assert labels(n_workers, *rows) == first_fit(rows, n_workers)
+
+
+@given(schedules(shortest_sampling=0.5))
+@settings(max_examples=300)
+def test_labels_that_leave_no_choice_are_found_all_at_once_and_are_the_same(case):
+    """In the order of delivery: for distinct ends and whole durations one row leads to the next."""
+    n_workers, rows = case
+    rows.sort(key=lambda row: row[2])
+    freed, start, end = (np.array([row[k] for row in rows], dtype=float) for k in range(3))
+    ids = [row[3] for row in rows]
+    at_once = _labels_of_chains(freed, start, end, ids, n_workers)
+    is_plain = len(set(end.tolist())) == len(rows) and (end > start).all()
+    assert (at_once is not None) == is_plain
+    if is_plain:
+        assert at_once.tolist() == _labels_one_by_one(freed, start, end, ids, n_workers).tolist()
 
 
 @given(schedules())
