@@ -30,7 +30,7 @@ unit: $(VENV)/.all
 	$(BIN)/pytest -m "not stress"
 
 stress: $(VENV)/.all
-	$(BIN)/pytest -m stress --timeout 3600 tests/stress tests/suite
+	$(BIN)/pytest -m stress --timeout 3600 tests/stress tests/suite tests/benchmarks tests/experiments tests/plots
 
 conformance: $(VENV)/.all
 	$(BIN)/pytest -m stress --timeout 3600 tests/adapters

@@ -192,7 +192,10 @@ class Adapter:
     def refuses(self, benchmark: Benchmark) -> str | None:
         """Return why this optimizer cannot run on this benchmark, or None; known before anything starts."""
         if self.uses_fidelity and benchmark.fidelity is None:
-            return "the optimizer chooses training budgets and the benchmark has no fidelity"
+            remedy = getattr(benchmark, "fidelity_remedy", None)
+            return "the optimizer chooses training budgets and the benchmark has no fidelity" + (
+                f": {remedy}" if remedy else ""
+            )
         return None
 
     def optimize(

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters.adapter import Adapter, Benchmark, Run
+from adapters.spaces import between_fidelities
 from suite.errors import SpecificationError
 from suite.idle import Idle
 
@@ -79,7 +80,7 @@ class HpBandSterAdapter(Adapter):
                 f"its rungs would have the budgets {budgets}, which {benchmark.fidelity.name!r} rounds to "
                 f"{fidelities}; a greater eta or min_budget keeps them apart"
             )
-        return None
+        return between_fidelities(benchmark.fidelity, fidelities)
 
     def ask_tell(self, run: Run) -> AskTellOptimizer:
         """Return an optimizer that asks and tells HpBandSter's brackets and generator."""

@@ -322,6 +322,10 @@ class NepsIfBO(NepsAdapter):
         reason = super().refuses(benchmark)
         if reason is None and (size := len(self.make_space(benchmark).parameters)) > LARGEST_SPACE:
             reason = f"FT-PFN was trained with up to {LARGEST_SPACE} parameters and the space has {size}"
+        values = None if reason is not None else getattr(benchmark.fidelity, "values", None)
+        if values is not None:
+            has = ", ".join(map(str, values))
+            reason = f"it trains one {benchmark.fidelity.name} after the other and the benchmark has only {has}"
         return reason
 
     def loss(self, value: float) -> float:

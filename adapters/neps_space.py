@@ -27,7 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from adapters.spaces import plain
+from adapters.spaces import nearest_fidelity, plain
 from suite.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -207,8 +207,8 @@ class NepsSpace:
         """Return the training budget that NePS means, or None when it chooses none."""
         if self._fidelity is None:
             return None
-        number = min(max(sampled[FIDELITY], self._fidelity.lower), self._fidelity.upper)
-        return int(number) if self._fidelity.integer else float(number)
+        number = nearest_fidelity(self._fidelity, sampled[FIDELITY])
+        return int(number) if self._fidelity.integer else number
 
     def sampled(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return a configuration in NePS's terms, without a training budget."""

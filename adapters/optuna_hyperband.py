@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters.optuna_adapter import OptunaTPE, Rung
+from adapters.spaces import between_fidelities
 from suite.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class OptunaHyperband(OptunaTPE):
                 f"the number of rungs is the logarithm of the highest fidelity over the lowest one, and that of "
                 f"{benchmark.fidelity.name!r} is {benchmark.fidelity.lower}"
             )
-        return reason
+        return reason or between_fidelities(benchmark.fidelity, [rung.fidelity for rung in self.rungs(benchmark)])
 
     def rungs(self, benchmark: Benchmark) -> Sequence[Rung]:
         """Return upper / eta^(K - k) for k from 0 to K, each with the step eta^k; whole where fidelities are."""

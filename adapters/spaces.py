@@ -10,8 +10,10 @@ import copy
 import math
 from typing import TYPE_CHECKING, Any
 
+from suite.errors import SpecificationError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import numpy as np
     from ConfigSpace import ConfigurationSpace
@@ -51,9 +53,32 @@ def nearest_fidelity(fidelity: Any, budget: float) -> float:
     """Return the fidelity of a benchmark's range that is nearest to a library's budget.
 
     Libraries divide the highest budget by powers of eta: 52 / 3 is no number of epochs, and 81 / 3**4 not always 1.0.
+
+    Raises
+    ------
+    SpecificationError
+        The benchmark has certain fidelities only, and the budget rounds to none of them: to train for 81 epochs where
+        a library asked for 122 would be another experiment.
     """
     within = min(max(float(budget), fidelity.lower), fidelity.upper)
-    return float(round(within) if fidelity.integer else within)
+    nearest = float(round(within) if fidelity.integer else within)
+    reason = between_fidelities(fidelity, [nearest])
+    if reason is not None:
+        raise SpecificationError(reason)
+    return nearest
+
+
+def between_fidelities(fidelity: Any, budgets: Iterable[float | None]) -> str | None:
+    """Return which budget is none of a benchmark's fidelities, where it has certain ones only; None when all are."""
+    values = getattr(fidelity, "values", None)
+    for budget in budgets:
+        if values is not None and budget is not None and budget not in values:
+            return (
+                f"the optimizer asks for {fidelity.name} {budget:g}, and the benchmark has only "
+                f"{', '.join(f'{value:g}' for value in values)}; budgets that are those need another eta (or reduction "
+                "factor) or another range"
+            )
+    return None
 
 
 def config_from_vector(space: ConfigurationSpace, vector: np.ndarray[Any, Any]) -> dict[str, Any]:

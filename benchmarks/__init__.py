@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks.dataframe import from_dataframe
 from benchmarks.errors import DamagedDataError, DataMissingError
 from benchmarks.protocol import Benchmark, Fidelity
 from benchmarks.registry import Descriptor, Family, available, load
@@ -14,5 +15,6 @@ __all__ = [
     "Family",
     "Fidelity",
     "available",
+    "from_dataframe",
     "load",
 ]

@@ -23,6 +23,21 @@ CITATION = (
     "Approximations, ICML 2017, arXiv 1703.06240"
 )
 LICENCE = "none needed: a published formula"
+BIBTEX = """\
+@inproceedings{kandasamy2017boca,
+  title     = {Multi-fidelity {B}ayesian Optimisation with Continuous Approximations},
+  author    = {Kandasamy, Kirthevasan and Dasarathy, Gautam and Schneider, Jeff and P{\\'o}czos, Barnab{\\'a}s},
+  booktitle = {Proceedings of the 34th International Conference on Machine Learning},
+  series    = {Proceedings of Machine Learning Research},
+  volume    = {70},
+  pages     = {1799--1808},
+  year      = {2017},
+  note      = {arXiv:1703.06240}
+}"""
+RUNTIME = "s, by a formula of the same publication scaled to one hour at full fidelity"
+OPTIMUM_NOTE = (
+    "the global minimum without noise at z = 100, known from the formula; none when fidelity_range ends below 100"
+)
 
 
 class Formula(Protocol):

@@ -6,7 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from benchmarks.analytic import CITATION, DEFAULT_FIDELITY_RANGE, LICENCE, AnalyticBenchmark
+from benchmarks.analytic import (
+    BIBTEX,
+    CITATION,
+    DEFAULT_FIDELITY_RANGE,
+    LICENCE,
+    OPTIMUM_NOTE,
+    RUNTIME,
+    AnalyticBenchmark,
+)
+from benchmarks.facts import Facts
 from benchmarks.registry import Family
 from suite.errors import SpecificationError
 
@@ -76,4 +85,11 @@ FAMILY = Family(
     make=make,
     citation=CITATION,
     licence=LICENCE,
+    facts=Facts(
+        value="the function's value, no unit",
+        runtime=RUNTIME,
+        optima={None: Branin.minimum},
+        optimum_note=OPTIMUM_NOTE,
+        bibtex=BIBTEX,
+    ),
 )

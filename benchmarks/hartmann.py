@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from benchmarks.analytic import CITATION, DEFAULT_FIDELITY_RANGE, LICENCE, AnalyticBenchmark
+from benchmarks.analytic import (
+    BIBTEX,
+    CITATION,
+    DEFAULT_FIDELITY_RANGE,
+    LICENCE,
+    OPTIMUM_NOTE,
+    RUNTIME,
+    AnalyticBenchmark,
+)
+from benchmarks.facts import Facts
 from benchmarks.registry import Family
 
 if TYPE_CHECKING:
@@ -100,12 +109,23 @@ def make_6(*, noise: bool = False, fidelity_range: Sequence[int] = DEFAULT_FIDEL
     return AnalyticBenchmark(Hartmann6(), noise=noise, fidelity_range=fidelity_range)
 
 
+def _facts(minimum: float) -> Facts:
+    return Facts(
+        value="the function's value, no unit",
+        runtime=RUNTIME,
+        optima={None: minimum},
+        optimum_note=OPTIMUM_NOTE,
+        bibtex=BIBTEX,
+    )
+
+
 FAMILY_3 = Family(
     name="hartmann3",
     description="multi-fidelity Hartmann, 3 parameters; the loss is the function's value",
     make=make_3,
     citation=CITATION,
     licence=LICENCE,
+    facts=_facts(Hartmann3.minimum),
 )
 FAMILY_6 = Family(
     name="hartmann6",
@@ -113,4 +133,5 @@ FAMILY_6 = Family(
     make=make_6,
     citation=CITATION,
     licence=LICENCE,
+    facts=_facts(Hartmann6.minimum),
 )

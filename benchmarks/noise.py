@@ -28,6 +28,11 @@ def standard_normal(seed: int, config: Mapping[str, Any], fidelity: int) -> floa
     """
     from statistics import NormalDist
 
+    return NormalDist().inv_cdf(uniform(seed, config, fidelity))
+
+
+def uniform(seed: int, config: Mapping[str, Any], fidelity: int) -> float:
+    """Return a draw from (0, 1), both ends excluded, that depends on the three arguments of `standard_normal` alone."""
     import numpy as np
 
     words = [
@@ -37,7 +42,7 @@ def standard_normal(seed: int, config: Mapping[str, Any], fidelity: int) -> floa
         fidelity,
         *struct.unpack("<4I", digest(canonical_json(config))),
     ]
-    # The quantile function of a SeedSequence's own bits, because NumPy promises that those stay the same in
-    # every version, and promises no such thing of Generator.normal. 52 bits are exact and never give 0 or 1.
+    # A SeedSequence's own bits, because NumPy promises that those stay the same in every version, and promises
+    # no such thing of the methods of Generator. 52 bits are exact and never give 0 or 1.
     bits = int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 12
-    return NormalDist().inv_cdf((bits + 0.5) * 2.0**-52)
+    return (bits + 0.5) * 2.0**-52

@@ -28,6 +28,8 @@ class Fidelity:
     """The full training."""
     integer: bool
     """Whether only whole numbers are allowed."""
+    values: tuple[float, ...] | None = None
+    """The only fidelities that there are, in increasing order; None when every one in the range is allowed."""
 
     def check(self, value: object, label: str) -> float:
         """Return the fidelity to use for `value`; None stands for the full training.
@@ -35,18 +37,25 @@ class Fidelity:
         Raises
         ------
         SpecificationError
-            The value is not a number, not whole though it must be, or out of range; the message begins with
-            `label` and names the fidelity, the value and the range.
+            The value is not a number, not whole though it must be, out of range, or none of `values`; the message
+            begins with `label` and names the fidelity, the value and what is allowed.
         """
         if value is None:
             return self.upper
         number = as_float(value)
-        if number is not None and self.lower <= number <= self.upper and (number.is_integer() or not self.integer):
+        if (
+            number is not None
+            and self.lower <= number <= self.upper
+            and (number.is_integer() or not self.integer)
+            and (self.values is None or number in self.values)
+        ):
             return int(number) if self.integer else number
         kind = "an integer" if self.integer else "a number"
+        allowed = f"{kind} from {self.lower} to {self.upper}"
+        if self.values is not None:
+            allowed = f"one of {', '.join(map(str, self.values))}"
         raise SpecificationError(
-            f"{label}: the fidelity {self.name!r} is {value!r}; it must be {kind} from {self.lower} to "
-            f"{self.upper}, or None for the full training"
+            f"{label}: the fidelity {self.name!r} is {value!r}; it must be {allowed}, or None for the full training"
         )
 
 

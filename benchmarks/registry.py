@@ -10,30 +10,40 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import DataMissingError
+from benchmarks.facts import Facts
 from benchmarks.protocol import Benchmark, check_task
 from suite.errors import SpecificationError
 from suite.recipe import remember
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 ENTRY_POINT_GROUP = "zerowait.benchmarks"
 
 # Where each built-in family is described; a module is imported only when its family is asked for.
 BUILT_IN = {
     "branin": "benchmarks.branin:FAMILY",
+    "difficult": "benchmarks.difficult:FAMILY",
     "hartmann3": "benchmarks.hartmann:FAMILY_3",
     "hartmann6": "benchmarks.hartmann:FAMILY_6",
     "hpobench": "benchmarks.hpobench:FAMILY",
     "hpolib": "benchmarks.hpolib:FAMILY",
+    "jahs": "benchmarks.jahs:FAMILY",
+    "lcbench": "benchmarks.lcbench:FAMILY",
     "nasbench201": "benchmarks.nasbench201:FAMILY",
+    "table": "benchmarks.dataframe:FAMILY",
 }
+_YAHPO = (
+    "iaml_glmnet", "iaml_ranger", "iaml_rpart", "iaml_super", "iaml_xgboost", "rbv2_aknn", "rbv2_glmnet",
+    "rbv2_ranger", "rbv2_rpart", "rbv2_super", "rbv2_svm", "rbv2_xgboost",
+)  # fmt: skip
+BUILT_IN.update(dict.fromkeys(_YAHPO, "benchmarks.yahpo:family"))
 
 
 def nothing_missing(task: str | None) -> str | None:  # noqa: ARG001 - the signature of Family.missing
@@ -61,6 +71,10 @@ class Family:
     """The publication to cite."""
     licence: str = ""
     """The licence of the data."""
+    facts: Facts = field(default_factory=Facts)
+    """Units, least known values and BibTeX."""
+    not_tasks: Mapping[str, str] = field(default_factory=dict)
+    """What looks like a task and is none, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +99,8 @@ class Descriptor:
     """The publication to cite."""
     licence: str
     """The licence of the data."""
+    facts: Facts = field(default_factory=Facts)
+    """Units, least known values and BibTeX."""
 
 
 def available() -> list[Descriptor]:
@@ -116,16 +132,27 @@ def load(name: str, *, task: str | None = None, **parameters: Any) -> Benchmark:
         The data is not there; the message names the command that gets it.
     """
     family = _family(name)
+    if not family.tasks:  # they may be in data that is missing
+        _check_present(family, None)
+    if isinstance(task, str) and task in family.not_tasks:
+        raise SpecificationError(
+            f"the task {task!r} of the benchmark {name!r} is refused: {family.not_tasks[task]}; "
+            f"it must be one of: {', '.join(family.tasks)}"
+        )
     check_task(name, task, family.tasks)
     arguments = {"task": task, **parameters} if family.tasks else parameters
     _check_parameters(family, arguments)
-    reason = family.missing(task)
-    if reason is not None:
-        raise DataMissingError(f"the benchmark {name!r} cannot be loaded: {reason}")
+    _check_present(family, task)
     benchmark = family.make(**arguments)
     # An optimizer in another environment makes the same benchmark there.
     remember(benchmark, "benchmarks.registry:load", {"name": name, "task": task, **parameters})
     return benchmark
+
+
+def _check_present(family: Family, task: str | None) -> None:
+    reason = family.missing(task)
+    if reason is not None:
+        raise DataMissingError(f"the benchmark {family.name!r} cannot be loaded: {reason}")
 
 
 def _family(name: str) -> Family:
@@ -146,7 +173,9 @@ def _family(name: str) -> Family:
 
 
 def _built_in(name: str) -> Family:
-    family: Family = pkgutil.resolve_name(BUILT_IN[name])
+    found = pkgutil.resolve_name(BUILT_IN[name])
+    # One module describes many families whose tasks are in their data.
+    family: Family = found if isinstance(found, Family) else found(name)
     return family
 
 
@@ -185,6 +214,7 @@ def _describe(name: str, family_of: Callable[[], Family], provider: str) -> Desc
         provider=provider,
         citation=family.citation,
         licence=family.licence,
+        facts=family.facts,
     )
 
 

