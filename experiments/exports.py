@@ -1,0 +1,80 @@
+"""What all exports have in common: the runs of a study one by one, chosen by what they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from suite import store
+from suite.errors import SpecificationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The runs of one optimizer on one benchmark."""
+
+    optimizer: str
+    """Label of the optimizer."""
+    benchmark: str
+    """Name of benchmark and task."""
+    cells: pd.DataFrame
+    """One row a run, in the order of workers and run seed; see `suite.store_cells.CELL_COLUMNS`."""
+    traces: Mapping[str, pd.DataFrame]
+    """Their evaluations in delivery order, by cell, with the columns that their benchmark has."""
+
+
+def pairs(path: Path, where: Mapping[str, Any], columns: Sequence[str] | None = None) -> Iterator[Pair]:
+    """Yield the chosen runs of a study, pair by pair, so that memory holds one pair at a time.
+
+    Parameters
+    ----------
+    path
+        The output folder of a study, or a copy of its store.
+    where
+        What to keep, by the columns `optimizer`, `benchmark`, `n_workers` and `run_seed`; see `load_study`.
+    columns
+        Columns of the traces, beside `cell`; None takes all.
+
+    Raises
+    ------
+    TraceError
+        There is no study or no finished run.
+    SpecificationError
+        No run is chosen; the message says what there is.
+    """
+    every = store.load_cells(path)
+    cells = every
+    for column, values in where.items():
+        cells = cells[cells[column].isin(list(values))]
+    if cells.empty:
+        chosen = ", ".join(f"{column} {' or '.join(map(str, values))}" for column, values in where.items())
+        there = "; ".join(f"{column}: {', '.join(map(str, sorted(every[column].unique())))}" for column in where)
+        raise SpecificationError(f"no finished run in {path} has {chosen}; there are {there}")
+    for (optimizer, benchmark), rows in cells.groupby(["optimizer", "benchmark"], sort=True):
+        table = store.load_study(
+            path,
+            columns=None if columns is None else ["cell", *columns],
+            where={"optimizer": optimizer, "benchmark": benchmark, "cell": set(rows["cell"])},
+        )
+        table["cell"] = table["cell"].astype(str)
+        ordered = rows.sort_values(["n_workers", "run_seed", "cell"], ignore_index=True)
+        traces = {str(key): _own_columns(trace) for key, trace in table.groupby("cell", sort=False)}
+        yield Pair(str(optimizer), str(benchmark), ordered, traces)
+
+
+def _own_columns(trace: pd.DataFrame) -> pd.DataFrame:
+    """Return a trace without the parameters and metrics that only other benchmarks have."""
+    foreign = [name for name in trace.columns if "." in name and trace[name].isna().all()]
+    return trace.drop(columns=foreign).reset_index(drop=True)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise `SpecificationError` if something is there already: an export never mixes with what it did not write."""
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise SpecificationError(f"{path} exists already; remove it, or name another place with --out")

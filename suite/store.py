@@ -1,0 +1,417 @@
+"""Reading the store of a study: every evaluation of every run in one table, with the columns that are asked for."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite import store_cells
+from suite.errors import SpecificationError, TraceError, shown
+from suite.store_cells import CELL_COLUMNS, RUN_COLUMNS, StoredCell, Table
+from suite.trace import COLUMNS
+
+if TYPE_CHECKING:
+    import os
+
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+FOOTER = b"zerowait.runs"
+"""Key of a partition's metadata: whose runs it holds, and what types their metrics and parameters have."""
+THREADS = 4
+"""Read and decompress partitions at the same time."""
+_DICTIONARY = ("cell", "status")
+_OF_FOLDER = ("optimizer", "benchmark")
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """The stored runs of one optimizer on one benchmark, as the file's own footer describes them."""
+
+    path: Path
+    """The file."""
+    optimizer: str
+    """Label of the optimizer."""
+    benchmark: str
+    """Name of benchmark and task."""
+    cells: Sequence[str]
+    """Keys of the runs in the file."""
+    types: Mapping[str, str]
+    """Types of the columns of metrics and parameters."""
+
+    @classmethod
+    def of(cls, path: Path, schema: pa.Schema) -> Partition:
+        """Return what the footer of a partition's file says."""
+        raw = (schema.metadata or {}).get(FOOTER)
+        if raw is None:
+            raise TraceError(f"{path} is no part of a store; remove it")
+        data = json.loads(raw)
+        return cls(path, data["optimizer"], data["benchmark"], data["cells"], data["types"])
+
+    def footer(self) -> bytes:
+        """Return the JSON that the file carries."""
+        return json.dumps(
+            {"optimizer": self.optimizer, "benchmark": self.benchmark, "cells": self.cells, "types": self.types},
+            sort_keys=False,
+        ).encode()
+
+
+def store_of(path: str | os.PathLike[str]) -> tuple[Path, Path | None]:
+    """Return the store at a path, and the study folder around it; None when the path is that of a store alone.
+
+    Raises
+    ------
+    TraceError
+        There is neither a store nor a study there.
+    """
+    path = Path(path)
+    if (path / store_cells.STORE).is_dir() or (path / store_cells.CELLS).is_dir():
+        return path / store_cells.STORE, path
+    if (path / store_cells.CELLS_FILE).is_file():
+        return path, None
+    raise TraceError(
+        f"there is no study in {path}; name the output folder of a study, which has a folder 'store' or 'cells'"
+    )
+
+
+def listed_cells(study: Path) -> list[str] | None:
+    """Return the keys of the cells that the study has now, in its order; None when it does not say.
+
+    Raises
+    ------
+    TraceError
+        The list is damaged.
+    """
+    listing = study / store_cells.STUDY_FILE
+    try:
+        text = listing.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        return [str(name).rsplit("/", 1)[-1] for name in json.loads(text)["cells"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise TraceError(f"{listing} is damaged ({error!r}); run the study again to write it anew") from None
+
+
+def finished_cells(study: Path) -> list[str]:
+    """Return the keys of the study's finished cells, sorted."""
+    folder = study / store_cells.CELLS
+    if not folder.is_dir():
+        return []
+    there = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".") and not entry.suffix}
+    listed = listed_cells(study)
+    return sorted(there if listed is None else there.intersection(listed))
+
+
+def partition_paths(store: Path) -> list[Path]:
+    """Return the files of a store's partitions, sorted."""
+    return sorted((store / store_cells.TRACES).glob(f"*/*/{store_cells.RUNS_FILE}"))
+
+
+def load_study(
+    path: str | os.PathLike[str],
+    *,
+    columns: Sequence[str] | None = None,
+    where: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Return the evaluations of all finished runs of a study, also while it is running.
+
+    Rows are in the order of optimizer, benchmark, workers, run seed and delivery; runs that have ended since the last
+    update of the store come last.
+
+    Parameters
+    ----------
+    path
+        The output folder of a study, or a copy of its folder `store`.
+    columns
+        Names of columns, or patterns such as `config.*`, in the order wanted; None returns all of them.
+        Memory and time grow with their number: a study of millions of evaluations is best read with a few.
+    where
+        What to keep: by column, the value or a collection of values (list, set, range). It may name columns
+        that are not returned.
+
+    Returns
+    -------
+    DataFrame
+        `optimizer`, `benchmark`, `n_workers`, `run_seed` and `cell` say of which run a row is
+        (`suite.store_cells.RUN_COLUMNS`); the columns of the trace follow (`suite.trace.COLUMNS`), then
+        `metric.*` and `config.*`, missing where a benchmark has none of that name. `optimizer`, `benchmark`,
+        `cell` and `status` are categorical.
+
+    Raises
+    ------
+    TraceError
+        There is no study, no finished run, or a file is damaged.
+    SpecificationError
+        A column, an optimizer or a benchmark is unknown; the message lists those that there are.
+    """
+    store, study = store_of(path)
+    where = dict(where or {})
+    with _opened(store) as parts:
+        fresh, stale = _differences(study, parts)
+        if not parts and not fresh:
+            raise TraceError(f"there is no finished run in {path}; run the study first: zerowait run STUDY")
+        types = store_cells.join_types(
+            [*(p.types for p, _ in parts), *(store_cells.free_types(c.table) for c in fresh)]
+        )
+        available = [*RUN_COLUMNS, *COLUMNS, *types]
+        wanted = available if columns is None else _matching(columns, available)
+        _check_known(where, available, parts, fresh)
+        needed = [name for name in available if name in wanted or name in where]
+        reader = _Reader(needed, store_cells.schema_of(types), where, stale)
+        with ThreadPoolExecutor(THREADS) as threads:
+            chunks = [*threads.map(reader.stored, *zip(*parts, strict=True))] if parts else []
+        chunks += [reader.fresh(cell) for cell in fresh]
+    return _frame([chunk for chunk in chunks if chunk is not None], wanted)
+
+
+def load_cells(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Return one row for every finished run of a study; see `suite.store_cells.CELL_COLUMNS`.
+
+    Rows are in the order of optimizer, benchmark, workers and run seed. `path` and the errors are those of
+    `load_study`.
+    """
+    store, study = store_of(path)
+    table = read_cells(store)
+    if study is not None and (study / store_cells.CELLS).is_dir():
+        import pyarrow as pa
+
+        finished = finished_cells(study)
+        known = set(table["cell"].to_pylist())
+        rows = [store_cells.read_cell(study / store_cells.CELLS / key).row for key in finished if key not in known]
+        keep = pa.array([key in set(finished) for key in table["cell"].to_pylist()], pa.bool_())
+        table = pa.concat_tables([table.filter(keep), cells_table(rows)])
+    if not table.num_rows:
+        raise TraceError(f"there is no finished run in {path}; run the study first: zerowait run STUDY")
+    frame: pd.DataFrame = table.to_pandas()
+    return frame.sort_values(list(RUN_COLUMNS), ignore_index=True)
+
+
+def cells_schema() -> pa.Schema:
+    """Return the schema of `cells.parquet`."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field(name, store_cells.arrow_type(kind), metadata={"description": meaning})
+            for name, (kind, meaning) in CELL_COLUMNS.items()
+        ]
+    )
+
+
+def cells_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return rows of `cells.parquet` as a table."""
+    import pyarrow as pa
+
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=cells_schema())
+
+
+def read_cells(store: Path) -> Table:
+    """Return the table in `cells.parquet`, empty when there is none yet.
+
+    Raises
+    ------
+    TraceError
+        The file is damaged, or of another version.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = store / store_cells.CELLS_FILE
+    if not path.is_file():
+        return cells_table([])
+    try:
+        return pq.read_table(path, partitioning=None).select(list(CELL_COLUMNS)).cast(cells_schema())
+    except (OSError, KeyError, pa.ArrowInvalid) as error:
+        raise TraceError(damaged_store(path, error)) from None
+
+
+def damaged_store(path: Path, error: Exception) -> str:
+    """Return what to say about a file of the store that cannot be read."""
+    return (
+        f"{path} is damaged ({' '.join(str(error).split())}); remove it and run the study again, "
+        "which makes it anew from the finished cells"
+    )
+
+
+class _opened:  # noqa: N801 - a context manager, used like a function
+    """The partitions of a store with their open files: who replaces a file meanwhile does not disturb its reader."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._parts: list[tuple[Partition, pq.ParquetFile]] = []
+
+    def __enter__(self) -> list[tuple[Partition, pq.ParquetFile]]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        for path in partition_paths(self._store):
+            try:
+                file = pq.ParquetFile(path, read_dictionary=_DICTIONARY)
+            except FileNotFoundError:
+                continue  # the runner has just removed what the study has no more
+            except (OSError, pa.ArrowInvalid) as error:
+                raise TraceError(damaged_store(path, error)) from None
+            self._parts.append((Partition.of(path, file.schema_arrow), file))
+        self._parts.sort(key=lambda part: (part[0].optimizer, part[0].benchmark))
+        return self._parts
+
+    def __exit__(self, *exception: object) -> None:
+        for _, file in self._parts:
+            file.close()
+
+
+def _differences(
+    study: Path | None, parts: Sequence[tuple[Partition, pq.ParquetFile]]
+) -> tuple[list[StoredCell], frozenset[str]]:
+    """Return the finished cells that the store does not have yet, and the stored ones that the study has no more."""
+    if study is None or not (study / store_cells.CELLS).is_dir():
+        return [], frozenset()
+    finished = finished_cells(study)
+    stored = {key for partition, _ in parts for key in partition.cells}
+    fresh = [store_cells.read_cell(study / store_cells.CELLS / key) for key in finished if key not in stored]
+    return fresh, frozenset(stored.difference(finished))
+
+
+def _matching(patterns: Sequence[str], available: Sequence[str]) -> list[str]:
+    if isinstance(patterns, str):
+        raise SpecificationError(f"columns is {patterns!r}; it must be a list of names, such as [{patterns!r}]")
+    found: list[str] = []
+    for pattern in patterns:
+        names = [name for name in available if fnmatch.fnmatchcase(name, pattern)]
+        if not names:
+            raise SpecificationError(f"the study has no column {pattern!r}; it has: {', '.join(available)}")
+        found += [name for name in names if name not in found]
+    return found
+
+
+def _check_known(
+    where: Mapping[str, Any],
+    available: Sequence[str],
+    parts: Sequence[tuple[Partition, pq.ParquetFile]],
+    fresh: Sequence[StoredCell],
+) -> None:
+    _matching(list(where), available)
+    for column in ("optimizer", "benchmark"):
+        known = {getattr(p, column) for p, _ in parts} | {cell.row[column] for cell in fresh}
+        for value in _values(where.get(column, ())):
+            if value not in known:
+                raise SpecificationError(
+                    f"where: the study has no {column} {shown(value)}; it has: {', '.join(sorted(known))}"
+                )
+
+
+def _values(wanted: object) -> list[Any]:
+    """Return the values that a condition allows."""
+    return list(wanted) if isinstance(wanted, Collection) and not isinstance(wanted, str | bytes) else [wanted]
+
+
+class _Reader:
+    """Reads the wanted rows and columns of one partition or one cell."""
+
+    def __init__(
+        self, needed: Sequence[str], schema: pa.Schema, where: Mapping[str, Any], stale: frozenset[str]
+    ) -> None:
+        import pyarrow as pa
+
+        self._where = where
+        self._stale = stale
+        inner = [name for name in [*needed, *(["cell"] if stale else [])] if name not in _OF_FOLDER]
+        self._schema = pa.schema([schema.field(name) for name in dict.fromkeys(inner)])
+
+    def stored(self, partition: Partition, file: pq.ParquetFile) -> Table | None:
+        """Return what is wanted of a partition, or None."""
+        import pyarrow as pa
+
+        if not self._wants(partition.optimizer, partition.benchmark):
+            return None
+        there = set(file.schema_arrow.names)
+        try:
+            table = file.read([n for n in self._schema.names if n in there], use_threads=False)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise TraceError(damaged_store(partition.path, error)) from None
+        if not self._schema.names:
+            table = pa.table({"cell": pa.nulls(file.metadata.num_rows)})
+        return self._finish(table, partition.optimizer, partition.benchmark)
+
+    def fresh(self, cell: StoredCell) -> Table | None:
+        """Return what is wanted of a cell that is not stored yet, or None."""
+        if not self._wants(cell.row["optimizer"], cell.row["benchmark"]):
+            return None
+        full = store_cells.schema_of(store_cells.free_types(cell.table))
+        table = store_cells.with_run_columns([cell], [store_cells.conform(cell.table, full)])
+        return self._finish(table, cell.row["optimizer"], cell.row["benchmark"])
+
+    def _wants(self, optimizer: str, benchmark: str) -> bool:
+        pair = {"optimizer": optimizer, "benchmark": benchmark}
+        return all(pair[name] in _values(self._where[name]) for name in pair if name in self._where)
+
+    def _finish(self, table: Table, optimizer: str, benchmark: str) -> Table:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        keep = None
+        if self._schema.names:
+            table = _conform(table, self._schema)
+        if self._stale:
+            keep = pc.invert(pc.is_in(table["cell"].cast(pa.string()), pa.array(sorted(self._stale))))
+        for name, wanted in self._where.items():
+            if name in _OF_FOLDER:
+                continue
+            column = table[name]
+            column = column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+            matches = pc.is_in(column, _allowed(name, wanted, column.type))
+            keep = matches if keep is None else pc.and_(keep, matches)
+        if keep is not None:
+            table = table.filter(keep)
+        return table.append_column("optimizer", _constant(optimizer, table.num_rows)).append_column(
+            "benchmark", _constant(benchmark, table.num_rows)
+        )
+
+
+def _allowed(name: str, wanted: object, kind: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    try:
+        return pa.array(_values(wanted)).cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        raise SpecificationError(
+            f"where: {name} is {shown(wanted)}; it must be a value of type {kind}, or a list of them"
+        ) from None
+
+
+def _constant(value: str, n: int) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    codes: np.ndarray[Any, np.dtype[np.int32]] = np.zeros(n, dtype=np.int32)
+    return pa.DictionaryArray.from_arrays(codes, pa.array([value], pa.string()))
+
+
+def _conform(table: Table, schema: pa.Schema) -> Table:
+    """Return the table in the schema, but leave dictionaries as they are: pandas has them as categories."""
+    import pyarrow as pa
+
+    fields = []
+    for field in schema:
+        dictionary = field.name in _DICTIONARY
+        fields.append(field.with_type(pa.dictionary(pa.int32(), pa.string())) if dictionary else field)
+    return store_cells.conform(table, pa.schema(fields))
+
+
+def _frame(chunks: Sequence[Table], wanted: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+    import pyarrow as pa
+
+    if not chunks:
+        return pd.DataFrame(columns=list(wanted))
+    table = pa.concat_tables(chunks).select(list(wanted)).replace_schema_metadata(None).unify_dictionaries()
+    frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
+    return frame
