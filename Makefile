@@ -27,7 +27,7 @@ imports: $(VENV)/.all
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.all
-	$(BIN)/pytest -m "not stress"
+	$(BIN)/pytest -m "not stress" -n 2 --dist loadfile
 
 stress: $(VENV)/.all
 	$(BIN)/pytest -m stress --timeout 3600 tests/stress tests/suite tests/benchmarks tests/experiments tests/plots
