@@ -135,6 +135,9 @@ class Coordinator:
         self._sampling = rules.overhead.sampling
         self._process = this_process()
         self.now = transport.now
+        # One entry for each use of this object that goes on; appending and removing are atomic, a counter is not.
+        self.callers: list[None] = []
+        self.is_being_closed = False
 
     # -- claim -----------------------------------------------------------------------------------------------------
 

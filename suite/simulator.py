@@ -134,8 +134,8 @@ class Simulator:
         self._takes = ObjectiveSignature.of(objective)
         self._seeds = ObjectiveSeeds(self.seed)
         self._shared: bytes | None = None
-        with explained(root, "join the run"):
-            self._connect().transport.enlist()
+        with explained(root, "join the run"), self._connection() as coordinator:
+            coordinator.transport.enlist()
 
     def _further_specification(self) -> Mapping[str, Any]:
         return {}
@@ -194,9 +194,14 @@ class Simulator:
         return Coordinator(self._transport(), self._rules)
 
     def _connect(self) -> Coordinator:
+        """Return the connection, which stays open until the caller removes an entry from its `callers`."""
         coordinator = self._coordinator
-        if coordinator is None or coordinator.transport.closed:
-            coordinator = self._coordinator = _connections.get(self._run, self._open)
+        if coordinator is not None:
+            coordinator.callers.append(None)
+            if not coordinator.is_being_closed and not coordinator.transport.closed:
+                return coordinator
+            coordinator.callers.pop()
+        coordinator = self._coordinator = _connections.get(self._run, self._open)
         return coordinator
 
     @contextlib.contextmanager
@@ -208,6 +213,8 @@ class Simulator:
         except BaseException:
             coordinator.transport.let_go()
             raise
+        finally:
+            coordinator.callers.pop()
 
     # -- the call ----------------------------------------------------------------------------------------------------
 
@@ -243,6 +250,14 @@ class Simulator:
             Whatever the objective raised, at the evaluation's simulated end.
         """
         coordinator = self._connect()
+        try:
+            return self._call(coordinator, config, fidelity, config_id)
+        finally:
+            coordinator.callers.pop()
+
+    def _call(
+        self, coordinator: Coordinator, config: Mapping[str, Any], fidelity: float | None, config_id: str | None
+    ) -> Evaluation:
         entered = coordinator.now()
         call, seed = self._describe(config, fidelity, config_id, entered)
         try:
@@ -420,29 +435,39 @@ class _Connections:
         self._open: dict[Path, Coordinator] = {}
 
     def get(self, run: RunDirectory, open_run: Callable[[], Coordinator]) -> Coordinator:
+        """Return the run's connection with an entry in its `callers`, which keeps it open."""
         with self._mutex:
             coordinator = self._open.get(run.root)
             if coordinator is not None and not coordinator.transport.is_current():
                 # Somebody has removed the directory and begun another run under its name.
-                self._close(run.root)
+                if not self._close(run.root):
+                    del self._open[run.root]
                 coordinator = None
             if coordinator is None:
-                unused = [root for root, other in self._open.items() if not other.transport.in_use]
-                for root in unused[: max(0, len(self._open) + 1 - self._MOST)]:
-                    self._open.pop(root).transport.close()
+                for root in list(self._open):
+                    if len(self._open) < self._MOST:
+                        break
+                    self._close(root)
                 coordinator = self._open[run.root] = open_run()
+            coordinator.callers.append(None)
             return coordinator
 
     def close(self, run: RunDirectory) -> None:
         with self._mutex:
-            coordinator = self._open.get(run.root)
-            if coordinator is not None and not coordinator.transport.in_use:
+            if run.root in self._open:
                 self._close(run.root)
 
-    def _close(self, root: Path) -> None:
-        coordinator = self._open.pop(root)
-        if not coordinator.transport.in_use:
-            coordinator.transport.close()
+    def _close(self, root: Path) -> bool:
+        """Close a connection unless somebody uses it; return whether that was done."""
+        coordinator = self._open[root]
+        # Said before looking: who comes now either is seen here or sees this and asks for the connection anew.
+        coordinator.is_being_closed = True
+        if coordinator.callers or coordinator.transport.in_use:
+            coordinator.is_being_closed = False
+            return False
+        del self._open[root]
+        coordinator.transport.close()
+        return True
 
     def forget(self) -> None:
         """Close everything after a fork: the child shares its parent's open file descriptions and so its locks."""
