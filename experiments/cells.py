@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 import traceback
-import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from experiments.attempts import TRACE_FILE, CellFolders
+from experiments.versions import check_versions
 from suite.errors import ZerowaitError
 from suite.identity import canonical_json, digest
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from suite.evaluation import Budget
     from suite.overhead import Overhead
 
-TRACE_FILE, CELL_FILE, ERROR_FILE = "trace.parquet", "cell.json", "error.txt"
+CELL_FILE = "cell.json"
+MOST_DEATHS = 2
+"""So often may the process die that runs a cell, until the cell counts as failed: once may be bad luck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,10 @@ class Cell:
     """Versions of the libraries that the result depends on."""
     continual: bool | None = None
     """Whether evaluations continue trainings; None leaves it to the adapter."""
+
+    def with_workers_and_seed(self, n_workers: int, seed: int) -> Cell:
+        """Return the same with another number of workers and another seed."""
+        return replace(self, n_workers=n_workers, seed=seed)
 
     def specification(self) -> dict[str, Any]:
         """Return everything that decides the cell's trace, as JSON data."""
@@ -101,87 +107,42 @@ class Outcome:
     """Simulated seconds of the run; 0 when it failed."""
     error: str | None = None
     """The last line of the error, or None when the cell is finished."""
-
-
-@dataclass(frozen=True, slots=True)
-class CellFolders:
-    """The folder that holds the cells of a study, and the names in it.
-
-    `<key>` is a finished cell, whole: it is written under another name and renamed. `<key>.failed` is what is
-    left of a cell that failed, with `error.txt`. Hidden folders are at work, or were when they were killed.
-    """
-
-    path: Path
-
-    def finished(self, key: str) -> Path:
-        """Return the folder that exists if and only if the cell is finished."""
-        return self.path / key
-
-    def failed(self, key: str) -> Path:
-        """Return the folder that keeps what is left of a failed cell."""
-        return self.path / f"{key}.failed"
-
-    def at_work(self, key: str) -> Path:
-        """Return a new folder for one attempt at a cell."""
-        folder = self.path / f".{key}.{uuid.uuid4().hex}"
-        folder.mkdir(parents=True)
-        return folder
-
-    def leftovers(self, key: str) -> list[Path]:
-        """Return the folders of attempts at a cell that are going on or were killed."""
-        return sorted(self.path.glob(f".{key}.*"))
-
-    def finished_keys(self) -> set[str]:
-        """Return the keys of all finished cells."""
-        if not self.path.is_dir():
-            return set()
-        return {entry.name for entry in self.path.iterdir() if not entry.name.startswith(".") and not entry.suffix}
-
-    def sweep(self) -> None:
-        """Remove what killed attempts have left; only while nobody else runs cells here."""
-        for leftover in self.path.glob(".*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-    def keep_failure(self, key: str, at_work: Path | None, text: str) -> None:
-        """Keep an attempt's files and the text of its error, in place of those of an earlier attempt."""
-        folder = self.at_work(key) if at_work is None else at_work
-        (folder / ERROR_FILE).write_text(text, encoding="utf-8")
-        shutil.rmtree(self.failed(key), ignore_errors=True)
-        folder.rename(self.failed(key))
+    seconds: float = field(default=0.0, compare=False)
+    """Real seconds that the run itself took; the runner's own time is what remains."""
 
 
 def run_cell(cell: Cell, folders: CellFolders) -> Outcome:
     """Run a cell unless it is finished, and return how it ended; an error becomes part of the outcome.
 
-    Only an interruption is raised; the attempt's folder is removed then.
+    Only an interruption, and an error of the cells' own folder, is raised; the attempt's folder is removed then.
     """
     key = cell.key
+    died = folders.wait_for_attempts(key)
     finished = folders.finished(key)
     if finished.is_dir():
         from suite.trace import read_trace
 
         return Outcome(key, _makespan(read_trace(finished / TRACE_FILE)))
-    at_work = folders.at_work(key)
+    if died >= MOST_DEATHS:
+        text = f"the process that ran it died {died} times: it crashed, was killed, or ran out of memory"
+        folders.keep_failure(key, folders.leftovers(key)[-1], text + "\n")
+        return Outcome(key, error=text)
+    attempt = folders.begin(key)
+    begin = time.perf_counter()
     try:
-        (at_work / CELL_FILE).write_text(
+        (attempt.folder / CELL_FILE).write_text(
             json.dumps(cell.specification(), sort_keys=True, indent=1) + "\n", encoding="utf-8"
         )
-        makespan = _makespan(execute(cell, at_work))
-        shutil.rmtree(folders.failed(key), ignore_errors=True)
-        try:
-            at_work.rename(finished)
-        except OSError:
-            # Somebody else finished the same cell meanwhile; theirs is as good, and complete.
-            if not finished.is_dir():
-                raise
-            shutil.rmtree(at_work)
+        makespan = _makespan(execute(cell, attempt.folder))
+        seconds = time.perf_counter() - begin
+        attempt.finish()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - one failed cell never stops a study
-        folders.keep_failure(key, at_work, "".join(traceback.format_exception(error)))
-        return Outcome(key, error=last_line(error))
+        attempt.fail("".join(traceback.format_exception(error)))
+        return Outcome(key, error=last_line(error), seconds=time.perf_counter() - begin)
     except BaseException:
-        shutil.rmtree(at_work, ignore_errors=True)
+        attempt.drop()
         raise
-    return Outcome(key, makespan)
+    return Outcome(key, makespan, seconds=seconds)
 
 
 def execute(cell: Cell, directory: Path) -> pd.DataFrame:
@@ -189,6 +150,7 @@ def execute(cell: Cell, directory: Path) -> pd.DataFrame:
     import adapters
 
     adapter = adapters.load(cell.optimizer, **cell.optimizer_parameters)
+    check_versions(cell.versions, adapter)
     return adapter.optimize(
         _benchmark(cell),
         n_workers=cell.n_workers,

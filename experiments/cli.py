@@ -1,26 +1,22 @@
-"""The command line: `zerowait run`, `list`, `plot`, `check`, `bench`, `overhead` and `env`."""
+"""The command line `zerowait`; each of its larger commands is in a module of its own."""
 
 from __future__ import annotations
 
 import io
-import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from experiments import environments_cli
-from suite.errors import SpecificationError, ZerowaitError
-
-if TYPE_CHECKING:
-    from plots.performance import FigureFiles
+from experiments import data_cli, environments_cli, export_cli, plot_cli, report_cli, study_cli, verify_cli
+from suite.errors import ZerowaitError
 
 # Everything else is imported inside the commands, so that `zerowait --help` answers at once. Paths are not `readable`
 # for typer: what is wrong with a path is told in one line, like everything else.
 
-SOME_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+BAD_INPUT = 2
 
 app = typer.Typer(
     name="zerowait",
@@ -31,6 +27,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(environments_cli.app)
+app.add_typer(data_cli.app)
+app.add_typer(export_cli.app)
 
 
 class Kind(StrEnum):
@@ -74,88 +72,31 @@ def _options(
     del version  # its callback has acted
 
 
-@app.command()
-def run(
-    study: Annotated[
-        Path, typer.Argument(help="The study: a TOML file.", metavar="STUDY", show_default=False, readable=False)
-    ],
-    *,
-    in_process: Annotated[
-        bool, typer.Option("--in-process", help="Run one cell after another in this process, to debug.")
-    ] = False,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Processes; one for each core by default.")
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder for the runs, in place of the study's.", readable=False),
-    ] = None,
-) -> None:
-    """Run a study and draw its figure.
-
-    Finished cells are never run again: repeat the command to continue a study that was interrupted or had
-    failures.
-    """
-    from experiments.engines import Engine, InProcess, LocalDask
-    from experiments.grid import StudyFolder, run_grid
-    from experiments.planning import make_plan
-    from experiments.reporting import failure_lines, progress, summary_lines
-    from experiments.study import load_study
-
-    if in_process and jobs is not None:
-        raise SpecificationError("--in-process uses this process alone; leave out --jobs")
-    specification = load_study(study)
-    plan = make_plan(specification, str(study))
-    # Absolute, because a library that a cell uses may change the current folder.
-    folder = StudyFolder((specification.folder if output is None else output).absolute())
-    for line in plan.skipped:
-        _err(f"skipped: {line}")
-    engine: Engine = InProcess() if in_process else LocalDask(jobs)
-    try:
-        with progress() as show:
-            summary = run_grid(specification.name, plan.cells, folder, engine, show)
-    except KeyboardInterrupt:
-        finished = folder.cells.finished_keys().intersection(cell.key for cell in plan.cells)
-        again = shlex.join(["zerowait", *sys.argv[1:]])
-        _err(f"interrupted: {len(finished)} of {len(plan.cells)} cells are finished and kept; continue with: {again}")
-        raise typer.Exit(INTERRUPTED) from None
-    for line in summary_lines(summary):
-        _out(line)
-    for line in failure_lines(summary, plan.cells, folder.cells):
-        _err(line)
-    if summary.finished:
-        _draw(folder.path, None)
-    if summary.failed:
-        raise typer.Exit(SOME_FAILED)
+app.command()(study_cli.run)
+app.command()(study_cli.status)
+app.command("plot")(plot_cli.plot)
+app.command("report")(report_cli.report)
+app.command()(verify_cli.verify)
 
 
 @app.command("list")
 def list_(
     kind: Annotated[Kind | None, typer.Argument(help="What to list; both by default.", show_default=False)] = None,
+    *,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Benchmarks in full: units, least known values, licences, BibTeX."),
+    ] = False,
 ) -> None:
     """List optimizers and benchmarks: what can run here, and what to do about what cannot."""
-    from experiments.listing import print_benchmarks, print_optimizers
+    from experiments.listing import print_benchmarks, print_benchmarks_in_full, print_optimizers
 
     if kind is not Kind.BENCHMARKS:
         print_optimizers()
     if kind is None:
         _out("")
     if kind is not Kind.OPTIMIZERS:
-        print_benchmarks()
-
-
-@app.command()
-def plot(
-    folder: Annotated[
-        Path, typer.Argument(help="The output folder of a study.", metavar="DIR", show_default=False, readable=False)
-    ],
-    *,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the figure; DIR/figures by default.", readable=False)
-    ] = None,
-) -> None:
-    """Draw performance over time from the traces of a study."""
-    _draw(folder, out)
+        (print_benchmarks_in_full if verbose else print_benchmarks)()
 
 
 @app.command()
@@ -185,8 +126,16 @@ def bench(
         typer.Option("--workers", min=1, help="Simulated workers of all rows; may be repeated; many by default."),
     ] = None,
     peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Measure other simulators for comparison.")] = True,
+    benchmarks: Annotated[
+        bool, typer.Option("--benchmarks", help="Measure the benchmarks themselves instead: query, load, memory.")
+    ] = False,
 ) -> None:
-    """Measure what simulating costs per evaluation, beside the peers."""
+    """Measure what simulating costs per evaluation, beside the peers; or what the benchmarks cost."""
+    if benchmarks:
+        from experiments import query_speed
+
+        query_speed.print_rows(query_speed.report((), _err))
+        return
     from experiments import speed
 
     speed.main(evaluations=evaluations, workers=workers or None, peers=peers)
@@ -213,17 +162,6 @@ def overhead(
     overhead_report.print_rows(rows)
     if table is not None:
         overhead_report.write_csv(rows, table)
-
-
-def _draw(folder: Path, out: Path | None) -> FigureFiles:
-    from experiments.reporting import relative
-    from plots.performance import plot_study
-
-    files = plot_study(folder, out)
-    _out(f"figure: {relative(files.pdf)}")
-    _out(f"figure: {relative(files.png)}")
-    _out(f"table:  {relative(files.csv)}")
-    return files
 
 
 def _out(*text: Any) -> None:

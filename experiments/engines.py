@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections import Counter, deque
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Protocol
 
 from adapters import isolation
 from adapters.clusters import start_cluster
-from experiments.cells import Cell, CellFolders, Outcome, last_line, run_batch, run_cell
+from experiments.attempts import CellFolders
+from experiments.cells import Cell, Outcome, last_line, run_batch, run_cell
+from suite.errors import RunDirectoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from distributed import Client, Future, LocalCluster
 
@@ -34,11 +37,11 @@ CONFIGURATION: dict[str, Any] = {
     "distributed.admin.tick.limit": "1 h",
 }
 
-SLICE_SECONDS = 0.25
-"""A task for a worker process lasts about this long: 2 % of it is what Dask needs for a task (about 5 ms)."""
-LARGEST_BATCH = 32
+SLICE_SECONDS = 1.0
+"""A task for a worker process lasts about this long: 1 % of it is what Dask needs for a task (about 10 ms)."""
+LARGEST_BATCH = 64
 MOST_LOSSES = 5
-"""How often a cell may be lost with a dying process, before it could begin, until it counts as failed."""
+"""How often a process may die before it could begin a cell, until the cell counts as failed."""
 CLOSE_SECONDS = 5.0
 """How long the cluster may take to close before its processes are killed."""
 
@@ -75,22 +78,60 @@ class LocalDask:
         """Yield the outcome of every cell, as they end."""
         if not cells:
             return
-        from dask.system import CPU_COUNT  # respects affinity and containers
-
-        n_processes = min(self.n_processes or CPU_COUNT, len(cells))
+        n_processes = min(self.n_processes or cores(), len(cells))
         with local_cluster(n_processes) as client:
-            yield from run_on(client, n_processes, cells, folders)
+            yield from run_on(client, lambda: n_processes, cells, folders)
 
 
-def run_on(client: Client, n_processes: int, cells: Sequence[Cell], folders: CellFolders) -> Generator[Outcome]:
+def cores() -> int:
+    """Return how many cores this process may use."""
+    from dask.system import CPU_COUNT  # respects affinity and containers
+
+    return int(CPU_COUNT)
+
+
+def run_on(
+    client: Client, n_processes: Callable[[], int], cells: Sequence[Cell], folders: CellFolders
+) -> Generator[Outcome]:
     """Run cells on the workers of a Dask client and yield their outcomes as they end.
 
     Cells travel in batches, because many last only milliseconds. A worker returns what it could not begin
-    within `SLICE_SECONDS`, so that long cells are spread over all workers. When a worker's process dies, the
-    cell that it was at has failed (its attempt is still in the folder), and the rest of its batch is tried
-    again.
+    within `SLICE_SECONDS`, so that long cells are spread over all workers. What a dying worker did not finish is tried
+    again; how often, `run_cell` knows from what the attempts have left.
+
+    Parameters
+    ----------
+    client
+        A client of the cluster.
+    n_processes
+        Tells how many workers there are now.
+    cells
+        What to run.
+    folders
+        Where they are kept, on a file system that all workers share.
+
+    Raises
+    ------
+    RunDirectoryError
+        The scheduler is gone, or a worker cannot use the folder or cannot load zerowait.
     """
-    from distributed import as_completed
+    from distributed.comm.core import CommClosedError
+
+    address = client.scheduler_info()["address"]
+    try:
+        yield from _run_on(client, n_processes, cells, folders)
+    except CommClosedError:
+        raise RunDirectoryError(
+            f"the connection to the scheduler at {address} is lost; finished cells are kept: start scheduler and "
+            "workers again and repeat the command"
+        ) from None
+
+
+def _run_on(
+    client: Client, n_processes: Callable[[], int], cells: Sequence[Cell], folders: CellFolders
+) -> Generator[Outcome]:
+    from distributed import KilledWorker, as_completed
+    from distributed.comm.core import CommClosedError
 
     waiting = deque(cells)
     batches: dict[Future[Any], list[Cell]] = {}
@@ -98,8 +139,9 @@ def run_on(client: Client, n_processes: int, cells: Sequence[Cell], folders: Cel
     running = as_completed()  # type: ignore[no-untyped-call]
 
     def submit() -> None:
-        while waiting and len(batches) < n_processes:
-            size = min(LARGEST_BATCH, max(1, len(waiting) // (4 * n_processes)))
+        n = max(1, n_processes())
+        while waiting and len(batches) < n:
+            size = min(LARGEST_BATCH, max(1, len(waiting) // (4 * n)))
             batch = [waiting.popleft() for _ in range(size)]
             future = client.submit(run_batch, batch, folders, SLICE_SECONDS, pure=False)
             batches[future] = batch
@@ -108,33 +150,71 @@ def run_on(client: Client, n_processes: int, cells: Sequence[Cell], folders: Cel
     submit()
     for future in running:
         batch = batches.pop(future)
+        if future.cancelled():
+            raise CommClosedError("the future is cancelled")
         error = future.exception()
         outcomes: list[Outcome] = []
         if error is None:
             outcomes = future.result()
             waiting.extendleft(reversed(batch[len(outcomes) :]))
+        elif isinstance(error, KilledWorker):
+            unfinished = [cell for cell in batch if not folders.finished(cell.key).is_dir()]
+            if unfinished and not folders.leftovers(unfinished[0].key):
+                losses[unfinished[0].key] += 1
+                if losses[unfinished[0].key] >= MOST_LOSSES:
+                    outcomes.append(_lost(unfinished[0], folders))
+                    batch.remove(unfinished[0])
+            waiting.extendleft(reversed(batch))
+        elif isinstance(error, OSError):
+            raise error
         else:
-            losses.update(cell.key for cell in batch)
-            for cell in reversed(batch):
-                if folders.leftovers(cell.key) or losses[cell.key] >= MOST_LOSSES:
-                    outcomes.append(_lost(cell, error, folders))
-                else:
-                    waiting.appendleft(cell)
+            raise RunDirectoryError(
+                f"a worker cannot run cells ({last_line(error)}); finished cells are kept: have zerowait installed "
+                "there in the same version and repeat the command"
+            )
         future.release()
         submit()
         yield from outcomes
 
 
-def _lost(cell: Cell, error: BaseException, folders: CellFolders) -> Outcome:
-    """Return the outcome of a cell that could not report its own failure, and keep the reason."""
-    from distributed import KilledWorker
-
-    text = last_line(error)
-    if isinstance(error, KilledWorker):
-        text = "the process that ran it died: it crashed, was killed, or ran out of memory"
-    leftovers = folders.leftovers(cell.key)
-    folders.keep_failure(cell.key, leftovers[-1] if leftovers else None, text + "\n")
+def _lost(cell: Cell, folders: CellFolders) -> Outcome:
+    """Return the outcome of a cell that never began, and keep the reason."""
+    text = f"{MOST_LOSSES} processes died before they could begin it: they crashed, were killed or lacked memory"
+    folders.keep_failure(cell.key, None, text + "\n")
     return Outcome(cell.key, error=text)
+
+
+class Workers:
+    """Tells how many workers a cluster has, asking its scheduler now and then.
+
+    Parameters
+    ----------
+    client
+        A client of the cluster.
+    """
+
+    SECONDS = 1.0
+    """For so long an answer is used again."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._asked_at = -self.SECONDS
+        self._number = 0
+
+    def __call__(self) -> int:
+        """Return the number of workers."""
+        now = time.monotonic()
+        if now - self._asked_at >= self.SECONDS:
+            self._number, self._asked_at = len(threads_of(self._client)), now
+        return self._number
+
+
+def threads_of(client: Client) -> dict[str, int]:
+    """Return the number of threads of each worker, by its address; empty when the scheduler is gone."""
+    try:
+        return dict(client.nthreads())  # type: ignore[no-untyped-call]
+    except OSError:
+        return {}
 
 
 @contextlib.contextmanager
@@ -150,7 +230,7 @@ def local_cluster(n_processes: int) -> Iterator[Client]:
     ):
         # An interrupt (Ctrl-C) goes to all processes of the terminal. Only this one is to act on it, so the
         # cluster's threads and processes are started while it is blocked, which they inherit.
-        with _interrupts_blocked():
+        with interrupts_blocked():
             cluster = start_cluster(n_processes)
             stack.callback(_close, cluster)
             client = Client(cluster)  # type: ignore[no-untyped-call]
@@ -192,7 +272,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
+def interrupts_blocked() -> Iterator[None]:
     """Hold back interrupts of this thread, and of the threads and processes that it starts, until the end."""
     # multiprocessing unblocks interrupts in the thread that starts its resource tracker: have that done before.
     resource_tracker.ensure_running()

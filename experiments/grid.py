@@ -10,7 +10,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from experiments.cells import Cell, CellFolders, Outcome
+from experiments.attempts import CellFolders
+from experiments.cells import Cell, Outcome
 from plots.loading import STUDY_FILE
 from suite.errors import RunDirectoryError, SpecificationError
 from suite.trace import replace_file
@@ -87,13 +88,20 @@ class Summary:
     """What came of running a study."""
 
     total: int
-    """Cells in the study."""
+    """Cells that were asked for."""
     already_finished: int
     """Cells that were finished before."""
     outcomes: list[Outcome] = field(default_factory=list)
     """Of the cells that were run now, in the order in which they ended."""
     wall_time: float = 0.0
     """Real seconds."""
+    already_failed: list[str] = field(default_factory=list)
+    """Keys of the cells that failed before and are left alone."""
+
+    @property
+    def to_run(self) -> int:
+        """Cells that are run now."""
+        return self.total - self.already_finished - len(self.already_failed)
 
     @property
     def failed(self) -> list[Outcome]:
@@ -117,11 +125,14 @@ def run_grid(
     folder: StudyFolder,
     engine: Engine,
     on_change: Callable[[Summary], None] | None = None,
+    *,
+    chosen: Sequence[Cell] | None = None,
+    retry_failed: bool = False,
 ) -> Summary:
     """Run the cells that are not finished and return what came of it.
 
-    A failed cell is kept with its error and does not stop the others; it is run again by the next call. When
-    the caller is interrupted, cells at work are dropped and finished ones stay.
+    A failed cell is kept with its error and does not stop the others. When the caller is interrupted, cells at work
+    are dropped and finished ones stay.
 
     Parameters
     ----------
@@ -135,6 +146,10 @@ def run_grid(
         What executes them.
     on_change
         Called with the summary at the beginning and whenever a cell has ended.
+    chosen
+        Which of them to run; all by default.
+    retry_failed
+        Whether to run those that failed before.
 
     Raises
     ------
@@ -149,8 +164,11 @@ def run_grid(
         folder.cells.sweep()
         folder.list_cells(name, cells)
         finished = folder.cells.finished_keys()
-        missing = [cell for cell in cells if cell.key not in finished]
-        summary = Summary(len(cells), len(cells) - len(missing))
+        failed = set() if retry_failed else folder.cells.failed_keys()
+        wanted = [(cell, cell.key) for cell in (cells if chosen is None else chosen)]
+        missing = [cell for cell, key in wanted if key not in finished and key not in failed]
+        already_failed = [key for _, key in wanted if key in failed]
+        summary = Summary(len(wanted), len(wanted) - len(missing) - len(already_failed), already_failed=already_failed)
         if on_change is not None:
             on_change(summary)
         try:

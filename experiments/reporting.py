@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.cells import ERROR_FILE
+from experiments.attempts import ERROR_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from experiments.cells import Cell, CellFolders
+    from experiments.attempts import CellFolders
+    from experiments.cells import Cell
     from experiments.grid import Summary
 
-PLAIN_SECONDS = 5.0
-"""Without a terminal, at least so many seconds pass between two lines..."""
-PLAIN_SHARE = 0.05
-"""...and at least this share of the cells ends."""
 MOST_FAILURES = 20
 """So many failed cells are named in a summary."""
 
@@ -32,67 +27,6 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:,.1f} {unit}"
     return f"{seconds:.1f} s"
-
-
-@contextlib.contextmanager
-def progress() -> Iterator[Callable[[Summary], None]]:
-    """Show the progress on standard error: a bar with the time left on a terminal, plain lines elsewhere."""
-    if not sys.stderr.isatty():
-        yield _PlainProgress()
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    with Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("cells{task.fields[failed]}"),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    ) as bar:
-        task = bar.add_task("cells", failed="")
-
-        def show(summary: Summary) -> None:
-            failed = f", {len(summary.failed)} failed" if summary.failed else ""
-            done = summary.already_finished + len(summary.outcomes)
-            bar.update(task, total=summary.total, completed=done, failed=failed)
-
-        yield show
-
-
-class _PlainProgress:
-    """Prints a line at the beginning, at the end, and now and then between."""
-
-    def __init__(self) -> None:
-        self._printed_at, self._printed_done = time.monotonic(), 0
-        self._first: tuple[float, int] | None = None
-
-    def __call__(self, summary: Summary) -> None:
-        now, done = time.monotonic(), len(summary.outcomes)
-        todo = summary.total - summary.already_finished
-        if done and self._first is None:
-            self._first = now, done
-        soon = now - self._printed_at < PLAIN_SECONDS or done - self._printed_done < PLAIN_SHARE * todo
-        if 0 < done < todo and soon:
-            return
-        text = f"{summary.already_finished + done} of {summary.total} cells"
-        if summary.failed:
-            text += f", {len(summary.failed)} failed"
-        if self._first is not None and self._first[1] < done < todo:
-            # Measured from the first outcome on: starting the processes says nothing about the cells.
-            rate = (now - self._first[0]) / (done - self._first[1])
-            text += f", about {duration(rate * (todo - done))} left"
-        self._printed_at, self._printed_done = now, done
-        print(text, file=sys.stderr, flush=True)  # noqa: T201 - the command's output
 
 
 def summary_lines(summary: Summary) -> list[str]:
@@ -112,13 +46,30 @@ def summary_lines(summary: Summary) -> list[str]:
 def failure_lines(summary: Summary, cells: Sequence[Cell], folders: CellFolders) -> list[str]:
     """Return the failed cells, each with the last line of its error and the file that has the whole of it."""
     names = {cell.key: str(cell) for cell in cells}
+    return error_lines({found.key: (names[found.key], str(found.error)) for found in summary.failed}, folders)
+
+
+def error_lines(errors: Mapping[str, tuple[str, str]], folders: CellFolders) -> list[str]:
+    """Return failed cells, given by key with name and error, each with the file that has the whole of the error."""
     lines = [
-        f"failed: {names[outcome.key]}: {outcome.error} ({relative(folders.failed(outcome.key) / ERROR_FILE)})"
-        for outcome in summary.failed
+        f"failed: {name}: {error} ({relative(folders.failed(key) / ERROR_FILE)})"
+        for key, (name, error) in errors.items()
     ]
     if len(lines) > MOST_FAILURES:
         lines[MOST_FAILURES:] = [f"... and {len(lines) - MOST_FAILURES} more, in {relative(folders.path)}"]
     return lines
+
+
+def draw_study(folder: Path, out: Path | None) -> list[str]:
+    """Draw the figure of a study, and return where it and the table behind it are."""
+    from plots.catalogue import plot_study
+
+    files = plot_study(folder, out)
+    return [
+        f"figure: {relative(files.pdf)}",
+        f"figure: {relative(files.png)}",
+        f"table:  {relative(files.csv)}",
+    ]
 
 
 def relative(path: Path) -> str:

@@ -7,21 +7,10 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    Tag,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
+from experiments.policies import BudgetTable, OverheadSetting, OverheadTable, Table, overhead_policy
 from suite.errors import SpecificationError, shown
-from suite.evaluation import Budget
-from suite.overhead import Overhead
 from suite.seeds import MAX_RUN_SEED
 from suite.specification import MAX_ASK_TELL_WORKERS
 
@@ -30,66 +19,14 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
+    from suite.overhead import Overhead
+
 Mode = Literal["native", "ask_tell"]
 MOST_SEEDS = 100_000
 """Of one study."""
 Seed = Annotated[int, Field(ge=0, le=MAX_RUN_SEED)]
 SeedCount = Annotated[int, Field(gt=0, le=MOST_SEEDS)]
 Workers = Annotated[int, Field(gt=0, le=MAX_ASK_TELL_WORKERS)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Table(BaseModel):
-    """A table of a study file: types are exact, and a key that does not exist is an error."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class BudgetTable(Table):
-    """When a run ends: after so many evaluations, at a simulated time, or at whichever comes first."""
-
-    max_evaluations: PositiveInt | None = None
-    """Number of evaluations."""
-    max_time: Annotated[PositiveFloat, Field(allow_inf_nan=False)] | None = None
-    """Simulated seconds."""
-
-    @model_validator(mode="after")
-    def _has_an_end(self) -> BudgetTable:
-        if self.max_evaluations is None and self.max_time is None:
-            raise ValueError("it has neither max_evaluations nor max_time; give at least one of them")
-        return self
-
-    def budget(self) -> Budget:
-        """Return the budget that a run takes."""
-        return Budget(self.max_evaluations, self.max_time)
-
-
-class OverheadTable(Table):
-    """Modelled overhead: `{fixed = s}`, or `{base = s, per_result = s}` that grows with the results."""
-
-    fixed: NonNegative | None = None
-    """Seconds for every configuration."""
-    base: NonNegative | None = None
-    """Seconds for the first configuration."""
-    per_result: NonNegative | None = None
-    """Further seconds for every delivered result."""
-    sampling: Literal["serial", "parallel"] = "serial"
-    """Whether one configuration is sampled at a time, or every worker samples for itself."""
-
-    @model_validator(mode="after")
-    def _is_one_model(self) -> OverheadTable:
-        linear = self.base is not None and self.per_result is not None
-        if (self.fixed is None) == (not linear) or (self.base is None) != (self.per_result is None):
-            raise ValueError("it must be {fixed = seconds} or {base = seconds, per_result = seconds}")
-        return self
-
-    def overhead(self) -> Overhead:
-        """Return the policy that a run takes."""
-        if self.fixed is not None:
-            return Overhead.fixed(self.fixed, sampling=self.sampling)
-        assert self.base is not None
-        assert self.per_result is not None
-        return Overhead.linear(self.base, self.per_result, sampling=self.sampling)
 
 
 class OptimizerTable(Table):
@@ -98,13 +35,17 @@ class OptimizerTable(Table):
     name: str
     """An adapter's name; `zerowait list optimizers` shows them."""
     mode: Mode | None = None
-    """The library's own parallel machinery or its ask-and-tell interface; None takes the adapter's first."""
-    parameters: dict[str, Any] = {}
+    """The library's own parallel machinery or its ask-and-tell interface; None takes the study's."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the adapter."""
     label: str | None = Field(default=None, min_length=1)
     """Name in figures and tables; the adapter's name by default."""
     continual: bool | None = None
-    """Whether an evaluation continues the training of its configuration; None leaves it to the adapter."""
+    """Whether an evaluation continues the training of its configuration; None takes the study's."""
+    budget: BudgetTable | None = None
+    """When its runs end, in the place of the study's budget."""
+    overhead: OverheadSetting | None = None
+    """How its own time is charged, in the place of the study's overhead."""
 
     @property
     def shown_as(self) -> str:
@@ -116,15 +57,11 @@ class BenchmarkTable(Table):
     """One benchmark of the study, with the tasks to take from it."""
 
     name: str
-    """A benchmark's name; `zerowait list benchmarks` shows them."""
+    """A benchmark's name, or `name/task`; either may have the wildcards of `experiments.tasks`."""
     tasks: list[str] | None = Field(default=None, min_length=1)
-    """Tasks by name; None for a benchmark that has none."""
-    parameters: dict[str, Any] = {}
+    """Tasks by name or with wildcards; None for a benchmark that has none."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the benchmark."""
-
-
-def _is_table(value: object) -> str:
-    return "table" if isinstance(value, dict | OverheadTable) else "name"
 
 
 def _is_list(value: object) -> str:
@@ -144,14 +81,16 @@ class Study(Table):
         Discriminator(_is_list),
     ]
     """Run seeds; a number n stands for 0 to n - 1."""
-    overhead: Annotated[
-        Annotated[Literal["none", "measured"], Tag("name")] | Annotated[OverheadTable, Tag("table")],
-        Discriminator(_is_table),
-    ] = "measured"
+    overhead: OverheadSetting = "measured"
     """How the optimizer's own time is charged."""
+    mode: Mode | None = None
+    """The mode of every optimizer that names none; None takes each adapter's first."""
+    continual: bool | None = None
+    """Whether evaluations continue trainings, of every optimizer that does not say; None leaves it to the adapter."""
     output: str | None = Field(default=None, min_length=1)
     """Where the runs are kept, relative to the current folder; `runs/<name>` by default."""
-    budget: BudgetTable
+    budget: BudgetTable | None = None
+    """When a run ends, unless its optimizer has a budget of its own."""
     optimizers: list[OptimizerTable] = Field(min_length=1)
     benchmarks: list[BenchmarkTable] = Field(min_length=1)
 
@@ -160,8 +99,20 @@ class Study(Table):
         _refuse_repetition("workers", self.workers)
         _refuse_repetition("seeds", self.run_seeds)
         _refuse_repetition("optimizers", [o.shown_as for o in self.optimizers], "give one of them a label of its own")
-        tasks = [f"{b.name}/{t}" if t else b.name for b in self.benchmarks for t in b.tasks or [""]]
+        # Those with parameters are compared by their labels once they are loaded: two tables of one's own may differ.
+        plain = [b for b in self.benchmarks if not b.parameters]
+        tasks = [f"{b.name}/{t}" if t else b.name for b in plain for t in b.tasks or [""]]
         _refuse_repetition("benchmarks", tasks)
+        return self
+
+    @model_validator(mode="after")
+    def _has_budgets(self) -> Study:
+        for i, optimizer in enumerate(self.optimizers):
+            if self.budget is None and optimizer.budget is None:
+                raise ValueError(
+                    f"the key budget is missing; add the table [budget], or give optimizers[{i}] ({optimizer.name}) a "
+                    "budget of its own"
+                )
         return self
 
     @property
@@ -179,11 +130,16 @@ class Study(Table):
         """Where the runs are kept."""
         return Path("runs") / self.name if self.output is None else Path(self.output)
 
-    def overhead_policy(self) -> Overhead:
-        """Return the overhead policy that every run takes."""
-        if isinstance(self.overhead, OverheadTable):
-            return self.overhead.overhead()
-        return Overhead.none() if self.overhead == "none" else Overhead.measured()
+    def overhead_policy(self, optimizer: OptimizerTable | None = None) -> Overhead:
+        """Return the overhead policy that the runs of an optimizer take, or of those that do not say."""
+        own = None if optimizer is None else optimizer.overhead
+        return overhead_policy(self.overhead if own is None else own)
+
+    def budget_of(self, optimizer: OptimizerTable) -> BudgetTable:
+        """Return when the runs of an optimizer end."""
+        budget = self.budget if optimizer.budget is None else optimizer.budget
+        assert budget is not None  # as checked when the study was made
+        return budget
 
 
 def load_study(path: str | Path) -> Study:
@@ -246,7 +202,7 @@ def _describe(problem: ErrorDetails) -> str:
     kind, value = problem["type"], problem["input"]
     if kind == "extra_forbidden":
         *parents, key = problem["loc"]
-        table = _TABLES[next((str(p) for p in parents if p in _TABLES), "")]
+        table = _TABLES[next((str(p) for p in reversed(parents) if p in _TABLES), "")]
         return f"{place} is not a key that a study has; {suggestion(str(key), table.model_fields)}"
     if kind == "missing":
         every = ", ".join(key for key, field in Study.model_fields.items() if field.is_required())
@@ -271,7 +227,7 @@ def _place(location: Sequence[int | str]) -> str:
     for i, part in enumerate(location):
         if isinstance(part, int):
             text += f"[{part}]"
-        elif i == 1 and part in _TAGS and location[0] in ("seeds", "overhead"):
+        elif i and part in _TAGS and location[i - 1] in ("seeds", "overhead"):
             continue  # pydantic's name for an alternative, which no study file contains
         else:
             text += f".{part}" if text else part

@@ -1,5 +1,6 @@
 """Figures and tables; they read traces only.
 
-`plots.loading` reads the traces of a study, `plots.statistics` holds the arithmetic, `plots.performance`
-draws performance over time, and `plots.style` is the one place for colours, lines, fonts and sizes.
+`plots.loading` reads a study, `plots.catalogue` is the table of all figures, `plots.notebook` has a function for each,
+`plots.statistics` and `plots.significance` hold the arithmetic, and `plots.style` is the one place for colours, lines,
+fonts and sizes.
 """

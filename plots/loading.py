@@ -7,18 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plots.study import EVALUATION_COLUMNS, FACTS, KEYS, Study, study_of, study_of_runs
 from suite.errors import TraceError
+from suite.store_cells import CELLS_FILE, STORE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
-    from plots.statistics import Floats
+    from plots.statistics import Floats, Integers, Mask
 
 STUDY_FILE = "study.json"
 """Lists, under `cells`, the folders whose traces are the study's; others there are of its older versions."""
 TRACE_FILE = "trace.parquet"
+MOST_ROWS_AT_ONCE = 5_000_000
+"""Of a store."""
+STATUSES = ("ok", "failed", "lost")
+"""Of an evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,106 @@ class Run:
         return self.trace["value"].to_numpy(dtype="float64")
 
 
+def load_study(folder: str | Path, *, columns: Sequence[str] = (), where: Sequence[str] = ()) -> Study:
+    """Return the study in a folder, of its traces these columns (all that figures read by default).
+
+    `where` chooses runs by conditions, see `plots.selection`; colours and references remain those of the whole study.
+
+    Raises
+    ------
+    TraceError
+        As for `load_runs`.
+    SpecificationError
+        A condition cannot be read or no run meets them, or two runs have the same name.
+    """
+    folder = Path(folder)
+    if any((folder / name).exists() for name in (STORE, CELLS_FILE)):
+        study = _of_store(folder, list(columns or EVALUATION_COLUMNS))
+    else:
+        study = study_of_runs(load_runs(folder), unfinished(folder), columns)
+    return study.where(where)
+
+
+def _of_store(folder: Path, columns: Sequence[str]) -> Study:
+    """Return a study from its store: runs and evaluations in the study's order, one copy of each column in memory."""
+    import numpy as np
+    import pandas as pd
+
+    from suite import store
+
+    cells = store.load_cells(folder).rename(columns={"run_seed": "seed"})
+    for name in FACTS:
+        cells[name] = cells[name].astype("float64")
+    cells = cells.sort_values(list(KEYS), kind="stable", ignore_index=True)
+    counts = cells["evaluations"].to_numpy(dtype=np.int64)
+    begins = dict(zip(cells["cell"], np.cumsum(counts) - counts, strict=True))
+    rows = int(counts.sum())
+    # What Arrow reads takes some times the room of what is kept, so a large store is read in parts.
+    parts = _parts(cells) if rows > MOST_ROWS_AT_ONCE else [{}]
+    found: dict[str, Any] = {}
+    read = 0
+    for where in parts:
+        table = store.load_study(folder, columns=["cell", *columns], where=where)
+        kept, places = _places(table.pop("cell"), begins)
+        read += len(places)
+        for name in columns:
+            column = table.pop(name)
+            if isinstance(column.dtype, pd.CategoricalDtype):
+                column = column.cat.set_categories(list(STATUSES)) if name == "status" else column.astype(object)
+            codes = column.cat.codes if isinstance(column.dtype, pd.CategoricalDtype) else column
+            values = codes.to_numpy()
+            if name not in found:
+                found[name] = np.empty(rows, values.dtype)
+            found[name][places] = values[kept]
+    if read != rows:
+        raise TraceError(
+            f"{folder}: its store has {read} evaluations of runs that recorded {rows}; run the study again"
+        )
+    if "status" in found:
+        found["status"] = pd.Categorical.from_codes(found["status"], dtype=pd.CategoricalDtype(list(STATUSES)))
+    listing = folder / STUDY_FILE
+    there = set(cells["cell"])
+    listed = listed_cells(listing) if listing.is_file() else {}
+    missing = [label for name, label in listed.items() if Path(name).name not in there]
+    return study_of(cells[[*KEYS, *FACTS]], pd.DataFrame(found, copy=False), counts, missing)
+
+
+def _parts(cells: pd.DataFrame) -> list[dict[str, list[str]]]:
+    """Return optimizers in groups that have so few rows together, if one alone has not more."""
+    parts: list[dict[str, list[str]]] = []
+    room = 0
+    for name, rows in cells.groupby("optimizer", sort=True)["evaluations"].sum().items():
+        if rows > room:
+            parts.append({"optimizer": []})
+            room = MOST_ROWS_AT_ONCE
+        parts[-1]["optimizer"].append(str(name))
+        room -= rows
+    return parts
+
+
+def _places(cells: pd.Series[Any], begins: Mapping[str, int]) -> tuple[Mask, Integers]:
+    """Return which rows belong to a known run, and where in the study each of those belongs."""
+    import numpy as np
+
+    codes = cells.cat.codes.to_numpy()
+    first = np.flatnonzero(np.diff(codes, prepend=-1))
+    lengths = np.diff(first, append=len(codes))
+    keys = cells.cat.categories.to_numpy()[codes[first]]
+    # A run that has ended since the list of runs was read is not in it.
+    begin = np.array([begins.get(key, -1) for key in keys], dtype=np.int64)
+    known = np.repeat(begin >= 0, lengths)
+    places = np.arange(len(codes)) + np.repeat(begin - first, lengths)
+    return known, places[known]
+
+
+def unfinished(folder: Path) -> list[str]:
+    """Return what the study's list calls the cells that have no trace."""
+    listing = folder / STUDY_FILE
+    if not listing.is_file():
+        return []
+    return [label for name, label in listed_cells(listing).items() if not (folder / name / TRACE_FILE).is_file()]
+
+
 def load_runs(folder: str | Path) -> list[Run]:
     """Return the runs below a study's folder, sorted by benchmark, workers, optimizer and seed.
 
@@ -74,7 +180,7 @@ def trace_paths(folder: Path) -> Iterator[Path]:
     """Yield the traces that belong to the study in this folder."""
     listing = folder / STUDY_FILE
     if listing.is_file():
-        for name in _listed_cells(listing):
+        for name in listed_cells(listing):
             path = folder / name / TRACE_FILE
             if path.is_file():
                 yield path
@@ -115,16 +221,16 @@ def load_run(path: Path) -> Run:
     )
 
 
-def grouped(runs: Sequence[Run]) -> dict[tuple[str, int, str], list[Run]]:
-    """Return the runs by (benchmark, number of workers, optimizer), that is, the seeds to average over."""
-    groups: dict[tuple[str, int, str], list[Run]] = {}
-    for run in runs:
-        groups.setdefault((run.benchmark, run.n_workers, run.optimizer), []).append(run)
-    return groups
+def listed_cells(listing: Path) -> dict[str, str]:
+    """Return what a study's list calls its cells, by their folders.
 
-
-def _listed_cells(listing: Path) -> list[str]:
+    Raises
+    ------
+    TraceError
+        The list is damaged.
+    """
     try:
-        return [str(name) for name in json.loads(listing.read_text(encoding="utf-8"))["cells"]]
-    except (ValueError, KeyError, TypeError) as error:
+        cells = json.loads(listing.read_text(encoding="utf-8"))["cells"]
+        return {str(name): str(label) for name, label in cells.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TraceError(f"{listing} is damaged ({error!r}); run the study again to write it anew") from None

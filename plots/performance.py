@@ -20,69 +20,78 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from plots import style
-from plots.loading import Run, grouped, load_runs
-from plots.statistics import best_at, is_logarithmic, mean_and_standard_error, time_grid
+from plots.blocks import counted
+from plots.panels import Canvas, described, draw_curve, label_decades, scale_times, workers_title
+from plots.statistics import (
+    bootstrap_means,
+    bootstrap_medians,
+    generator,
+    mean_and_standard_error,
+    percentile_interval,
+    time_grid,
+)
 from suite.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
 
+    from plots.statistics import Floats, Integers
+    from plots.study import Study
+
+Statistic = Literal["mean", "median"]
+Interval = Literal["standard_error", "bootstrap"]
 POINTS = 200
 """Times in the grid of one benchmark."""
 OPTIMUM = "optimum"
 """Name of the line in the legend."""
 
 
-@dataclass(frozen=True, slots=True)
-class FigureFiles:
-    """Where a figure and the table behind it were written."""
-
-    pdf: Path
-    png: Path
-    csv: Path
-
-
-def performance_table(runs: Sequence[Run], *, points: int = POINTS) -> pd.DataFrame:
+def performance_table(
+    study: Study, *, statistic: Statistic = "mean", interval: Interval | None = None, points: int = POINTS
+) -> pd.DataFrame:
     """Return exactly the numbers that the figure shows, one row a point.
 
-    Columns: `benchmark`, `n_workers`, `optimizer`, `time` (simulated seconds), `quantity` ("regret" or
-    "value"), `mean`, `standard_error` (NaN for one seed), `n_seeds`, `optimum` (NaN when unknown).
+    Columns: `benchmark`, `n_workers`, `optimizer`, `time` (simulated seconds), `quantity` ("regret" or "value"),
+    `mean` or `median`, `standard_error` or `lower` and `upper` (NaN for one seed), `n_seeds`, `optimum` (NaN when
+    unknown).
+
+    Parameters
+    ----------
+    study
+        The runs.
+    statistic
+        What stands for the seeds.
+    interval
+        The standard error, of a mean only, or a percentile bootstrap; by default what goes with the statistic.
+    points
+        Times in the grid of one benchmark.
 
     Raises
     ------
     SpecificationError
-        There are no runs, two runs claim the same seed, or `points` is less than 2.
+        `points` is less than 2, a median is to have a standard error, or no curve is defined anywhere.
     """
     import pandas as pd
 
     if points < 2:  # noqa: PLR2004 - a grid has a start and an end
         raise SpecificationError(f"points is {points}; a grid of times needs at least 2")
-    if not runs:
-        raise SpecificationError("there are no runs to draw; give at least one")
-    groups = grouped(runs)
-    _check_seeds(groups)
+    interval = interval or ("standard_error" if statistic == "mean" else "bootstrap")
+    if statistic == "median" and interval == "standard_error":
+        raise SpecificationError("a median has no standard error; set interval=bootstrap")
     rows: list[pd.DataFrame] = []
-    for benchmark in sorted({key[0] for key in groups}):
-        of_row = {key: group for key, group in groups.items() if key[0] == benchmark}
-        curves = _curves(of_row, points)
-        optimum = _optimum(benchmark, of_row)
+    for (benchmark,), runs in study.groups("benchmark"):
+        curves = _curves(study, runs, points, statistic, interval)
+        optimum = float(study.cells["optimum"].iloc[runs[0]])
         quantity = "value"
-        if optimum is not None and all(np.all(curve.mean >= optimum) for curve in curves):
+        if not math.isnan(optimum) and all(np.all(curve.centre >= optimum) for curve in curves):
             quantity = "regret"
-            for curve in curves:
-                curve.mean = curve.mean - optimum
+        shift = optimum if quantity == "regret" else 0.0
         rows += [
             pd.DataFrame(
                 {
@@ -91,10 +100,10 @@ def performance_table(runs: Sequence[Run], *, points: int = POINTS) -> pd.DataFr
                     "optimizer": curve.optimizer,
                     "time": curve.times,
                     "quantity": quantity,
-                    "mean": curve.mean,
-                    "standard_error": curve.standard_error,
+                    statistic: curve.centre - shift,
+                    **curve.spread(interval, shift),
                     "n_seeds": curve.n_seeds,
-                    "optimum": math.nan if optimum is None else optimum,
+                    "optimum": optimum,
                 }
             )
             for curve in curves
@@ -102,44 +111,32 @@ def performance_table(runs: Sequence[Run], *, points: int = POINTS) -> pd.DataFr
     if not rows:
         raise SpecificationError("every group of runs has a seed without a single success; there is nothing to draw")
     table = pd.concat(rows, ignore_index=True)
-    return table.sort_values(["benchmark", "n_workers", "optimizer", "time"], kind="stable", ignore_index=True)
+    table = table.sort_values(["benchmark", "n_workers", "optimizer", "time"], kind="stable", ignore_index=True)
+    return described(table, *_caption(study, table, statistic, interval))
 
 
-def performance_figure(table: pd.DataFrame) -> Figure:
+def draw_performance(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw what `performance_table` returned: a row of panels a benchmark, a column a number of workers."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     benchmarks = sorted(table["benchmark"].unique())
     workers = sorted(table["n_workers"].unique())
-    chosen = style.styles(table["optimizer"].unique())
-    with style.context():
-        width = 0.7 + style.PANEL_WIDTH * max(len(workers), 2)
-        columns = style.legend_columns(list(chosen), width)
-        legend_height = style.LEGEND_LINE * math.ceil(len(chosen) / columns)
-        height = 0.7 + legend_height + style.PANEL_HEIGHT * len(benchmarks)
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        panels = figure.subplots(len(benchmarks), len(workers), squeeze=False, sharex="row", sharey="row")
-        for row, benchmark in enumerate(benchmarks):
-            of_row = table[table["benchmark"] == benchmark]
-            for column, n_workers in enumerate(workers):
-                panel = panels[row, column]
-                draw_panel(panel, of_row[of_row["n_workers"] == n_workers], chosen)
-                panel.tick_params(labelleft=column == 0)
-                if row == 0:
-                    panel.set_title(f"{n_workers} worker{'' if n_workers == 1 else 's'}")
-            _label_row(panels[row, 0], benchmark, of_row)
-            _scale_row(panels[row, 0], of_row)
-        figure.supxlabel(f"simulated time [s]\n{_what_is_drawn(table)}", fontsize=style.PARAMETERS["axes.labelsize"])
-        handles, names = _legend(panels)
-        figure.legend(handles, names, loc="outside upper center", ncols=columns + (OPTIMUM in names))
-        # Ticks are made when they are first drawn, and with the settings of that moment.
-        figure.draw_without_rendering()
-    return figure
+    names = [*sorted(table["optimizer"].unique())]
+    panels = canvas.panels(len(benchmarks), len(workers), names, sharex="row", sharey="row")
+    for row, benchmark in enumerate(benchmarks):
+        of_row = table[table["benchmark"] == benchmark]
+        for column, n_workers in enumerate(workers):
+            panel = panels[row, column]
+            draw_panel(panel, of_row[of_row["n_workers"] == n_workers], canvas.styles)
+            panel.tick_params(labelleft=column == 0)
+            if row == 0:
+                panel.set_title(workers_title(n_workers))
+        _label_row(panels[row, 0], str(benchmark), of_row, canvas.look)
+        _scale_row(panels[row, 0], of_row)
+    canvas.xlabel(f"simulated time [s]\n{_what_is_drawn(table)}")
+    canvas.legend(panels.flat, last=(OPTIMUM,))
+    return panels
 
 
-def draw_panel(axes: Axes, table: pd.DataFrame, styles: dict[str, style.Style] | None = None) -> Axes:
+def draw_panel(axes: Axes, table: pd.DataFrame, styles: Any = None) -> Axes:
     """Draw the curves of one benchmark and one number of workers on given axes and return them.
 
     Parameters
@@ -153,172 +150,126 @@ def draw_panel(axes: Axes, table: pd.DataFrame, styles: dict[str, style.Style] |
     """
     styles = style.styles(table["optimizer"].unique()) if styles is None else styles
     for optimizer, curve in table.groupby("optimizer", sort=True):
-        look = styles[str(optimizer)]
-        time, mean, error = (curve[name].to_numpy() for name in ("time", "mean", "standard_error"))
-        # steps-post: the value at a time of the grid holds until the next one; a slope would promise what
-        # nobody had yet.
-        axes.plot(time, mean, color=look.colour, linestyle=look.line, drawstyle="steps-post", label=str(optimizer))
-        if not np.isnan(error).any():
-            axes.fill_between(
-                time,
-                mean - error,
-                mean + error,
-                step="post",
-                color=look.colour,
-                alpha=style.BAND_OPACITY,
-                linewidth=0,
-            )
+        centre = curve[_statistic(table)].to_numpy()
+        draw_curve(
+            axes, str(optimizer), styles[str(optimizer)], curve["time"].to_numpy(), centre, *_band(curve, centre)
+        )
     optimum = table["optimum"].iloc[0] if len(table) else math.nan
     if not math.isnan(optimum) and (table["quantity"] == "value").all():
         axes.axhline(optimum, color=style.OPTIMUM_COLOUR, linewidth=0.8, label=OPTIMUM)
     return axes
 
 
-def save_figure(figure: Figure, table: pd.DataFrame, stem: str | Path) -> FigureFiles:
-    """Write `stem`.pdf, `stem`.png and `stem`.csv (the table in full precision) and return their paths.
-
-    Raises
-    ------
-    SpecificationError
-        The folder cannot be written to.
-    """
-    stem = Path(stem)
-    files = FigureFiles(*(stem.with_name(f"{stem.name}.{kind}") for kind in ("pdf", "png", "csv")))
-    try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        with style.context():
-            # Laid out once and not for every file, which would take longer than all the rest.
-            figure.draw_without_rendering()
-            layout = figure.get_layout_engine()
-            figure.set_layout_engine("none")
-            # No date of creation: the same traces give the same files.
-            figure.savefig(files.pdf, metadata={"CreationDate": None})
-            figure.savefig(files.png, dpi=style.DOTS_PER_INCH)
-            figure.set_layout_engine(layout)
-        table.to_csv(files.csv, index=False)
-    except OSError as error:
-        raise SpecificationError(
-            f"cannot write the figure to {stem.parent} ({error.strerror or error}); choose another folder with --out"
-        ) from None
-    return files
-
-
-def plot_study(folder: str | Path, out: str | Path | None = None) -> FigureFiles:
-    """Draw performance over time of a study and write it into `out`, by default its subfolder `figures`.
-
-    Raises
-    ------
-    TraceError
-        The folder holds no traces.
-    SpecificationError
-        The figure cannot be written.
-    """
-    table = performance_table(load_runs(folder))
-    directory = Path(folder) / "figures" if out is None else Path(out)
-    return save_figure(performance_figure(table), table, directory / "performance_over_time")
-
-
 @dataclass(slots=True)
 class _Curve:
     n_workers: int
     optimizer: str
-    times: np.ndarray
-    mean: np.ndarray
-    standard_error: np.ndarray
+    times: Floats
+    centre: Floats
+    error: Floats
+    low: Floats
+    high: Floats
     n_seeds: int
 
+    def spread(self, interval: Interval, shift: float) -> dict[str, Floats]:
+        if interval == "standard_error":
+            return {"standard_error": self.error}
+        return {"lower": self.low - shift, "upper": self.high - shift}
 
-def _curves(groups: dict[tuple[str, int, str], list[Run]], points: int) -> list[_Curve]:
+
+def _curves(study: Study, runs: Integers, points: int, statistic: Statistic, interval: Interval) -> list[_Curve]:
     """Return the curves of one benchmark, on one grid."""
-    defined: dict[tuple[str, int, str], tuple[float, float]] = {}
-    for key, group in groups.items():
-        firsts = [_first_value(run) for run in group]
-        if all(math.isfinite(first) for first in firsts):
-            defined[key] = max(firsts), max(float(run.ends.max()) for run in group)
+    defined: dict[tuple[int, str], tuple[float, float, Integers]] = {}
+    for (n_workers, optimizer), of_curve in study.groups_of(runs, "n_workers", "optimizer"):
+        first = float(study.first_success[of_curve].max())
+        if math.isfinite(first):
+            defined[int(n_workers), str(optimizer)] = (
+                first,
+                float(study.cells["makespan"].iloc[of_curve].max()),
+                of_curve,
+            )
     if not defined:
         return []
-    bounds = np.array(sorted(defined.values()))
+    bounds = np.array(sorted({bound for first, last, _ in defined.values() for bound in (first, last)}))
     # Every curve's own bounds are in the grid too, so that each starts where it is defined and ends with its
     # final value.
-    grid = np.union1d(time_grid(bounds.min(), bounds.max(), points), bounds)
+    grid = np.union1d(time_grid(bounds[0], bounds[-1], points), bounds)
+    benchmark = study.cells["benchmark"].iloc[runs[0]]
     curves = []
-    for key, (first, last) in defined.items():
+    for (n_workers, optimizer), (first, last, of_curve) in defined.items():
         times = grid[(grid >= first) & (grid <= last)]
-        values = np.stack([best_at(run.ends, run.values, times) for run in groups[key]])
-        mean, error = mean_and_standard_error(values)
-        curves.append(_Curve(key[1], key[2], times, mean, error, len(groups[key])))
+        values = study.best_at(of_curve, times)
+        centre: Floats
+        centre, error = mean_and_standard_error(values)
+        if statistic == "median":
+            centre = np.asarray(np.median(values, axis=0), dtype=np.float64)
+        low: Floats = np.full(len(times), math.nan)
+        high = low
+        if interval == "bootstrap" and len(values) > 1:
+            random = generator("performance", benchmark, n_workers, optimizer)
+            replicates = bootstrap_means([values], random) if statistic == "mean" else bootstrap_medians(values, random)
+            low, high = percentile_interval(replicates)
+        curves.append(_Curve(n_workers, optimizer, times, centre, error, low, high, len(values)))
     return curves
 
 
-def _first_value(run: Run) -> float:
-    """Return when the run delivered its first success, in seconds; infinity when all failed."""
-    ends = run.ends[~np.isnan(run.values)]
-    return float(ends.min()) if len(ends) else math.inf
+def _statistic(table: pd.DataFrame) -> Statistic:
+    return "median" if "median" in table else "mean"
 
 
-def _optimum(benchmark: str, groups: dict[tuple[str, int, str], list[Run]]) -> float | None:
-    optima = {run.optimum for group in groups.values() for run in group}
-    if len(optima) > 1:
-        raise SpecificationError(
-            f"the runs on {benchmark} have different optima ({sorted(map(str, optima))}); draw them apart"
-        )
-    return optima.pop()
-
-
-def _check_seeds(groups: dict[tuple[str, int, str], list[Run]]) -> None:
-    for (benchmark, n_workers, optimizer), group in groups.items():
-        seeds = [run.seed for run in group]
-        twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-        if twice:
-            raise SpecificationError(
-                f"{optimizer} on {benchmark} with {n_workers} workers has seed {twice[0]} more than once: "
-                "the folder holds runs of several studies; draw each study's own folder"
-            )
+def _band(curve: pd.DataFrame, centre: Floats) -> tuple[Floats, Floats]:
+    if "standard_error" in curve:
+        error = curve["standard_error"].to_numpy()
+        return centre - error, centre + error
+    return curve["lower"].to_numpy(), curve["upper"].to_numpy()
 
 
 def _what_is_drawn(table: pd.DataFrame) -> str:
-    fewest, most = table["n_seeds"].min(), table["n_seeds"].max()
-    if most == 1:
+    seeds = [int(table["n_seeds"].min()), int(table["n_seeds"].max())]
+    if seeds[1] == 1:
         return "one seed"
-    return f"mean and standard error of {most if fewest == most else f'{fewest} to {most}'} seeds"
+    spread = "standard error" if "standard_error" in table else "95 % bootstrap interval"
+    return f"{_statistic(table)} and {spread} of {counted(seeds, 'seed')}"
 
 
-def _label_row(panel: Axes, benchmark: str, of_row: pd.DataFrame) -> None:
+def _caption(study: Study, table: pd.DataFrame, statistic: Statistic, interval: Interval) -> list[str]:
+    spread = (
+        "the band is one standard error of the mean (n - 1 in the denominator)"
+        if interval == "standard_error"
+        else "the band is a 95 % percentile bootstrap interval over seeds"
+    )
+    values = sorted(table.loc[table["quantity"] == "value", "benchmark"].unique())
+    drawn = {(r.benchmark, r.n_workers, r.optimizer) for r in table.drop_duplicates(
+        ["benchmark", "n_workers", "optimizer"]).itertuples()}  # fmt: skip
+    absent = len(
+        {tuple(row) for row in study.cells[["benchmark", "n_workers", "optimizer"]].itertuples(index=False)} - drawn
+    )
+    return [
+        "Best loss delivered at or before each simulated time;",
+        f"the line is the {statistic} of {counted(table['n_seeds'].tolist(), 'seed')},",
+        f"{spread}.",
+        "A curve begins when every seed has a result and ends with the longest run of its seeds.",
+        "Regret is the loss minus the known optimum." if (table["quantity"] == "regret").any() else "",
+        f"The value itself is drawn where no optimum is known or noise goes below it: {', '.join(values)}."
+        if values
+        else "",
+        f"{absent} curves are left out because a seed has no success." if absent else "",
+    ]
+
+
+def _label_row(panel: Axes, benchmark: str, of_row: pd.DataFrame, look: style.Look) -> None:
     quantity = "regret" if (of_row["quantity"] == "regret").all() else "best value"
-    panel.set_ylabel(f"{style.broken(benchmark)}\n{quantity}")
+    panel.set_ylabel(f"{style.broken(benchmark, look.panel_height / look.scale)}\n{quantity}")
 
 
 def _scale_row(panel: Axes, of_row: pd.DataFrame) -> None:
     """Choose the axes of a row; they are shared, so the first panel speaks for all."""
-    times, mean = of_row["time"], of_row["mean"]
-    if is_logarithmic(times.min(), times.max()):
-        panel.set_xscale("log")
-        _label_decades(panel.xaxis, times.min(), times.max())
+    times, centre = of_row["time"], of_row[_statistic(of_row)]
+    scale_times(panel, times.min(), times.max())
     if (of_row["quantity"] == "regret").all():
-        positive = mean[mean > 0]
+        positive = centre[centre > 0]
         if len(positive):
             # A regret of 0, and a band that reaches it, leave through the bottom of the panel.
             panel.set_yscale("log", nonpositive="clip")
             panel.set_ylim(bottom=0.7 * positive.min())
-            _label_decades(panel.yaxis, positive.min(), positive.max())
-
-
-def _label_decades(axis: Axis, lowest: float, highest: float) -> None:
-    """Label the powers of ten of a logarithmic axis, and 2 and 5 times them where those would be too few."""
-    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
-
-    if highest < 100 * lowest:
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        if lowest >= 1e-3 and highest < 1e4:  # noqa: PLR2004 - numbers that are read at a glance
-            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.set_minor_locator(NullLocator())
-
-
-def _legend(panels: np.ndarray) -> tuple[list[Artist], list[str]]:
-    """Return one handle an optimizer, whichever panels it appears in."""
-    handles: dict[str, Artist] = {}
-    for panel in panels.flat:
-        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    names = sorted(handles, key=lambda name: (name == OPTIMUM, name))
-    return [handles[name] for name in names], names
+            label_decades(panel.yaxis, positive.min(), positive.max())

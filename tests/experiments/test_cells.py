@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from experiments import cells
-from experiments.cells import CellFolders, Outcome, last_line, run_batch, run_cell
+from experiments.attempts import CellFolders
+from experiments.cells import Outcome, last_line, run_batch, run_cell
 from suite.errors import SpecificationError
 from suite.evaluation import Budget
 from suite.overhead import Overhead
@@ -22,7 +30,9 @@ def cell(plan):
 
 @pytest.fixture
 def folders(tmp_path):
-    return CellFolders(tmp_path / "cells")
+    folder = tmp_path / "cells"
+    folder.mkdir()
+    return CellFolders(folder)
 
 
 def names(folders):
@@ -138,13 +148,105 @@ def test_a_batch_ends_with_its_time_but_runs_one_cell_at_least(plan, folders):
     assert [outcome.key for outcome in run_batch(small, folders, seconds=1e9)] == [cell.key for cell in small]
 
 
+def killed_attempt(folders, key):
+    """Leave an attempt as a process leaves it that is killed: with its lock released by the kernel."""
+    attempt = folders.begin(key)
+    (attempt.folder / "journal").touch()
+    os.close(attempt.lock)
+
+
 def test_what_killed_attempts_left_is_swept(cell, folders):
     run_cell(cell, folders)
-    folders.at_work("dead").joinpath("journal").touch()
+    killed_attempt(folders, "dead")
     assert folders.leftovers("dead")
     folders.sweep()
     assert names(folders) == [cell.key]
     assert folders.finished_keys() == {cell.key}
+
+
+def test_a_cell_that_was_killed_once_is_tried_again_and_one_that_was_killed_twice_has_failed(cell, folders):
+    killed_attempt(folders, cell.key)
+    assert run_cell(cell, folders).error is None
+    folders.sweep()
+    assert names(folders) == [cell.key]
+    other = dataclasses.replace(cell, seed=7)
+    killed_attempt(folders, other.key)
+    killed_attempt(folders, other.key)
+    outcome = run_cell(other, folders)
+    assert outcome.error == "the process that ran it died 2 times: it crashed, was killed, or ran out of memory"
+    assert folders.failed_keys() == {other.key}
+    assert folders.error_line(other.key) == outcome.error
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from experiments.attempts import CellFolders
+attempt = CellFolders(Path(sys.argv[1])).begin(sys.argv[2])
+print("begun", flush=True)
+if sys.stdin.readline() == "finish\\n":
+    attempt.finish()
+"""
+
+
+@pytest.fixture
+def somebody_else(folders):
+    """Begin an attempt at a cell in another process."""
+    processes = []
+
+    def begin(key):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(folders.path), key],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        processes.append(process)
+        assert process.stdout.readline() == "begun\n"
+        return process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_an_attempt_that_goes_on_is_neither_swept_nor_doubled(cell, folders, somebody_else, monkeypatch):
+    process = somebody_else(cell.key)
+    assert folders.running_keys() == {cell.key}
+    folders.sweep()
+    assert folders.running_keys() == {cell.key}
+    (attempt,) = folders.leftovers(cell.key)
+    shutil.copy(Path(__file__), attempt / "trace.parquet")
+    monkeypatch.setattr(cells, "execute", lambda *_: pytest.fail("it was run twice"))
+    monkeypatch.setattr("suite.trace.read_trace", lambda path: pd.DataFrame({"end": [3.0]}))
+    waiting = threading.Timer(0.2, lambda: process.communicate("finish\n"))
+    waiting.start()
+    assert run_cell(cell, folders) == Outcome(cell.key, makespan=3.0)
+    waiting.join()
+    assert names(folders) == [cell.key]
+    assert not (folders.finished(cell.key) / "attempt.lock").exists()
+
+
+def test_the_death_of_a_process_ends_its_attempt(cell, folders, somebody_else):
+    process = somebody_else(cell.key)
+    process.kill()
+    process.wait()
+    assert folders.running_keys() == set()
+    assert folders.wait_for_attempts(cell.key) == 1
+    assert run_cell(cell, folders).error is None
+
+
+def test_a_folder_that_a_worker_does_not_share_is_an_error_and_not_a_second_folder(cell, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        run_cell(cell, CellFolders(tmp_path / "elsewhere" / "cells"))
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_cell_is_not_run_by_other_versions_than_those_in_its_name(cell, folders):
+    other = dataclasses.replace(cell, versions={**cell.versions, "numpy": "0.1"})
+    assert (
+        f"this process has numpy {cell.versions['numpy']}, and the study was planned with 0.1"
+        in run_cell(other, folders).error
+    )
 
 
 @pytest.mark.parametrize(

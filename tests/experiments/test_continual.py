@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.cells import Cell, CellFolders, run_cell
+from experiments.attempts import CellFolders
+from experiments.cells import Cell, run_cell
 from experiments.study import load_study
 from suite.errors import SpecificationError
 from suite.evaluation import Budget
@@ -50,7 +51,7 @@ def test_the_run_does_what_the_study_says(plan, tmp_path, text, continued):
     # Optuna's Hyperband continues trainings unless it is told not to.
     made = plan((TPE, f"{HYPERBAND}\n{text}"), ("parameters = {n_startup_trials = 4}", ""), ("= 12", "= 40"))
     chosen = next(found for found in made.cells if found.optimizer == "optuna-hyperband")
-    folders = CellFolders(tmp_path / "cells")
+    folders = CellFolders(tmp_path)
     assert run_cell(chosen, folders).error is None
     trace = read_trace(folders.finished(chosen.key) / "trace.parquet")
     assert trace.attrs["zerowait"]["specification"]["continual"] is continued

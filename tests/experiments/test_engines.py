@@ -38,7 +38,7 @@ def test_failing_exiting_and_dying_cells_do_not_stop_the_others(plan, tmp_path):
     for cell in small.cells:
         by_task.setdefault(cell.task, set()).add(errors.get(cell.key))
     assert by_task == {
-        "deadly": {"the process that ran it died: it crashed, was killed, or ran out of memory"},
+        "deadly": {"the process that ran it died 2 times: it crashed, was killed, or ran out of memory"},
         "good": {None},
         "broken": {"RuntimeError: the table is torn"},
         "quitting": {"SystemExit: a library called sys.exit"},

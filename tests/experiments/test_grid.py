@@ -8,6 +8,7 @@ import json
 import pytest
 
 from experiments import cells
+from experiments.attempts import CellFolders
 from experiments.engines import InProcess
 from experiments.grid import StudyFolder, run_grid
 from plots.loading import load_runs
@@ -19,8 +20,8 @@ def folder(tmp_path):
     return StudyFolder(tmp_path / "runs")
 
 
-def run(plan, folder, on_change=None):
-    return run_grid(plan.study.name, plan.cells, folder, InProcess(), on_change)
+def run(plan, folder, on_change=None, **options):
+    return run_grid(plan.study.name, plan.cells, folder, InProcess(), on_change, **options)
 
 
 def test_a_study_is_all_of_its_cells(plan, folder):
@@ -64,7 +65,7 @@ def test_an_interrupted_study_goes_on_where_it_was(plan, folder, monkeypatch):
     assert set(again).isdisjoint(ran)
 
 
-def test_one_failed_cell_never_stops_a_study_and_is_run_again_by_the_next(plan, folder, monkeypatch):
+def test_one_failed_cell_never_stops_a_study_and_is_run_again_when_asked(plan, folder, monkeypatch):
     small, execute = plan(), cells.execute
     bad = small.cells[1].key
 
@@ -80,6 +81,8 @@ def test_one_failed_cell_never_stops_a_study_and_is_run_again_by_the_next(plan, 
     assert [(outcome.key, outcome.error) for outcome in summary.failed] == [(bad, "ValueError: no such luck")]
     assert "no such luck" in (folder.cells.failed(bad) / "error.txt").read_text()
     summary = run(small, folder)
+    assert (summary.already_finished, summary.already_failed, summary.outcomes) == (7, [bad], [])
+    summary = run(small, folder, retry_failed=True)
     assert (summary.already_finished, summary.finished, summary.failed) == (7, 8, [])
     assert not folder.cells.failed(bad).exists()
 
@@ -125,6 +128,6 @@ def test_a_full_disk_ends_the_study_with_one_error(plan, folder, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cells.CellFolders, "at_work", full)
+    monkeypatch.setattr(CellFolders, "begin", full)
     with pytest.raises(RunDirectoryError, match=r"cannot go on writing .*No space left .* run the same command again"):
         run(plan(), folder)

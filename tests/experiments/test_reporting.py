@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 from experiments import reporting
-from experiments.cells import CellFolders, Outcome
+from experiments.attempts import CellFolders
+from experiments.cells import Outcome
 from experiments.grid import Summary
 
 
@@ -24,43 +23,6 @@ from experiments.grid import Summary
 )
 def test_a_duration_has_the_unit_that_suits_it(seconds, text):
     assert reporting.duration(seconds) == text
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that stands still unless it is told to go on."""
-    clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(reporting.time, "monotonic", lambda: clock.now)
-    return clock
-
-
-def test_without_a_terminal_progress_is_a_line_now_and_then(clock, capsys):
-    summary = Summary(total=120, already_finished=20)
-    with reporting.progress() as show:
-        show(summary)
-        clock.now += 3.0  # processes start
-        for _ in range(100):
-            clock.now += 1.0
-            summary.outcomes.append(Outcome("key", error="it broke" if len(summary.outcomes) == 49 else None))
-            show(summary)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "20 of 120 cells"
-    assert lines[1] == "25 of 120 cells, about 95.0 s left"
-    assert lines[-2] == "115 of 120 cells, 1 failed, about 5.0 s left"
-    assert lines[-1] == "120 of 120 cells, 1 failed"
-    assert len(lines) == 21
-
-
-def test_on_a_terminal_progress_is_a_bar_with_the_time_left(monkeypatch, capsys):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    summary = Summary(total=4, already_finished=1, outcomes=[Outcome("a"), Outcome("b", error="it broke")])
-    with reporting.progress() as show:
-        show(summary)
-    shown = capsys.readouterr().err
-    for part in ("3/4", "1 failed", "left:"):
-        assert part in shown
 
 
 def test_a_summary_counts_cells_and_compares_simulated_with_real_time():

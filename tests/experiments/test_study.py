@@ -81,7 +81,7 @@ def test_overhead_is_named_or_modelled(study_file, text, overhead):
             "overhead.sampling is 'both'; it must be 'serial' or 'parallel'",
         ),
         ("max_evaluations = 12", "max_evaluation = 12", "budget.max_evaluation is not a key"),
-        ("max_evaluations = 12", "", "budget: it has neither max_evaluations nor max_time; give at least one"),
+        ("max_evaluations = 12", "", "budget: it has no max_evaluations, max_time or full_trainings; give at"),
         ("max_evaluations = 12", "max_time = inf", "budget.max_time is inf; it must be a finite number"),
         ("[budget]", "[budgets]", "budgets is not a key that a study has; did you mean 'budget'?"),
         ('mode = "ask_tell"', 'mode = "async"', "optimizers[0].mode is 'async'; it must be 'native' or 'ask_tell'"),

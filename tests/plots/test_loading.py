@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import shutil
 
-from plots.loading import grouped, load_runs
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from experiments.cli import app
+from plots.loading import load_runs, load_study
 from suite.errors import TraceError
 
 
@@ -17,8 +23,7 @@ def test_every_trace_below_a_folder_counts(tmp_path, write_trace):
         ("random", "toy", 1, 1, 0.0),
     ]
     assert runs[0].ends.tolist() == [10.0, 20.0]
-    assert runs[0].values.tolist() == [2.0, 1.0]
-    assert list(grouped(runs)) == [("toy", 1, "random")]
+    assert runs[0].values.tolist() == [2.0, 1.0]  # noqa: PD011 - a run's, not those of pandas
 
 
 def test_what_is_unfinished_or_failed_does_not_count(tmp_path, write_trace):
@@ -63,3 +68,36 @@ def test_a_damaged_list_says_what_to_do(tmp_path, text):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(TraceError, match=r"is damaged .* run the study again"):
         load_runs(tmp_path)
+
+
+def test_a_store_and_the_cells_that_it_was_made_from_give_the_same_study(tmp_path):
+    study = small_study(tmp_path / "with")
+    shutil.copytree(tmp_path / "with" / "cells", tmp_path / "without" / "cells")
+    shutil.copy(tmp_path / "with" / "study.json", tmp_path / "without")
+    assert (tmp_path / "with" / "store").is_dir()
+    for columns in ((), ("end", "value")):
+        stored, read = (load_study(tmp_path / name, columns=columns) for name in ("with", "without"))
+        assert len(stored) == study
+        # What is stored may be of another integer type; the numbers are the same.
+        pd.testing.assert_frame_equal(stored.cells, read.cells, check_dtype=False)
+        pd.testing.assert_frame_equal(stored.evaluations, read.evaluations, check_dtype=False, check_categorical=False)
+        np.testing.assert_array_equal(stored.offsets, read.offsets)
+    assert len(load_study(tmp_path / "with", where=["P=2", "seed=0"])) == 2
+
+
+def small_study(output):
+    """Run a study and return how many cells it has."""
+    (output.parent / "study.toml").write_text(
+        f'name = "small"\noutput = "{output}"\nworkers = [1, 2]\nseeds = 2\noverhead = {{ fixed = 1.0 }}\n'
+        '[budget]\nmax_evaluations = 4\n[[optimizers]]\nname = "random"\nmode = "ask_tell"\n'
+        '[[benchmarks]]\nname = "branin"\n[[benchmarks]]\nname = "hartmann3"\n'
+    )
+    done = CliRunner().invoke(app, ["run", str(output.parent / "study.toml"), "--in-process"])
+    assert done.exit_code == 0, done.output
+    return 8
+
+
+def test_what_a_study_lists_and_has_not_finished_is_known(tmp_path, write_trace, list_cells):
+    write_trace(tmp_path / "cells" / "done", [1.0])
+    list_cells(tmp_path, {"cells/done": "random on toy, seed 0", "cells/missing": "random on toy, seed 1"})
+    assert load_study(tmp_path).unfinished == ("random on toy, seed 1",)

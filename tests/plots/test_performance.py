@@ -12,9 +12,20 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from plots import style
-from plots.performance import draw_panel, performance_figure, performance_table, plot_study, save_figure
+from plots import performance, style
+from plots.catalogue import FIGURES, plot_study
+from plots.panels import save_figure
+from plots.performance import draw_panel
+from plots.study import study_of_runs
 from suite.errors import SpecificationError, TraceError
+
+
+def performance_table(runs, **options):
+    return performance.performance_table(study_of_runs(runs), **options)
+
+
+def performance_figure(table):
+    return FIGURES["performance_over_time"].draw_table(table, optimizers=table["optimizer"].unique()).figure
 
 
 @pytest.fixture
@@ -134,6 +145,24 @@ def test_the_figure_has_a_row_for_each_benchmark_and_a_column_for_each_number_of
     assert figure.get_supxlabel() == "simulated time [s]\nmean and standard error of 2 seeds"
 
 
+def test_a_median_has_a_bootstrap_interval_and_no_standard_error(make_run):
+    runs = [make_run([(1, 10), (10, value)], seed=seed) for seed, value in enumerate((1.0, 2.0, 9.0))]
+    table = performance_table(runs, statistic="median")
+    last = table.iloc[-1]
+    # Three seeds: a resample's median is 1, 2 or 9, each of which is more than 2.5 % of the resamples.
+    assert (last["median"], last["lower"], last["upper"]) == (2.0, 1.0, 9.0)
+    assert "standard_error" not in table
+    assert "median of 3 seeds" in table.attrs["caption"]
+    with pytest.raises(SpecificationError, match="a median has no standard error"):
+        performance_table(runs, statistic="median", interval="standard_error")
+
+
+def test_a_bootstrap_of_a_mean_contains_it_and_repeats(two_seeds):
+    table = performance_table(two_seeds, interval="bootstrap")
+    assert ((table["lower"] <= table["mean"]) & (table["mean"] <= table["upper"])).all()
+    pd.testing.assert_frame_equal(table, performance_table(two_seeds, interval="bootstrap"))
+
+
 def test_lines_and_bands_are_the_table(two_seeds):
     table = performance_table(two_seeds)
     (axes,) = performance_figure(table).axes
@@ -225,17 +254,20 @@ def test_drawing_a_folder_without_runs_fails(tmp_path):
 def test_figures_leave_pyplot_alone():
     code = """
 import pandas
+from plots.catalogue import FIGURES
 from plots.loading import Run
-from plots.performance import performance_figure, performance_table
+from plots.study import study_of_runs
 trace = pandas.DataFrame({"end": [1.0, 2.0], "value": [2.0, 1.0]})
-performance_figure(performance_table([Run("random", "toy", 1, 0, None, trace)]))"""
+FIGURES["performance_over_time"].make(study_of_runs([Run("random", "toy", 1, 0, None, trace)]))"""
     modules = modules_after(code)
     assert "matplotlib.figure" in modules
     assert "matplotlib.pyplot" not in modules
 
 
 def test_importing_plots_is_cheap():
-    assert not modules_after("import plots.performance, plots.loading") & {"matplotlib", "pandas", "pyarrow"}
+    assert not modules_after("import plots.catalogue, plots.loading") & {
+        "matplotlib", "pandas", "pyarrow", "scipy", "scikit_posthocs",
+    }  # fmt: skip
 
 
 def modules_after(code):

@@ -9,8 +9,28 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from plots.statistics import best_at, is_logarithmic, mean_and_standard_error, time_grid
+from plots.statistics import (
+    average_ranks,
+    best_at,
+    bootstrap_means,
+    bootstrap_medians,
+    generator,
+    geometric_mean,
+    is_logarithmic,
+    log_targets,
+    mean_and_standard_error,
+    normalised_regret,
+    percentile_interval,
+    share_reached,
+    speed_up,
+    time_grid,
+    time_to_target,
+    times_to_targets,
+    upper_median,
+    win_rates,
+)
 
 times = st.floats(0, 1e6, allow_nan=False)
 losses = st.one_of(st.floats(-1e6, 1e6, allow_nan=False), st.just(math.nan))
@@ -114,3 +134,132 @@ def test_a_long_time_axis_is_logarithmic_unless_it_starts_at_zero():
     assert not is_logarithmic(0.0, 1e9)
     np.testing.assert_allclose(np.diff(np.log(time_grid(1.0, 100.0, 5))), math.log(100) / 4)
     np.testing.assert_allclose(np.diff(time_grid(0.0, 100.0, 5)), 25.0)
+
+
+loss_rows = st.integers(2, 6).flatmap(
+    lambda k: st.lists(st.lists(st.one_of(st.integers(0, 5).map(float), st.just(math.nan)), min_size=k, max_size=k),
+                       min_size=1, max_size=8)
+)  # fmt: skip
+
+
+@given(loss_rows)
+def test_the_ranks_of_a_block_sum_to_k_times_k_plus_1_over_2(rows):
+    losses = np.array(rows)
+    k = losses.shape[1]
+    np.testing.assert_allclose(average_ranks(losses).sum(axis=1), k * (k + 1) / 2)
+
+
+@given(loss_rows)
+def test_ranks_and_win_rates_depend_on_the_order_of_the_losses_only(rows):
+    losses = np.array(rows)
+    for transformed in (losses * 3.0 - 7.0, np.exp(losses), losses**3):
+        np.testing.assert_array_equal(average_ranks(transformed), average_ranks(losses))
+        np.testing.assert_array_equal(win_rates(transformed), win_rates(losses))
+
+
+def test_who_has_no_result_yet_is_last_and_several_are_tied():
+    np.testing.assert_array_equal(average_ranks(np.array([[math.nan, 5.0, math.nan, 5.0]])), [[3.5, 1.5, 3.5, 1.5]])
+
+
+@given(loss_rows)
+def test_win_rates_count_wins_and_half_of_the_ties(rows):
+    rates = win_rates(np.array(rows))
+    k = len(rates)
+    for i in range(k):
+        assert math.isnan(rates[i, i])
+        for j in range(i + 1, k):
+            points = [1.0 if worse(b, a) else 0.5 if a == b or (math.isnan(a) and math.isnan(b)) else 0.0
+                      for a, b in ((row[i], row[j]) for row in rows)]  # fmt: skip
+            assert rates[i, j] == pytest.approx(sum(points) / len(points))
+            assert rates[i, j] + rates[j, i] == pytest.approx(1.0)
+
+
+def worse(one, other):
+    return (math.isnan(one) and not math.isnan(other)) or one > other
+
+
+@given(deliveries, st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=10))
+def test_the_time_to_a_target_is_when_the_step_function_first_is_there(results, targets):
+    ends, values = columns(results)
+    expected = [min((end for end, value in results if value <= target), default=math.inf) for target in targets]
+    assert [time_to_target(ends, values, target) for target in targets] == expected
+    np.testing.assert_array_equal(times_to_targets(ends, values, np.array(targets)), expected)
+
+
+@given(deliveries, times, deliveries, st.floats(-1e6, 1e6))
+def test_a_target_reached_by_t_does_not_depend_on_what_comes_after_t(results, t, later, target):
+    future = [(math.nextafter(t, math.inf) + end, value) for end, value in later]
+    past = [(end, value) for end, value in results if end <= t]
+    now = time_to_target(*columns(past), target)
+    then = time_to_target(*columns(past + future), target)
+    assert then == now if now <= t else then > t
+
+
+def test_a_normalised_regret_is_between_the_reference_and_the_scale():
+    values = np.array([2.0, 4.0, 6.0, 1.0, math.nan])
+    np.testing.assert_array_equal(normalised_regret(values, 2.0, 6.0), [0.0, 0.5, 1.0, 0.0, math.nan])
+    np.testing.assert_array_equal(normalised_regret(values, 2.0, 2.0), [0.0, 0.0, 0.0, 0.0, math.nan])
+
+
+def test_the_share_of_targets_counts_those_reached_at_or_before_a_time():
+    reached = np.array([1.0, 2.0, 2.0, math.inf])
+    np.testing.assert_array_equal(share_reached(reached, np.array([0.5, 1.0, 2.0, 1e9])), [0.0, 0.25, 0.75, 0.75])
+
+
+def test_targets_are_even_in_the_logarithm_and_end_with_the_least_regret():
+    targets = log_targets(np.array([0.0, 0.5, 1e-4, 1.0]), 5)
+    np.testing.assert_allclose(targets, [1, 1e-1, 1e-2, 1e-3, 1e-4])
+    assert targets[-1] == 1e-4
+    assert log_targets(np.array([1e-12]), 3)[-1] == 1e-8
+    np.testing.assert_array_equal(log_targets(np.array([0.0, 1.0]), 51), [0.0])
+
+
+def test_a_speed_up_is_the_ratio_of_the_median_times():
+    ratio, replicates = speed_up(np.array([10.0, 20.0, 90.0]), np.array([5.0, 4.0, 6.0]), generator("test"))
+    assert ratio == 4.0
+    # The median of three resampled runs is one of them.
+    assert set(replicates) <= {a / b for a in (10.0, 20.0, 90.0) for b in (5.0, 4.0, 6.0)}
+
+
+def test_runs_that_miss_the_target_are_infinitely_slow():
+    alone, together = np.array([10.0, 10.0, math.inf]), np.array([math.inf, math.inf, 1.0])
+    assert speed_up(alone, together, generator("test"))[0] == 0.0
+    assert math.isnan(speed_up(together, alone, generator("test"))[0])
+    assert upper_median(np.array([1.0, 2.0, math.inf, math.inf])) == math.inf
+    assert upper_median(np.array([1.0, 2.0, 4.0, math.inf])) == 3.0
+
+
+def test_a_geometric_mean_of_ratios_does_not_depend_on_their_base():
+    ratios = np.array([[2.0], [8.0]])
+    assert geometric_mean(ratios) == pytest.approx([4.0])
+    assert geometric_mean(1 / ratios) == pytest.approx([0.25])
+    assert geometric_mean(np.array([0.0, 3.0])) == 0.0
+    assert math.isnan(geometric_mean(np.array([math.nan, 3.0])))
+
+
+def test_a_bootstrap_of_a_mean_has_the_spread_of_the_standard_error():
+    """The variance of a resampled mean is the variance with n in the denominator, over n."""
+    values = np.array([1.0, 4.0, 2.0, 8.0, 5.0, 7.0])
+    replicates = bootstrap_means([values[:, None]], generator("spread"), resamples=40_000)
+    assert replicates.mean() == pytest.approx(values.mean(), abs=0.02)
+    assert replicates.std() == pytest.approx(values.std() / math.sqrt(6), rel=0.02)
+
+
+def test_a_stratified_bootstrap_never_mixes_strata():
+    strata = [np.full((3, 2), 1.0), np.full((5, 2), 3.0)]
+    np.testing.assert_allclose(bootstrap_means(strata, generator("strata")), 2.0)
+
+
+def test_a_bootstrap_agrees_with_that_of_scipy():
+    values = np.random.default_rng(3).exponential(size=40)
+    low, high = percentile_interval(bootstrap_means([values], generator("scipy"), resamples=20_000))
+    theirs = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20_000, rng=1).confidence_interval
+    assert (low, high) == pytest.approx((theirs.low, theirs.high), rel=0.02)
+    low, high = percentile_interval(bootstrap_medians(values, generator("scipy"), resamples=20_000))
+    theirs = stats.bootstrap((values,), np.median, method="percentile", n_resamples=20_000, rng=1).confidence_interval
+    assert (low, high) == pytest.approx((theirs.low, theirs.high), rel=0.05)
+
+
+def test_a_generator_follows_from_its_names_alone():
+    assert generator("a", 1).random() == generator("a", 1).random()
+    assert generator("a", 1).random() != generator("a", 2).random()

@@ -34,7 +34,7 @@ def test_a_style_is_the_same_in_every_process_and_release():
     assert style.styles(["optuna-tpe", "random", "my-optimizer"]) == {
         "optuna-tpe": style.Style("#0072B2", "-"),
         "random": style.Style("#000000", (0, (1, 1))),
-        "my-optimizer": style.Style("#D55E00", (0, (1, 1))),
+        "my-optimizer": style.Style("#009E73", (0, (6, 1.5, 1, 1.5))),
     }
 
 

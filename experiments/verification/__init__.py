@@ -1,0 +1,59 @@
+"""The verification experiments: commands with numeric gates that can fail; see docs/verification.md."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from suite.errors import SpecificationError
+
+if TYPE_CHECKING:
+    from experiments.verification.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the person who starts an experiment can choose; an experiment reads what concerns it."""
+
+    quick: bool = True
+    """A few seconds instead of the numbers that are committed."""
+    directories: tuple[Path, ...] = ()
+    """Where the run directories are made; the system's temporary folder when there is none."""
+    pythons: tuple[Path, ...] = ()
+    """Further interpreters, with zerowait installed."""
+    syne_tune: Path | None = None
+    """An interpreter that has Syne Tune."""
+    tell: Callable[[str], None] = lambda _: None
+    """Is told what is going on."""
+
+    @property
+    def directory(self) -> Path | None:
+        """The first of the directories."""
+        return self.directories[0] if self.directories else None
+
+
+EXPERIMENTS = {
+    "hand-computed": ("hand_computed", "schedules worked out by hand: modelled to the last bit, really timed to 10 ms"),
+    "order-match": ("order_match", "order, number of results and time, really slept against simulated"),
+    "runtime-reduction": ("runtime_reduction", "Hartmann in six dimensions: the same losses, how much sooner"),
+    "speed": ("speed_of_others", "cost of an evaluation beside other simulators, a bare pool and a bare loop"),
+    "portability": ("portability", "the first three, quickly, on other file systems and interpreters"),
+}
+"""Module and one line of description, by name."""
+
+
+def run(name: str, request: Request) -> Outcome:
+    """Run an experiment and return what came out of it.
+
+    Raises
+    ------
+    SpecificationError
+        There is no experiment of this name.
+    """
+    if name not in EXPERIMENTS:
+        raise SpecificationError(f"there is no experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}")
+    module = importlib.import_module(f"{__name__}.{EXPERIMENTS[name][0]}")
+    return cast("Outcome", module.run(request))

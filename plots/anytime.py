@@ -1,0 +1,277 @@
+"""Figures over the share of the time budget that average over benchmarks: regret, ranks and reached targets.
+
+Benchmarks are made comparable by their own time: 1 is the time until which all runs of a benchmark with that number of
+workers are compared (`plots.blocks`). Every optimizer is read at the same times.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from plots.blocks import (
+    Blocks,
+    Horizon,
+    blocks,
+    compared_sentence,
+    left_out_sentence,
+    listed,
+    reference_sentence,
+)
+from plots.panels import Canvas, described, draw_curve, label_decades, workers_title
+from plots.statistics import (
+    average_ranks,
+    bootstrap_means,
+    generator,
+    log_targets,
+    percentile_interval,
+    share_reached,
+    times_to_targets,
+)
+from suite.errors import SpecificationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from plots.statistics import Floats
+    from plots.study import Study
+
+Scale = Literal["worst", "first"]
+POINTS = 100
+"""Times of a curve."""
+EARLIEST = 1e-3
+"""The share of the budget at which the time axis begins, at the earliest."""
+TARGETS = 51
+"""Targets of a benchmark, as in COCO."""
+SCALES = {"worst": "the worst loss that the study saw", "first": "the median of the runs' first losses"}
+
+
+def regret_table(study: Study, *, horizon: Horizon = "common", scale: Scale = "worst") -> pd.DataFrame:
+    """Return normalised regret over the share of the budget, averaged over benchmarks and seeds.
+
+    Columns: `n_workers`, `optimizer`, `budget` (share), `mean`, `lower`, `upper`, `n_benchmarks`.
+
+    Raises
+    ------
+    SpecificationError
+        Nothing can be compared; see `plots.blocks.blocks`.
+    """
+    groups = blocks(study, horizon)
+    rows = []
+    for group in groups:
+        fractions = _fractions(study, group)
+        strata = [
+            study.regrets(benchmark, study.best_at(runs.ravel(), fractions * until), scale).reshape(*runs.shape, -1)
+            for benchmark, runs, until in zip(group.benchmarks, group.runs, group.horizons, strict=True)
+        ]
+        rows.append(_curves(group, fractions, strata, "regret"))
+    return _finished(
+        rows,
+        "Normalised regret of the best loss delivered at or before each time, averaged over benchmarks and seeds;",
+        f"1 is {SCALES[scale]}.",
+        reference_sentence(study, [name for group in groups for name in group.benchmarks]),
+        "The band is a 95 % bootstrap interval over seeds within benchmarks.",
+        compared_sentence(groups, horizon),
+        left_out_sentence(groups),
+        "A curve begins when all its runs have a result.",
+        _without_a_curve(groups, rows),
+    )
+
+
+def rank_table(study: Study, *, horizon: Horizon = "common") -> pd.DataFrame:
+    """Return the average rank of each optimizer over the share of the budget; columns as for `regret_table`.
+
+    Raises
+    ------
+    SpecificationError
+        There is one optimizer, or nothing can be compared.
+    """
+    groups = blocks(study, horizon)
+    if len(groups[0].optimizers) < 2:  # noqa: PLR2004 - a rank needs a rival
+        raise SpecificationError(f"ranks compare optimizers, and there is only {groups[0].optimizers[0]}")
+    rows = []
+    for group in groups:
+        fractions = _fractions(study, group)
+        strata = []
+        for runs, until in zip(group.runs, group.horizons, strict=True):
+            best = study.best_at(runs.ravel(), fractions * until).reshape(*runs.shape, -1)
+            strata.append(average_ranks(best.swapaxes(1, 2)).swapaxes(1, 2))
+        rows.append(_curves(group, fractions, strata, "rank"))
+    return _finished(
+        rows,
+        "Average rank (1 is best, ties share their mean) by the best loss delivered at or before each time,",
+        "among the runs with the same benchmark and seed; who has no result yet is last.",
+        "The band is a 95 % bootstrap interval over seeds within benchmarks.",
+        compared_sentence(groups, horizon),
+        left_out_sentence(groups),
+    )
+
+
+def target_table(study: Study, *, horizon: Horizon = "common", targets: int = TARGETS) -> pd.DataFrame:
+    """Return which share of all pairs of run and target has been reached over the share of the budget.
+
+    Columns: `n_workers`, `optimizer`, `budget` (share), `reached` (share), `n_pairs`.
+
+    Raises
+    ------
+    SpecificationError
+        Nothing can be compared, or there is no target.
+    """
+    import pandas as pd
+
+    if targets < 1:
+        raise SpecificationError(f"targets is {targets}; there must be at least 1")
+    groups = blocks(study, horizon)
+    goals = _goals(study, groups, targets)
+    rows = []
+    for group in groups:
+        fractions = _fractions(study, group)
+        for column, optimizer in enumerate(group.optimizers):
+            times = []
+            for benchmark, runs, until in zip(group.benchmarks, group.runs, group.horizons, strict=True):
+                for run in runs[:, column]:
+                    at = study.rows(int(run))
+                    times.append(times_to_targets(study.ends[at], study.losses[at], goals[benchmark]) / until)
+            pairs = np.concatenate(times)
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "n_workers": group.n_workers,
+                        "optimizer": optimizer,
+                        "budget": fractions,
+                        "reached": share_reached(pairs, fractions),
+                        "n_pairs": len(pairs),
+                    }
+                )
+            )
+    return _finished(
+        rows,
+        f"Share of the pairs of run and target reached at or before each time, {targets} targets a benchmark,",
+        "evenly spaced in the logarithm of the regret from the median of the runs' first losses to the least positive",
+        "regret that any run reached, the same for every number of workers (after COCO, Hansen et al. 2021).",
+        reference_sentence(study, [name for group in groups for name in group.benchmarks]),
+        compared_sentence(groups, horizon),
+        left_out_sentence(groups),
+    )
+
+
+def draw_regret(table: pd.DataFrame, canvas: Canvas) -> Any:
+    """Draw what `regret_table` returned: a panel a number of workers."""
+    panels = _draw(table, canvas, "mean")
+    positive = table["mean"][table["mean"] > 0]
+    if len(positive):
+        panels[0, 0].set_yscale("log", nonpositive="clip")
+        panels[0, 0].set_ylim(bottom=0.7 * positive.min())
+        label_decades(panels[0, 0].yaxis, positive.min(), positive.max())
+    panels[0, 0].set_ylabel("normalised regret")
+    return panels
+
+
+def draw_rank(table: pd.DataFrame, canvas: Canvas) -> Any:
+    """Draw what `rank_table` returned: a panel a number of workers, the best rank on top."""
+    panels = _draw(table, canvas, "mean")
+    panels[0, 0].set_ylabel("average rank (1 is best)")
+    panels[0, 0].set_ylim(table["optimizer"].nunique() + 0.1, 0.9)
+    panels[0, 0].set_yticks(range(1, table["optimizer"].nunique() + 1))
+    return panels
+
+
+def draw_targets(table: pd.DataFrame, canvas: Canvas) -> Any:
+    """Draw what `target_table` returned: a panel a number of workers."""
+    panels = _draw(table, canvas, "reached")
+    panels[0, 0].set_ylabel("share of (run, target)")
+    panels[0, 0].set_ylim(0, 1)
+    return panels
+
+
+def _draw(table: pd.DataFrame, canvas: Canvas, quantity: str) -> Any:
+    workers = sorted(table["n_workers"].unique())
+    names = sorted(table["optimizer"].unique())
+    panels = canvas.panels(1, len(workers), names, suits="two" if len(workers) > 1 else "one", sharex=True, sharey=True)
+    for panel, n_workers in zip(panels[0], workers, strict=True):
+        for optimizer, curve in table[table["n_workers"] == n_workers].groupby("optimizer", sort=True):
+            band = (curve["lower"], curve["upper"]) if "lower" in curve else (None, None)
+            draw_curve(panel, str(optimizer), canvas.styles[str(optimizer)], curve["budget"], curve[quantity], *band)
+        panel.set_title(workers_title(int(n_workers)))
+    panels[0, 0].set_xscale("log")
+    panels[0, 0].set_xlim(table["budget"].min(), 1.0)
+    label_decades(panels[0, 0].xaxis, table["budget"].min(), 1.0)
+    canvas.xlabel("share of the simulated time budget")
+    canvas.legend(panels.flat)
+    return panels
+
+
+def _without_a_curve(groups: list[Blocks], rows: list[pd.DataFrame]) -> str:
+    """Return whose mean is defined nowhere, because a run has no result until the end of the comparison."""
+    absent = [
+        f"{optimizer} ({workers_title(group.n_workers)})"
+        for group, table in zip(groups, rows, strict=True)
+        for optimizer in group.optimizers
+        if optimizer not in set(table["optimizer"])
+    ]
+    return f"No curve, because a run has no result in that time: {listed(absent)}." if absent else ""
+
+
+def _fractions(study: Study, group: Blocks) -> Floats:
+    """Return at which shares of the budget a group is read: from the first success of any run on, geometrically."""
+    first = min(
+        float(study.first_success[runs.ravel()].min()) / until
+        for runs, until in zip(group.runs, group.horizons, strict=True)
+    )
+    if not math.isfinite(first):
+        raise SpecificationError(f"with {group.n_workers} workers no run has a success; there is nothing to draw")
+    fractions = np.geomspace(min(max(first, EARLIEST), 0.5), 1.0, POINTS)
+    fractions[-1] = 1.0
+    return fractions
+
+
+def _goals(study: Study, groups: list[Blocks], number: int) -> dict[str, Floats]:
+    """Return the target losses of each benchmark, from what was reached with any number of workers."""
+    final: dict[str, list[Floats]] = {}
+    for group in groups:
+        for benchmark, runs, until in zip(group.benchmarks, group.runs, group.horizons, strict=True):
+            final.setdefault(benchmark, []).append(study.best_at(runs.ravel(), np.array([until]))[:, 0])
+    goals = {}
+    for benchmark, losses_at_end in final.items():
+        regrets = log_targets(study.regrets(benchmark, np.concatenate(losses_at_end), "first"), number)
+        losses = study.loss(benchmark, regrets, "first")
+        # The way from regrets back to losses may round a target below the loss that defines it.
+        goals[benchmark] = np.nextafter(np.nextafter(losses, math.inf), math.inf)
+    return goals
+
+
+def _curves(group: Blocks, fractions: Floats, strata: list[Floats], quantity: str) -> pd.DataFrame:
+    """Return means and bands of strata of shape (seeds, optimizers, times)."""
+    import pandas as pd
+
+    mean = np.mean([values.mean(axis=0) for values in strata], axis=0)
+    low = high = np.full(mean.shape, math.nan)
+    if max(len(values) for values in strata) > 1:
+        # Before all runs have a result there is no mean and no band; NaN would spread through the products.
+        known = [np.nan_to_num(values) for values in strata]
+        low, high = percentile_interval(bootstrap_means(known, generator(quantity, group.n_workers)))
+    rows = []
+    for column, optimizer in enumerate(group.optimizers):
+        defined = ~np.isnan(mean[column])
+        rows.append(
+            pd.DataFrame(
+                {
+                    "n_workers": group.n_workers,
+                    "optimizer": optimizer,
+                    "budget": fractions[defined],
+                    "mean": mean[column][defined],
+                    "lower": low[column][defined],
+                    "upper": high[column][defined],
+                    "n_benchmarks": len(group.benchmarks),
+                }
+            )
+        )
+    return pd.concat(rows, ignore_index=True)
+
+
+def _finished(rows: list[pd.DataFrame], *sentences: str) -> pd.DataFrame:
+    import pandas as pd
+
+    return described(pd.concat(rows, ignore_index=True), *sentences)

@@ -1,0 +1,321 @@
+"""All figures in one table: name, title, what each computes, and how it is drawn, captioned and written."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from plots import agreement, anytime, comparison, performance, runtime, scaling, style
+from plots.loading import load_study
+from plots.panels import CAPTION, Canvas, FigureFiles, new_figure, save_figure
+from plots.study import Study
+from suite.errors import SpecificationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+VALUES = ("end", "value")
+"""The columns that most figures read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A figure with the table behind it."""
+
+    name: str
+    title: str
+    figure: Figure
+    axes: Any
+    """Its panels, an array of matplotlib's Axes with rows and columns."""
+    table: pd.DataFrame
+    """Exactly what is drawn."""
+    look: style.Look
+
+    @property
+    def caption(self) -> str:
+        """How it was computed, and what was left out."""
+        return str(self.table.attrs[CAPTION])
+
+    def save(self, stem: str | Path) -> FigureFiles:
+        """Write PDF, PNG and CSV, and the LaTeX table if there is one; see `plots.panels.save_figure`."""
+        return save_figure(self.figure, self.table, stem, self.look)
+
+
+@dataclass(frozen=True, slots=True)
+class FigureKind:
+    """One of the figures."""
+
+    name: str
+    title: str
+    summary: str
+    """One line on what it shows."""
+    table: Callable[..., pd.DataFrame]
+    """Computes what is drawn from a study and the figure's options; the caption is in the table's attributes."""
+    draw: Callable[[Any, Canvas], Any]
+    """Draws such a table onto a canvas and returns the panels."""
+    columns: tuple[str, ...] = VALUES
+    """The columns of traces that it reads."""
+    needs_reference: bool = False
+    """Whether it compares with a second study, so that a study alone does not have this figure."""
+
+    def caption(self, table: pd.DataFrame) -> str:
+        """Return how a table of this figure was computed, what was left out, and what regret is measured from."""
+        return str(table.attrs[CAPTION])
+
+    def options(self) -> Mapping[str, inspect.Parameter]:
+        """Return the figure's options with their defaults."""
+        parameters = inspect.signature(self.table).parameters
+        return {name: p for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+    def make(
+        self,
+        study: Study,
+        *,
+        look: str = "web",
+        width: style.Width | None = None,
+        figure: Figure | None = None,
+        **options: Any,
+    ) -> Drawn:
+        """Compute and draw the figure.
+
+        Parameters
+        ----------
+        study
+            The runs.
+        look
+            "paper", "slides" or "web"; sizes and fonts.
+        width
+            One column of a paper or two; what suits the figure by default.
+        figure
+            An empty figure to draw on; a new one, without pyplot, by default.
+        options
+            Those of the figure.
+
+        Raises
+        ------
+        SpecificationError
+            An option or the look is unknown, or the study has not what the figure needs.
+        """
+        for name in options:
+            self._check(name)
+        return self.draw_table(
+            self.table(study, **options), optimizers=study.optimizers, look=look, width=width, figure=figure
+        )
+
+    def draw_table(
+        self,
+        table: pd.DataFrame,
+        *,
+        optimizers: typing.Iterable[str],
+        look: str = "web",
+        width: style.Width | None = None,
+        figure: Figure | None = None,
+    ) -> Drawn:
+        """Draw a table of this figure; `optimizers` are all of the study, so that colours are the same everywhere."""
+        chosen = style.look(look)
+        if width is not None and width not in chosen.widths:
+            raise SpecificationError(f"width is {width!r}; it must be one of {', '.join(chosen.widths)}")
+        with style.context(chosen):
+            canvas = Canvas(new_figure() if figure is None else figure, style.styles(optimizers), chosen, width)
+            axes = self.draw(table, canvas)
+            # Ticks are made when they are first drawn, and with the settings of that moment.
+            canvas.figure.draw_without_rendering()
+        return Drawn(self.name, self.title, canvas.figure, axes, table, chosen)
+
+    def parse(self, texts: typing.Iterable[str]) -> dict[str, Any]:
+        """Return options from texts such as `statistic=median` or `fractions=0.25,1`.
+
+        Raises
+        ------
+        SpecificationError
+            A text has no such form, or an option or its value is not one of the figure's.
+        """
+        found = {}
+        for text in texts:
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise SpecificationError(f"the option {text!r} has no value; write NAME=VALUE")
+            self._check(name.strip())
+            found[name.strip()] = _converted(name.strip(), value.strip(), self._kind(name.strip()))
+        return found
+
+    def accepts(self, option: str) -> str:
+        """Return in a few letters which values an option takes, such as `mean|median`."""
+        kind = self._kind(option)
+        if typing.get_origin(kind) is Literal:
+            return "|".join(map(str, typing.get_args(kind)))
+        return {str: "FOLDER", int: "INTEGER", float: "NUMBER"}.get(kind, "NUMBER,NUMBER,...")
+
+    def _kind(self, option: str) -> Any:
+        """Return the type of an option's value; of an optional one, that of the value that is there."""
+        # Modules import pandas for the type checker only.
+        names = {
+            **vars(sys.modules[self.table.__module__]),
+            "Study": Study,
+            "pd": types.SimpleNamespace(DataFrame=object),
+        }
+        kind = typing.get_type_hints(self.table, globalns=names)[option]
+        if typing.get_origin(kind) in (typing.Union, types.UnionType):
+            kinds = [k for k in typing.get_args(kind) if k is not type(None)]
+            # A study that may be given as an object is given as its folder here.
+            return str if str in kinds else kinds[0]
+        return kind
+
+    def _check(self, name: str) -> None:
+        if name not in self.options():
+            there = ", ".join(self.options()) or "none"
+            raise SpecificationError(f"the figure {self.name} has no option {name!r}; it has: {there}")
+
+
+def _converted(name: str, text: str, kind: Any) -> Any:
+    if typing.get_origin(kind) is Literal:
+        allowed = typing.get_args(kind)
+        if text not in allowed:
+            raise SpecificationError(f"{name} is {text!r}; it must be one of {', '.join(map(str, allowed))}")
+        return text
+    try:
+        if typing.get_origin(kind) is tuple:
+            return tuple(float(part) for part in text.split(","))
+        return kind(text)
+    except ValueError:
+        form = "numbers with commas between them" if typing.get_origin(kind) is tuple else f"a number ({kind.__name__})"
+        raise SpecificationError(f"{name} is {text!r}; it must be {form}") from None
+
+
+_KINDS = (
+    FigureKind(
+        "performance_over_time",
+        "Performance over time",
+        "Best loss or regret against simulated time, for each benchmark and number of workers.",
+        performance.performance_table,
+        performance.draw_performance,
+    ),
+    FigureKind(
+        "normalised_regret",
+        "Normalised regret over time",
+        "Regret between 0 and 1, averaged over benchmarks.",
+        anytime.regret_table,
+        anytime.draw_regret,
+    ),
+    FigureKind(
+        "rank_over_time",
+        "Average rank over time",
+        "Average rank over benchmarks and seeds, with bootstrap bands.",
+        anytime.rank_table,
+        anytime.draw_rank,
+    ),
+    FigureKind(
+        "critical_difference",
+        "Critical differences",
+        "Average ranks at shares of the budget, with bars that join what does not differ significantly.",
+        comparison.critical_difference_table,
+        comparison.draw_critical_difference,
+    ),
+    FigureKind(
+        "win_rates",
+        "Win rates",
+        "How often one optimizer beats another, as a heat map.",
+        comparison.win_rate_table,
+        comparison.draw_win_rates,
+    ),
+    FigureKind(
+        "targets_reached",
+        "Targets reached over time",
+        "Share of targets reached against time (ECDF, after COCO).",
+        anytime.target_table,
+        anytime.draw_targets,
+    ),
+    FigureKind(
+        "speed_up",
+        "Speed-up with more workers",
+        "How many times sooner P workers reach a target than one.",
+        scaling.speed_up_table,
+        scaling.draw_speed_up,
+    ),
+    FigureKind(
+        "quality_by_workers",
+        "Quality with more workers",
+        "Regret against the number of workers at an equal simulated time.",
+        scaling.quality_table,
+        scaling.draw_quality,
+    ),
+    FigureKind(
+        "wall_time",
+        "Simulated over real time",
+        "How much waiting the simulation saves, also as a LaTeX table.",
+        runtime.wall_time_table,
+        runtime.draw_wall_time,
+    ),
+    FigureKind(
+        "overhead_breakdown",
+        "What workers spend their time on",
+        "Share of the workers' time spent evaluating, sampling, waiting and idle.",
+        runtime.overhead_table,
+        runtime.draw_overhead,
+        columns=(*VALUES, *(c for c in runtime.OCCUPATION_COLUMNS if c not in VALUES)),
+    ),
+    FigureKind(
+        "worker_timeline",
+        "Worker timelines",
+        "What each worker does when, for a few runs (Gantt).",
+        runtime.timeline_table,
+        runtime.draw_timeline,
+        columns=(*VALUES, *(c for c in runtime.OCCUPATION_COLUMNS if c not in VALUES)),
+    ),
+    FigureKind(
+        "order_match",
+        "Order of the deliveries, simulated and real",
+        "Places of the evaluations in two traces of the same runs.",
+        agreement.match_table,
+        agreement.draw_order_match,
+        columns=agreement.MATCH_COLUMNS,
+        needs_reference=True,
+    ),
+    FigureKind(
+        "time_match",
+        "Times of the deliveries, simulated and real",
+        "Times of the evaluations in two traces of the same runs.",
+        agreement.match_table,
+        agreement.draw_time_match,
+        columns=agreement.MATCH_COLUMNS,
+        needs_reference=True,
+    ),
+)
+
+FIGURES: Mapping[str, FigureKind] = types.MappingProxyType({kind.name: kind for kind in _KINDS})
+"""All figures by name, in the order in which a report shows them."""
+
+
+def figure_kind(name: str) -> FigureKind:
+    """Return the figure of this name.
+
+    Raises
+    ------
+    SpecificationError
+        There is none.
+    """
+    if name not in FIGURES:
+        raise SpecificationError(f"there is no figure {name!r}; choose one of {', '.join(FIGURES)}")
+    return FIGURES[name]
+
+
+def plot_study(folder: str | Path, out: str | Path | None = None) -> FigureFiles:
+    """Draw performance over time of a study and write it into `out`, by default its subfolder `figures`.
+
+    Raises
+    ------
+    TraceError
+        The folder holds no traces.
+    SpecificationError
+        The figure cannot be drawn or written.
+    """
+    kind = FIGURES["performance_over_time"]
+    directory = Path(folder) / "figures" if out is None else Path(out)
+    return kind.make(load_study(folder, columns=kind.columns)).save(directory / kind.name)

@@ -1,0 +1,64 @@
+"""The figures as functions for notebooks: `speed_up("runs/study", where="P<=8")` draws and returns matplotlib's Axes.
+
+Each takes a study or its folder, the conditions of `plots.selection`, and the options of its figure, which
+`help(plots.notebook.speed_up)` names. They draw with pyplot, so that a notebook shows the figure. A figure with one
+panel gives its Axes; with several, an array of Axes as `matplotlib.pyplot.subplots` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from plots import style
+from plots.catalogue import FIGURES, FigureKind
+from plots.loading import load_study
+from plots.study import Study
+
+
+def _function(name: str) -> Callable[..., Any]:
+    kind = FIGURES[name]
+
+    def draw(
+        study: Study | str | Path, *, where: str | Sequence[str] = (), look: str = "web",
+        width: style.Width | None = None, **options: Any,
+    ) -> Any:  # fmt: skip
+        import matplotlib.pyplot as plt
+
+        conditions = [where] if isinstance(where, str) else list(where)
+        if isinstance(study, Study):
+            study = study.where(conditions)
+        else:
+            study = load_study(study, columns=kind.columns, where=conditions)
+        figure = plt.figure()
+        try:
+            axes = kind.make(study, look=look, width=width, figure=figure, **options).axes
+        except BaseException:
+            plt.close(figure)  # a figure that could not be drawn would be shown empty
+            raise
+        return axes[0, 0] if axes.size == 1 else axes
+
+    draw.__name__ = draw.__qualname__ = name
+    draw.__doc__ = _description(kind)
+    return draw
+
+
+def _description(kind: FigureKind) -> str:
+    options = ", ".join(f"{name}={parameter.default!r}" for name, parameter in kind.options().items())
+    return f"{kind.summary}\n\nOptions: {options or 'none'}; see `{kind.table.__module__}.{kind.table.__name__}`."
+
+
+performance_over_time = _function("performance_over_time")
+normalised_regret = _function("normalised_regret")
+rank_over_time = _function("rank_over_time")
+critical_difference = _function("critical_difference")
+win_rates = _function("win_rates")
+targets_reached = _function("targets_reached")
+speed_up = _function("speed_up")
+quality_by_workers = _function("quality_by_workers")
+wall_time = _function("wall_time")
+overhead_breakdown = _function("overhead_breakdown")
+worker_timeline = _function("worker_timeline")
+order_match = _function("order_match")
+time_match = _function("time_match")

@@ -1,0 +1,150 @@
+"""What a report is made from: the runs of a study, what they cost, and what is missing."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plots.catalogue import FIGURES
+from plots.loading import STUDY_FILE, listed_cells, load_runs, load_study
+from plots.study import study_of_runs
+from suite import store
+from suite.errors import TraceError
+from suite.store_cells import CELLS_FILE, STORE
+from suite.trace import ATTRIBUTE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from plots.loading import Run
+    from plots.study import Study
+
+COUNTS = ("evaluations", "failed", "lost")
+ERROR_FILE = "error.txt"
+"""In the folder of a failed cell, which is called like the cell with `.failed` behind it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a report is made from."""
+
+    folder: Path
+    """The study's."""
+    name: str
+    """What the study calls itself, else its folder's name."""
+    study: Study
+    totals: pd.DataFrame
+    """One row a finished run: `n_workers`, `COUNTS`, `simulated_time` and `wall_time` (s; NaN when unknown)."""
+    specifications: Sequence[Mapping[str, Any]]
+    """The different settings of the runs; empty when the study does not say."""
+    versions: Sequence[Mapping[str, str]]
+    """The different versions that they ran with."""
+    listed: Sequence[str] | None
+    """All cells of the study in words; None when it has no list."""
+    failed: Mapping[str, str]
+    """Failed cells in words, each with the last line of its error."""
+    missing: Sequence[str]
+    """Cells in words that have neither a trace nor an error."""
+
+    @property
+    def worker_seconds(self) -> float:
+        """Seconds that workers would have been reserved for, had they waited."""
+        return math.fsum((self.totals["n_workers"] * self.totals["simulated_time"]).tolist())
+
+    @property
+    def real_seconds(self) -> float:
+        """Seconds that the runs really took, as far as they say."""
+        return math.fsum(self.totals["wall_time"].dropna().tolist())
+
+
+def gather(folder: str | Path) -> Material:
+    """Read what a report of the study in a folder needs.
+
+    Raises
+    ------
+    TraceError
+        There is no finished run, or a file is damaged.
+    SpecificationError
+        The runs belong to different studies.
+    """
+    folder = Path(folder)
+    columns = list(dict.fromkeys(c for kind in FIGURES.values() if not kind.needs_reference for c in kind.columns))
+    if any((folder / name).exists() for name in (STORE, CELLS_FILE)):
+        study = load_study(folder, columns=columns)
+        cells = store.load_cells(folder)
+        finished = set(cells["cell"])
+        totals = cells[["n_workers", *COUNTS, "simulated_time", "wall_time"]]
+        specifications = [json.loads(text) for text in sorted(set(cells["specification"]))]
+        versions = [json.loads(text) for text in sorted(set(cells["versions"]))]
+    else:
+        runs = load_runs(folder)
+        study = study_of_runs(runs, columns=columns)
+        finished = None
+        totals, specifications = _totals(runs), []
+        versions = [json.loads(text) for text in sorted({_versions(run) for run in runs})]
+    listing = folder / STUDY_FILE
+    listed = listed_cells(listing) if listing.is_file() else {}
+    failed, missing = {}, []
+    for path, label in listed.items():
+        there = (folder / path / "trace.parquet").is_file() if finished is None else Path(path).name in finished
+        if not there and (folder / f"{path}.failed").is_dir():
+            failed[label] = _last_line(folder / f"{path}.failed" / ERROR_FILE)
+        elif not there:
+            missing.append(label)
+    return Material(
+        folder,
+        _name(listing) or folder.resolve().name,
+        study,
+        totals,
+        specifications,
+        versions,
+        list(listed.values()) if listed else None,
+        failed,
+        missing,
+    )
+
+
+def _totals(runs: Sequence[Run]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = []
+    for run in runs:
+        metadata = run.trace.attrs[ATTRIBUTE]
+        totals = metadata["totals"]
+        wall_time = metadata.get("measured", {}).get("wall_time")
+        rows.append(
+            {
+                "n_workers": run.n_workers,
+                **{name: totals[name] for name in COUNTS},
+                "simulated_time": totals["makespan"],
+                "wall_time": math.nan if wall_time is None else wall_time,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _versions(run: Run) -> str:
+    return json.dumps(run.trace.attrs[ATTRIBUTE]["versions"], sort_keys=True)
+
+
+def _name(listing: Path) -> str | None:
+    if not listing.is_file():
+        return None
+    try:
+        name = json.loads(listing.read_text(encoding="utf-8")).get("name")
+    except (ValueError, AttributeError) as error:
+        raise TraceError(f"{listing} is damaged ({error!r}); run the study again to write it anew") from None
+    return None if name is None else str(name)
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
+        return "its error was not kept"
+    return next((line.strip() for line in reversed(lines) if line.strip()), "").removeprefix("suite.errors.")

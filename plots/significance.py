@@ -1,0 +1,141 @@
+"""Which optimizers differ, and which merely seem to: tests over blocks, by scipy and scikit-posthocs.
+
+The procedure of Demsar 2006 (JMLR 7:1-30): two optimizers are compared by Wilcoxon's signed-rank test; more by
+Friedman's test, and pairs only when it finds any difference at all. A block is a benchmark, its number the mean over
+seeds; repeated runs of one benchmark are no independent blocks.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from plots.statistics import average_ranks
+from suite.errors import SpecificationError
+
+if TYPE_CHECKING:
+    from plots.statistics import Floats
+
+PostHoc = Literal["conover", "nemenyi"]
+FEWEST_BLOCKS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """How k optimizers compare over n blocks."""
+
+    test: str
+    """Name of the first test: "Friedman" or "Wilcoxon signed-rank"."""
+    statistic: float
+    """Of the first test: Friedman's chi-squared, corrected for ties, or Wilcoxon's lesser sum of ranks."""
+    p_value: float
+    """Of the first test."""
+    ranks: Floats
+    """Average rank of each optimizer, shape (k,)."""
+    pairs: Floats
+    """Adjusted p-value of each pair, shape (k, k), 1 on the diagonal and where the first test found no difference."""
+    n_blocks: int
+    """Number of blocks."""
+
+
+def compare(losses: Floats, *, alpha: float = 0.05, post_hoc: PostHoc = "conover") -> Comparison:
+    """Compare optimizers by their losses on the same blocks.
+
+    Parameters
+    ----------
+    losses
+        Shape (n, k): n blocks, k optimizers; no NaN.
+    alpha
+        Level of the first test, above which no pair is looked at.
+    post_hoc
+        For three or more: Conover's test (Conover 1999, Practical Nonparametric Statistics, section 5.8) with the
+        adjustment of Holm 1979, or Nemenyi's (Demsar 2006, section 3.2.2), which is adjusted in itself.
+
+    Raises
+    ------
+    SpecificationError
+        There are less than two optimizers or blocks, a loss is NaN, or `alpha` is not between 0 and 1.
+    """
+    n, k = losses.shape
+    if k < 2:  # noqa: PLR2004 - a comparison has two sides
+        raise SpecificationError(f"a test compares optimizers, and there is {k}; choose at least 2")
+    if n < FEWEST_BLOCKS:
+        raise SpecificationError(
+            f"a test needs at least {FEWEST_BLOCKS} blocks, and there is {n}; add benchmarks, or set blocks_are=seed"
+        )
+    if np.isnan(losses).any():
+        raise SpecificationError("a loss is NaN; leave out the blocks in which an optimizer has no result")
+    if not 0 < alpha < 1:
+        raise SpecificationError(f"alpha is {alpha}; it must be between 0 and 1")
+    ranks = average_ranks(losses).mean(axis=0)
+    if k == 2:  # noqa: PLR2004 - a comparison has two sides
+        statistic, p = wilcoxon(losses[:, 0], losses[:, 1])
+        return Comparison("Wilcoxon signed-rank", statistic, p, ranks, np.array([[1.0, p], [p, 1.0]]), n)
+    statistic, p = friedman(losses)
+    pairs: Floats = np.ones((k, k))
+    if p < alpha:
+        pairs = nemenyi(losses) if post_hoc == "nemenyi" else conover_holm(losses)
+    return Comparison("Friedman", statistic, p, ranks, pairs, n)
+
+
+def wilcoxon(first: Floats, second: Floats) -> tuple[float, float]:
+    """Return the lesser sum of ranks and the two-sided p-value of Wilcoxon's signed-rank test, shapes (n,).
+
+    Differences of 0 are split between both signs (Pratt 1959's ranks halved, as in Demsar 2006, section 3.1.3). Equal
+    samples give p = 1.
+    """
+    from scipy import stats  # type: ignore[import-untyped]
+
+    differences = first - second
+    if not differences.any():
+        return math.nan, 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # few blocks or ties: the caption says how many there are
+        result = stats.wilcoxon(differences, zero_method="zsplit")
+    return float(result.statistic), float(result.pvalue)
+
+
+def friedman(losses: Floats) -> tuple[float, float]:
+    """Return Friedman's chi-squared, corrected for ties, and its p-value (Friedman 1937; Conover 1999, section 5.8).
+
+    Optimizers that are tied in every block give p = 1.
+    """
+    from scipy import stats
+
+    if (average_ranks(losses) == (losses.shape[1] + 1) / 2).all():
+        return 0.0, 1.0
+    result = stats.friedmanchisquare(*average_ranks(losses).T)
+    return float(result.statistic), float(result.pvalue)
+
+
+def conover_holm(losses: Floats) -> Floats:
+    """Return the p-values of Conover's test of all pairs, adjusted after Holm 1979, shape (k, k).
+
+    Where all blocks have the very same ranking, the test's variance is 0: optimizers of different ranks differ (p = 0),
+    tied ones do not (p = 1).
+    """
+    import scikit_posthocs  # type: ignore[import-untyped]
+
+    ranks = average_ranks(losses)
+    if (ranks == ranks[0]).all():
+        return np.where(ranks[0][:, None] == ranks[0][None, :], 1.0, 0.0)
+    return np.asarray(scikit_posthocs.posthoc_conover_friedman(ranks, p_adjust="holm"), dtype=np.float64)
+
+
+def nemenyi(losses: Floats) -> Floats:
+    """Return the p-values of Nemenyi's test of all pairs, shape (k, k) (Demsar 2006, section 3.2.2)."""
+    import scikit_posthocs
+
+    return np.asarray(scikit_posthocs.posthoc_nemenyi_friedman(average_ranks(losses)), dtype=np.float64)
+
+
+def critical_difference(n_optimizers: int, n_blocks: int, alpha: float = 0.05) -> float:
+    """Return Nemenyi's critical difference of average ranks: q sqrt(k (k + 1) / (6 n)) (Demsar 2006, section 3.2.2)."""
+    from scipy.stats import studentized_range  # type: ignore[import-untyped]
+
+    q = float(studentized_range.ppf(1 - alpha, n_optimizers, math.inf)) / math.sqrt(2)
+    return q * math.sqrt(n_optimizers * (n_optimizers + 1) / (6 * n_blocks))

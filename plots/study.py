@@ -1,0 +1,301 @@
+"""A study in memory: one row a run, and the evaluations of all runs in flat arrays, so that 45,000 runs fit."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from plots.selection import selected
+from plots.statistics import best_at, normalised_regret
+from suite.errors import SpecificationError
+from suite.trace import ATTRIBUTE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+
+    from plots.loading import Run
+    from plots.statistics import Floats, Integers, Mask
+
+KEYS = ("benchmark", "n_workers", "optimizer", "seed")
+"""What names a run, in the order by which runs are sorted."""
+FACTS = ("optimum", "max_time", "max_evaluations", "wall_time")
+"""Further columns of `Study.cells`: least possible loss, budget (simulated s, evaluations), real s; NaN: unknown."""
+EVALUATION_COLUMNS = (
+    "worker", "freed", "start", "end", "runtime", "value", "fidelity", "status", "config_id", "overhead",
+)  # fmt: skip
+"""The columns of a trace that figures read; the least that a study needs is `end` and `value`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Runs and their evaluations."""
+
+    cells: pd.DataFrame
+    """One row a run, with the columns `KEYS`, `FACTS`, `makespan` (simulated s until the last delivery) and `until`
+    (simulated s until which the run spent its budget: `max_time` if that alone ended it, else the makespan)."""
+    evaluations: pd.DataFrame
+    """One row an evaluation: run after run, in delivery order; some of `EVALUATION_COLUMNS`."""
+    offsets: Integers
+    """Where each run's evaluations begin, and the end of the last; shape (runs + 1,)."""
+    references: pd.DataFrame
+    """One row a benchmark, of all runs of the study: `reference`, `source`, `worst` and `first` losses."""
+    optimizers: tuple[str, ...]
+    """All optimizers of the study, chosen or not: they decide who has which colour."""
+    unfinished: tuple[str, ...] = ()
+    """Runs that the study lists and that have no trace."""
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @functools.cached_property
+    def ends(self) -> Floats:
+        """Simulated times of all deliveries in seconds."""
+        return np.asarray(self.evaluations["end"], dtype=np.float64)
+
+    @functools.cached_property
+    def losses(self) -> Floats:
+        """Losses of all evaluations; NaN for one that failed or was lost."""
+        return np.asarray(self.evaluations["value"], dtype=np.float64)
+
+    def rows(self, run: int) -> slice:
+        """Return where the evaluations of a run, given by its number, are."""
+        return slice(int(self.offsets[run]), int(self.offsets[run + 1]))
+
+    def best_at(self, runs: Sequence[int] | Integers, times: Floats) -> Floats:
+        """Return the best value of each run delivered at or before each time, shape (runs, times); see `best_at`."""
+        out = np.empty((len(runs), len(times)))
+        for row, run in enumerate(runs):
+            at = self.rows(int(run))
+            out[row] = best_at(self.ends[at], self.losses[at], times)
+        return out
+
+    @functools.cached_property
+    def first_success(self) -> Floats:
+        """Simulated time of each run's first success in seconds; infinity when all failed."""
+        ends = np.where(np.isnan(self.losses), math.inf, self.ends)
+        return _reduce(np.minimum, ends, self.offsets, math.inf)
+
+    def groups(self, *columns: str) -> Iterator[tuple[tuple[Any, ...], Integers]]:
+        """Yield the values of these columns of `cells` and the numbers of the runs that have them, sorted."""
+        return self.groups_of(np.arange(len(self)), *columns)
+
+    def groups_of(self, runs: Integers, *columns: str) -> Iterator[tuple[tuple[Any, ...], Integers]]:
+        """Yield the same of some runs, given by their numbers."""
+        found: Any = self.cells.iloc[runs].groupby(list(columns), sort=True, observed=True).indices
+        for values, positions in found.items():
+            yield (values if isinstance(values, tuple) else (values,)), runs[np.sort(positions)]
+
+    def regrets(self, benchmark: str, values: Floats, scale: str) -> Floats:
+        """Return normalised regrets of losses on a benchmark; `scale` is a column of `references`."""
+        reference, top = self._scale(benchmark, scale)
+        return normalised_regret(values, reference, top)
+
+    def loss(self, benchmark: str, regret: Floats, scale: str) -> Floats:
+        """Return the losses of these normalised regrets."""
+        reference, top = self._scale(benchmark, scale)
+        return np.asarray(reference + regret * (top - reference), dtype=np.float64)
+
+    def _scale(self, benchmark: str, scale: str) -> tuple[float, float]:
+        of: Any = self.references.loc[benchmark]
+        return float(of["reference"]), float(of[scale])
+
+    def where(self, conditions: Sequence[str]) -> Study:
+        """Return the runs that meet all conditions; see `plots.selection`. References and colours stay the study's.
+
+        Raises
+        ------
+        SpecificationError
+            A condition cannot be read, or no run meets them.
+        """
+        if not conditions:
+            return self
+        return self.take(selected(self.cells, conditions))
+
+    def take(self, chosen: Mask) -> Study:
+        """Return the runs for which the mask, shape (runs,), is true."""
+        counts = np.diff(self.offsets)
+        return Study(
+            self.cells[chosen].reset_index(drop=True),
+            self.evaluations[np.repeat(chosen, counts)].reset_index(drop=True),
+            _offsets(counts[chosen]),
+            self.references,
+            self.optimizers,
+            self.unfinished,
+        )
+
+
+def study_of(cells: pd.DataFrame, evaluations: pd.DataFrame, counts: Integers, unfinished: Sequence[str] = ()) -> Study:
+    """Return a study of these runs.
+
+    Parameters
+    ----------
+    cells
+        One row a run: the columns `KEYS`, and any of `FACTS`.
+    evaluations
+        The evaluations, run after run in the order of `cells` and within a run in delivery order.
+    counts
+        How many evaluations each run has, shape (runs,).
+    unfinished
+        Runs that are missing.
+
+    Raises
+    ------
+    SpecificationError
+        There are no runs, a column is missing, two runs have the same name, or optima contradict each other.
+    """
+    needed = [name for name in KEYS if name not in cells] + [n for n in ("end", "value") if n not in evaluations]
+    if needed:
+        raise SpecificationError(
+            f"the study's table lacks the columns {needed}; figures need {[*KEYS, 'end', 'value']}"
+        )
+    if not len(cells):
+        raise SpecificationError("there are no runs to draw; give at least one")
+    offsets = _offsets(counts)
+    cells = cells.assign(**{name: math.nan for name in FACTS if name not in cells}).reset_index(drop=True)
+    ends = np.asarray(evaluations["end"], dtype=np.float64)
+    cells["makespan"] = _reduce(np.maximum, ends, offsets, 0.0)
+    timed = cells["max_time"].notna() & cells["max_evaluations"].isna()
+    cells["until"] = cells["max_time"].where(timed, cells["makespan"])
+    order = np.asarray(cells.sort_values(list(KEYS), kind="stable").index)
+    if (np.diff(order) < 0).any():
+        spans = [np.arange(offsets[run], offsets[run + 1]) for run in order]
+        evaluations = evaluations.iloc[np.concatenate(spans)].reset_index(drop=True)
+        cells, offsets = cells.iloc[order].reset_index(drop=True), _offsets(np.diff(offsets)[order])
+    _refuse_repeated_runs(cells)
+    references = _references(cells, np.asarray(evaluations["value"], dtype=np.float64), offsets)
+    return Study(cells, evaluations, offsets, references, tuple(sorted(cells["optimizer"].unique())), tuple(unfinished))
+
+
+def study_of_table(table: pd.DataFrame) -> Study:
+    """Return a study of one table that holds the evaluations of all runs, with the columns `KEYS` on each row.
+
+    The rows of a run stand in delivery order; runs may be mixed. Columns of `FACTS` are read from a run's first row,
+    except `wall_time`, which in a table of evaluations is the evaluation's: give it as `run_wall_time`.
+
+    Raises
+    ------
+    SpecificationError
+        As for `study_of`.
+    """
+    import pandas as pd
+
+    lacking = [name for name in KEYS if name not in table]
+    if lacking:
+        raise SpecificationError(
+            f"the study's table lacks the columns {lacking}; figures need {[*KEYS, 'end', 'value']}"
+        )
+    codes = np.zeros(len(table), dtype=np.int64)
+    for name in KEYS:
+        column = table[name]
+        kind = column.astype("category").cat
+        codes = codes * max(len(kind.categories), 1) + kind.codes.to_numpy()
+    if (np.diff(codes) < 0).any():
+        order = np.argsort(codes, kind="stable")
+        table, codes = table.iloc[order], codes[order]
+    begins = np.flatnonzero(np.diff(codes, prepend=-1))
+    counts = np.diff(begins, append=len(codes))
+    facts = {name: name for name in FACTS if name != "wall_time"} | {"run_wall_time": "wall_time"}
+    first = table.iloc[begins]
+    cells = first[[*KEYS, *(name for name in facts if name in table)]].rename(columns=facts).reset_index(drop=True)
+    for name in ("benchmark", "optimizer"):
+        cells[name] = cells[name].astype(object)
+    # A selection of columns would copy them, gigabytes of a large study.
+    evaluations = pd.DataFrame({name: table[name] for name in EVALUATION_COLUMNS if name in table}, copy=False)
+    return study_of(cells, evaluations, counts)
+
+
+def study_of_runs(runs: Sequence[Run], unfinished: Sequence[str] = (), columns: Sequence[str] = ()) -> Study:
+    """Return a study of runs that were read one by one; `columns` of their traces, all that figures read by default.
+
+    Raises
+    ------
+    SpecificationError
+        As for `study_of`.
+    """
+    import pandas as pd
+
+    if not runs:
+        raise SpecificationError("there are no runs to draw; give at least one")
+    wanted = [name for name in columns or EVALUATION_COLUMNS if all(name in run.trace for run in runs)]
+    cells = pd.DataFrame(
+        {
+            "benchmark": [run.benchmark for run in runs],
+            "n_workers": [run.n_workers for run in runs],
+            "optimizer": [run.optimizer for run in runs],
+            "seed": [run.seed for run in runs],
+            "optimum": np.array([math.nan if run.optimum is None else run.optimum for run in runs]),
+            "max_time": np.array([_fact(run, "specification", "max_time") for run in runs]),
+            "max_evaluations": np.array([_fact(run, "specification", "max_evaluations") for run in runs]),
+            "wall_time": np.array([_fact(run, "measured", "wall_time") for run in runs]),
+        }
+    )
+    evaluations = pd.DataFrame({name: np.concatenate([run.trace[name].to_numpy() for run in runs]) for name in wanted})
+    return study_of(cells, evaluations, np.array([len(run.trace) for run in runs], dtype=np.int64), unfinished)
+
+
+def _fact(run: Run, part: str, name: str) -> float:
+    value = run.trace.attrs.get(ATTRIBUTE, {}).get(part, {}).get(name)
+    return math.nan if value is None else float(value)
+
+
+def _offsets(counts: Integers) -> Integers:
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _reduce(function: np.ufunc, values: Floats, offsets: Integers, empty: float) -> Floats:
+    """Return the function of each run's values, shape (runs,); `empty` for a run without evaluations."""
+    out = np.full(len(offsets) - 1, empty)
+    filled = np.diff(offsets) > 0
+    if filled.any():
+        out[filled] = function.reduceat(values, offsets[:-1][filled])
+    return out
+
+
+def _refuse_repeated_runs(cells: pd.DataFrame) -> None:
+    twice = cells[cells.duplicated(list(KEYS))]
+    if len(twice):
+        run = twice.iloc[0]
+        raise SpecificationError(
+            f"{run['optimizer']} on {run['benchmark']} with {run['n_workers']} workers has seed {run['seed']} more "
+            "than once: the folder holds runs of several studies; draw each study's own folder"
+        )
+
+
+def _references(cells: pd.DataFrame, values: Floats, offsets: Integers) -> pd.DataFrame:
+    """Return what a benchmark's losses are measured against: the optimum of the traces, else the best loss seen."""
+    import pandas as pd
+
+    finite = np.where(np.isfinite(values), values, math.nan)
+    best, worst = (_reduce(function, finite, offsets, math.nan) for function in (np.fmin, np.fmax))
+    known = np.flatnonzero(np.isfinite(values))
+    position = np.searchsorted(known, offsets[:-1])
+    first = np.full(len(cells), math.nan)
+    some_left = np.flatnonzero(position < len(known))
+    candidate = known[position[some_left]]
+    inside = candidate < offsets[some_left + 1]
+    first[some_left[inside]] = values[candidate[inside]]
+    rows = []
+    for benchmark, runs in cells.groupby("benchmark", sort=True).indices.items():
+        optima = {None if math.isnan(value) else value for value in cells["optimum"].to_numpy(dtype=float)[runs]}
+        if len(optima) > 1:
+            raise SpecificationError(
+                f"the runs on {benchmark} have different optima ({sorted(map(str, optima))}); draw them apart"
+            )
+        (optimum,) = optima
+        some = not np.isnan(best[runs]).all()
+        rows.append(
+            {
+                "benchmark": benchmark,
+                "reference": (np.nanmin(best[runs]) if some else math.nan) if optimum is None else optimum,
+                "source": "best seen" if optimum is None else "optimum",
+                "worst": np.nanmax(worst[runs]) if some else math.nan,
+                "first": np.nanmedian(first[runs]) if some else math.nan,
+            }
+        )
+    return pd.DataFrame(rows).set_index("benchmark")

@@ -1,0 +1,102 @@
+"""`zerowait status`, `--retry-failed`, `--only` and `--dry-run`, as a user starts them."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from experiments.attempts import CellFolders
+from experiments.estimate import Cost, estimate, rows
+from experiments.planning import make_plan
+from experiments.status import ExitCode, State, status_of
+from experiments.study import load_study
+from suite.evaluation import Budget
+
+
+@pytest.fixture
+def folders(tmp_path):
+    (tmp_path / "cells").mkdir()
+    return CellFolders(tmp_path / "cells")
+
+
+def test_a_cell_is_finished_running_failed_or_missing(plan, folders):
+    cells = plan().cells
+    keys = [cell.key for cell in cells]
+    assert status_of(cells, folders).exit_code == ExitCode.UNFINISHED
+    folders.begin(keys[0]).finish()
+    folders.begin(keys[1]).fail("it broke\n")
+    killed = folders.begin(keys[2])
+    os.close(killed.lock)
+    status = status_of(cells, folders)
+    assert [status.states[key] for key in keys[:3]] == [State.FINISHED, State.FAILED, State.MISSING]
+    assert [status.count(state) for state in State] == [1, 0, 1, 6]
+    assert status.by_optimizer()["random"] == {State.FINISHED: 1, State.FAILED: 1, State.MISSING: 2}
+    assert status.exit_code == ExitCode.SOME_FAILED
+    folders.begin(keys[1]).finish()  # and what is left of the failure goes
+    for key in keys[2:]:
+        folders.begin(key).finish()
+    assert status_of(cells, folders).exit_code == ExitCode.FINISHED
+
+
+@pytest.mark.usefixtures("fragile")
+def test_a_failed_cell_is_shown_left_alone_and_run_again_when_asked(zerowait, study_file, tmp_path):
+    path = study_file(('"branin"', '"fragile"\ntasks = ["good", "broken"]'), ("seeds = 2", "seeds = 1"))
+    assert zerowait("status", path).returncode == 3
+    done = zerowait("run", path, "--in-process", "--only", "random,*broken,P=1")
+    assert done.returncode == 1
+    assert done.stdout.startswith("0 of 1 cells are finished (0 now")
+    found = zerowait("status", path)
+    assert found.returncode == 1
+    assert found.stdout.split("\n")[-2].split() == ["all", "0", "0", "1", "7", "8"]
+    assert "failed: random on fragile/broken, 1 worker, seed 0: RuntimeError: " not in found.stdout
+    assert re.match(r"failed: random on fragile/broken, 1 worker, seed 0: .*the table is torn \(", found.stderr)
+    done = zerowait("run", path, "--in-process", "--only", "*,*broken,P=1")
+    assert done.returncode == 1
+    assert "1 cells failed before; run them again with --retry-failed" in done.stderr
+    plugin = tmp_path / "site" / "fragile_benchmark.py"
+    plugin.write_text(plugin.read_text().replace('if self.task == "broken"', 'if self.task == "mended"'))
+    done = zerowait("run", path, "--in-process", "--retry-failed", "--only", "*,*broken,P=1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 of 2 cells are finished (2 now, 0 before)")
+
+
+def test_a_dry_run_shows_cells_and_time_and_runs_nothing(zerowait, study_file, tmp_path):
+    done = zerowait("run", study_file(), "--dry-run", "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["optimizer", "benchmark", "tasks", "P=1", "P=3", "cells"]
+    assert [line.split() for line in lines[1:3]] == [
+        ["random", "branin", "1", "2", "2", "4"],
+        ["optuna-tpe", "branin", "1", "2", "2", "4"],
+    ]
+    assert lines[4] == "8 cells, 0 of them finished"
+    assert re.fullmatch(r"random: about [\d.]+ s of one core", lines[5])
+    assert re.fullmatch(r"together: about [\d.]+ s on 2 processes \(from short runs: .*\)", lines[7])
+    assert not (tmp_path / "runs").exists()
+
+
+def test_rows_count_cells_by_optimizer_benchmark_and_workers(plan):
+    found = rows(plan(('"branin"', '"hpobench/c*"')).cells)
+    assert [(row.optimizer, row.benchmark, row.tasks, row.cells) for row in found] == [
+        ("random", "hpobench", 2, {1: 4, 3: 4}),
+        ("optuna-tpe", "hpobench", 2, {1: 4, 3: 4}),
+    ]
+
+
+def test_a_run_costs_its_start_and_its_evaluations_which_a_simulated_time_limits():
+    cost = Cost(start=1.0, evaluation=0.5, interval=10.0)
+    assert cost.seconds(Budget(20)) == 11.0
+    assert cost.seconds(Budget(None, 100.0)) == 6.0
+    assert cost.seconds(Budget(20, 100.0)) == 6.0
+
+
+@pytest.mark.usefixtures("fragile")
+def test_an_optimizer_that_cannot_be_timed_is_told_and_not_raised(study_file, tmp_path):
+    path = study_file(('"branin"', '"fragile"\ntasks = ["broken"]'))
+    found = estimate(make_plan(load_study(path), str(path)).cells, tmp_path)
+    assert [(one.optimizer, one.seconds, one.problem) for one in found] == [
+        ("random", 0.0, "RuntimeError: the table is torn"),
+        ("optuna-tpe", 0.0, "RuntimeError: the table is torn"),
+    ]

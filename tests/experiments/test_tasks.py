@@ -1,0 +1,125 @@
+"""Wildcards in the benchmarks of a study, and budgets of optimizers of their own."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import pytest
+
+import benchmarks
+from experiments.planning import make_plan
+from experiments.reference import SAMPLES, SEED, full_training
+from experiments.study import load_study
+from experiments.tasks import choose
+from suite.errors import SpecificationError
+from suite.evaluation import Budget
+from suite.overhead import Overhead
+
+HPOBENCH = ("australian", "blood_transfusion", "car", "credit_g", "kc1", "phoneme", "segment", "vehicle")
+
+
+@pytest.fixture
+def chosen(study_file):
+    def labels(text):
+        return [c.benchmark.label for c in choose(load_study(study_file(('name = "branin"', text))), "study.toml")]
+
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ('name = "hpobench/*"', [f"hpobench/{task}" for task in HPOBENCH]),
+        ('name = "hpobench/c*"', ["hpobench/car", "hpobench/credit_g"]),
+        ('name = "hpobench"\ntasks = ["?c1", "car"]', ["hpobench/kc1", "hpobench/car"]),
+        ('name = "hpobench/car"', ["hpobench/car"]),
+        ('name = "hartmann*"', ["hartmann3", "hartmann6"]),
+        ('name = "hpo*/[cs]a*"', ["hpobench/car"]),
+        ('name = "hpobench/*"\n[[benchmarks]]\nname = "hpobench/car"', None),
+    ],
+)
+def test_wildcards_find_benchmarks_and_tasks(chosen, text, labels):
+    found = chosen(text)
+    assert len(set(found)) == len(found)
+    assert set(found) == set(labels or (f"hpobench/{task}" for task in HPOBENCH))
+
+
+def test_what_is_written_out_is_taken_from_there_and_not_from_a_wildcard(study_file):
+    text = 'name = "hartmann*"\n[[benchmarks]]\nname = "hartmann3"\nparameters = {noise = false}'
+    found = choose(load_study(study_file(('name = "branin"', text))), "study.toml")
+    assert {c.benchmark.label: dict(c.entry.parameters) for c in found} == {
+        "hartmann6": {},
+        "hartmann3": {"noise": False},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('name = "zzz*"', "benchmarks[0].name is 'zzz*', which finds no benchmark; allowed: "),
+        ('name = "hpobench/z*"', "benchmarks[0].tasks has 'z*', which finds no task of hpobench; allowed: "),
+        ('name = "hpobench/cars"', "'cars', which is no task of hpobench; did you mean 'car'?"),
+        ('name = "hpo*"', "the key tasks is missing; hpobench has the tasks australian"),
+        ('name = "hart*/1"', "benchmarks[0] finds nothing: no benchmark of hartmann3, hartmann6 has tasks like 1"),
+        ('name = "hpobench/car"\ntasks = ["car"]', "which names tasks already; leave out tasks, or write name ="),
+    ],
+)
+def test_a_wildcard_that_finds_nothing_is_one_line(study_file, text, message):
+    with pytest.raises(SpecificationError) as error:
+        choose(load_study(study_file(('name = "branin"', text))), "study.toml")
+    assert str(error.value).startswith("study.toml: ")
+    assert message in str(error.value)
+
+
+def test_a_full_training_takes_the_median_of_a_fixed_sample():
+    benchmark = benchmarks.load("hpobench", task="car")
+    space = benchmarks.load("hpobench", task="car").space
+    space.seed(SEED)
+    runtimes = [benchmark(dict(c)).runtime for c in space.sample_configuration(SAMPLES)]
+    assert full_training(benchmark) == median(runtimes) > 0
+    benchmark.space.seed(99)
+    assert full_training(benchmark) == median(runtimes)  # whatever has been drawn from its space before
+
+
+def test_an_optimizer_may_have_a_budget_and_an_overhead_of_its_own(plan):
+    own = '"optuna-tpe"\nbudget = {full_trainings = 2.5, max_evaluations = 7}\noverhead = {fixed = 1.5}'
+    cells = plan(('"optuna-tpe"', own)).cells
+    branin = full_training(benchmarks.load("branin"))
+    assert {(c.label, c.budget, c.overhead) for c in cells} == {
+        ("random", Budget(12), Overhead.none()),
+        ("optuna-tpe", Budget(7, 2.5 * branin), Overhead.fixed(1.5)),
+    }
+
+
+def test_of_two_simulated_times_the_earlier_one_counts(plan):
+    cells = plan(("max_evaluations = 12", "full_trainings = 1e9\nmax_time = 5")).cells
+    assert {c.budget for c in cells} == {Budget(None, 5.0)}
+
+
+def test_the_study_gives_what_an_optimizer_does_not_say(plan):
+    cells = plan(
+        ("seeds = 2", 'seeds = 2\nmode = "native"\ncontinual = true'),
+        ('"optuna-tpe"', '"optuna-tpe"\ncontinual = false'),
+        ('name = "random"\nmode = "ask_tell"', 'name = "random"'),
+    ).cells
+    assert {(c.label, c.mode, c.continual) for c in cells} == {
+        ("random", "native", True),
+        ("optuna-tpe", "ask_tell", False),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("[budget]\nmax_evaluations = 12", ""), "the key budget is missing; add the table [budget], or give"),
+        (('"optuna-tpe"', '"optuna-tpe"\nbudget = {}'), "optimizers[1].budget: it has no max_evaluations, max_time or"),
+        (('"optuna-tpe"', '"optuna-tpe"\nbudget = {evals = 1}'), "optimizers[1].budget.evals is not a key"),
+        (('"optuna-tpe"', '"optuna-tpe"\noverhead = {fixd = 1}'), "optimizers[1].overhead.fixd is not a key"),
+        (("seeds = 2", 'seeds = 2\nmode = "async"'), "mode is 'async'; it must be 'native' or 'ask_tell'"),
+    ],
+)
+def test_budgets_and_modes_that_cannot_be_used_are_one_line(study_file, change, message):
+    path = study_file(change)
+    with pytest.raises(SpecificationError) as error:
+        make_plan(load_study(path), str(path))
+    assert message in str(error.value)

@@ -1,0 +1,257 @@
+"""The verification experiments: gates, schedules worked out by hand, and their quick versions.
+
+What depends on how punctually a busy machine wakes its sleepers is asked for only when it was punctual; what does not
+is asked for always.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from experiments.verification import EXPERIMENTS, Request, drivers, hand_computed, order_match, run, runtime_reduction
+from experiments.verification.outcome import Gate, Outcome, write
+from experiments.verification.portability import file_system, version_of
+from experiments.verification.schedules import Case, expected, gap
+from experiments.verification.speed_of_others import PeerFailedError, syne_tune_seconds
+from suite.errors import SpecificationError
+
+PUNCTUAL = 5.0
+"""Real milliseconds: sleepers that wake up later say something about the machine and nothing about the simulator."""
+
+
+def by_name(outcome):
+    return {gate.name: gate for gate in outcome.gates}
+
+
+# -- gates and what is written ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("measured", "relation", "limit", "passed"),
+    [
+        (1.0, "==", 1, True),
+        (1.0 - 1e-15, "==", 1, False),
+        (0.001, "<=", 0.001, True),
+        (0.0011, "<=", 0.001, False),
+        (20_000, ">=", 20_000, True),
+        (math.nan, "<=", 1, False),
+        (math.nan, ">=", 1, False),
+    ],
+)
+def test_a_gate_has_no_tolerance_and_nothing_measured_is_not_passed(measured, relation, limit, passed):
+    assert Gate("a number", measured, relation, limit).passed == passed
+
+
+def test_an_outcome_is_written_with_machine_versions_and_command(tmp_path):
+    table = pd.DataFrame({"what": ["a"], "number": [1.5]})
+    gates = [Gate("kept", 1, "==", 1), Gate("never measured", math.nan, ">=", 1)]
+    outcome = Outcome("some", table, gates, ["a sentence"], {"details": table})
+    write(outcome, tmp_path / "new", {"command": "zerowait verify some", "full": False})
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["some-details.csv", "some.csv", "some.json"]
+    found = json.loads((tmp_path / "new" / "some.json").read_text())
+    assert found["command"] == "zerowait verify some"
+    assert found["passed"] is False
+    assert [gate["passed"] for gate in found["gates"]] == [True, False]
+    assert {"processor", "cores", "system", "load_average"} <= set(found["machine"])
+    assert {"python", "zerowait", "numpy"} <= set(found["versions"])
+
+
+# -- schedules --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", hand_computed.SCHEDULES)
+def test_the_worked_out_schedules_are_those_done_by_hand(name):
+    by_hand = hand_computed.SCHEDULES[name]
+    schedule = expected(by_hand.case)
+    assert tuple(schedule.start) == by_hand.start
+    assert tuple(schedule.end) == by_hand.end
+    assert by_hand.known is None or tuple(schedule.known) == by_hand.known
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, h in hand_computed.SCHEDULES.items() if hand_computed.can_be_modelled(h.case)]
+)
+def test_modelled_overhead_is_the_schedule_done_by_hand_to_the_last_bit(name):
+    by_hand = hand_computed.SCHEDULES[name]
+    seen = drivers.modelled(by_hand.case, None)
+    assert (tuple(seen.start), tuple(seen.end)) == (by_hand.start, by_hand.end)
+
+
+def test_published_times_of_the_results_are_those_of_the_authors():
+    """github.com/nabenabe0928/mfhpo-simulator-experiments, validation/test-cases.json."""
+    ends = {name: sorted(by_hand.end) for name, by_hand in hand_computed.SCHEDULES.items()}
+    assert ends["cheap"] == [20, 30, 40, 40, 60, 60, 80, 80, 90, 100, 100, 120, 120, 120, 130, 140, 150, 150, 160, 160]
+    assert ends["expensive, told on arrival"] == [50, 80, 90, 90, 120, 140, 190, 260]
+    assert ends["expensive, nobody waits"] == [60, 110, 150, 200, 210, 210, 210, 280]
+
+
+def test_the_gap_is_the_least_distance_of_events_whose_order_matters():
+    apart = Case((5.0, 7.0), workers=2)
+    assert gap(apart, expected(apart)) == 2.0
+    # At 4 the first result is there, at 5 the second: the next sampling, 4 to 8, makes the one after it wait for 8.
+    case = Case((2.0, 1.0, 3.0, 3.0), 2.0, workers=2, telling="on arrival")
+    schedule = expected(case)
+    assert schedule.begin == [0.0, 2.0, 4.0, 8.0]
+    assert schedule.known == [0, 0, 1, 2]
+    assert schedule.end == [4.0, 5.0, 11.0, 17.0]
+    assert gap(case, schedule) == 1.0
+
+
+@pytest.mark.parametrize("cost", [0.0, 0.05])
+def test_simulated_sampling_costs_what_the_independent_schedule_says(cost):
+    chosen = order_match.choose("exponential", cost, "in turn", order_match.QUICK)
+    seen = drivers.modelled(chosen.case, None)
+    assert seen.start == list(chosen.schedule.start)
+    assert seen.end == list(chosen.schedule.end)
+    assert seen.known == list(chosen.schedule.known)
+    assert seen.order == chosen.schedule.order
+
+
+def test_turns_are_given_in_the_order_in_which_they_were_asked_for():
+    turns = drivers.Turns()
+    first, second, third = (turns.join() for _ in range(3))
+    assert first.acquire(blocking=False)
+    assert not second.acquire(blocking=False)
+    turns.leave()
+    assert second.acquire(blocking=False)
+    assert not third.acquire(blocking=False)
+    turns.leave()
+    assert third.acquire(blocking=False)
+    turns.leave()
+    assert turns.join().acquire(blocking=False)
+
+
+def test_an_error_in_a_task_that_runs_with_others_reaches_the_caller():
+    tasks = {"good": drivers.begin_together, "bad": _fail}
+    with pytest.raises(ZeroDivisionError):
+        drivers.at_once(tasks)
+
+
+def _fail():
+    raise ZeroDivisionError
+
+
+# -- the experiments --------------------------------------------------------------------------------------------------
+
+
+def test_hand_computed_schedules_slept_and_simulated():
+    outcome = run("hand-computed", Request())
+    modelled, real, known = outcome.gates
+    assert modelled.passed
+    if outcome.table["lateness_ms"].max() < PUNCTUAL and real.measured < 2 * hand_computed.LIMIT:
+        assert known.passed
+    assert len(outcome.table) == 3 * len(hand_computed.SCHEDULES) - 1
+    assert math.isfinite(real.measured)
+
+
+def test_slept_order_is_the_simulated_one_and_that_of_no_simulation_is_not():
+    outcome = order_match.verify(replace(order_match.QUICK, costs=(0.05,)), Request())
+    gates = by_name(outcome)
+    certain = [gate for name, gate in gates.items() if "really had" in name or "last bit" in name or "gap" in name]
+    assert len(certain) == 3
+    assert all(gate.passed for gate in certain)
+    table = outcome.table
+    # Whatever a sleeper is late adds up over the four evaluations of its worker.
+    late = table["lateness_ms"].max() > PUNCTUAL or table["time_error"].max() > 5e-3
+    if not late:
+        assert (table["tau"] == 1).all()
+        assert (table["model_tau"] == 1).all()
+        assert table["same_known"].all()
+    assert table["unsimulated_tau"].max() < 0.95
+    assert len(table) == 8
+
+
+def test_the_losses_of_hartmann_are_those_of_the_slept_run():
+    outcome = runtime_reduction.verify(replace(runtime_reduction.QUICK, seeds=1), Request())
+    gates = by_name(outcome)
+    runs = outcome.details["runs"]
+    assert len(runs) == 2 * 2 * 2
+    # A sleeper's delays add up over the five evaluations of its worker; no two results are closer than 40 ms.
+    if runs["lateness_ms"].max() < PUNCTUAL:
+        assert runs["same_losses"].all()
+    assert [name for name in gates if "speed-up" in name] == [
+        "multi-core: least speed-up of a run", "ask-and-tell: least speed-up of a run",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_every_way_of_simulating_hartmann_gives_the_same_losses(noise):
+    benchmark = runtime_reduction.Scaled(noise=noise)
+    losses = [
+        way(benchmark, 3, 40, overhead(), None).losses
+        for way, overhead in itertools.product(runtime_reduction.MODES.values(), runtime_reduction.OVERHEADS.values())
+    ]
+    assert len(losses[0]) == 40
+    assert all(found == losses[0] for found in losses)
+
+
+def test_the_climber_would_notice_a_result_in_another_place():
+    benchmark = runtime_reduction.Scaled(noise=False)
+
+    def asked(seed, order):
+        climber = runtime_reduction.Climber(seed, 20)
+        queries = [climber.ask() for _ in order]
+        following = []
+        for k in order:
+            climber.tell(queries[k], benchmark(queries[k].config, fidelity=queries[k].fidelity))
+            following.append(climber.ask().config)
+        return following
+
+    changed = [asked(seed, (0, 1, 2, 3)) != asked(seed, (0, 2, 1, 3)) for seed in range(20)]
+    assert sum(changed) >= 5
+
+
+def test_the_runtimes_of_hartmann_are_those_of_the_papers_slept_runs():
+    runtimes = runtime_reduction.Scaled(noise=False).runtimes[runtime_reduction.LEAST_FIDELITY :]
+    assert len(runtimes) == 90
+    assert sum(runtimes) / 90 == pytest.approx(runtime_reduction.MEAN_RUNTIME)
+
+
+# -- peers and places -------------------------------------------------------------------------------------------------
+
+
+def test_a_peer_that_cannot_be_run_says_why(tmp_path):
+    with pytest.raises(SpecificationError, match="there is no interpreter"):
+        syne_tune_seconds(tmp_path / "python", [{"x": 0.0, "y": 1.0}], 1)
+    with pytest.raises(PeerFailedError, match="No module named 'syne_tune'"):
+        syne_tune_seconds(Path(sys.executable), [{"x": 0.0, "y": 1.0}], 1)
+
+
+def test_the_interpreter_and_the_file_system_of_a_place_are_told():
+    assert version_of(Path(sys.executable)) == ".".join(map(str, sys.version_info[:3]))
+    assert file_system(Path("/proc")) == "proc"
+    with pytest.raises(SpecificationError, match="cannot be run"):
+        version_of(Path("/nowhere/python"))
+
+
+def test_an_unknown_experiment_is_refused_with_those_that_there_are():
+    with pytest.raises(SpecificationError, match="there is no experiment 'order'; choose one of hand-computed"):
+        run("order", Request())
+
+
+def test_the_command_lists_the_experiments_and_fails_when_a_gate_does(tmp_path):
+    def zerowait(*arguments):
+        code = "from experiments.cli import main; main()"
+        return subprocess.run(
+            [sys.executable, "-c", code, "verify", *arguments], capture_output=True, text=True, check=False,
+            cwd=tmp_path, timeout=120,
+        )  # fmt: skip
+
+    listed = zerowait("list")
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == list(EXPERIMENTS)
+    done = zerowait("hand-computed", "--out", "here")
+    written = json.loads((tmp_path / "here" / "hand-computed.json").read_text())
+    assert done.returncode == (0 if written["passed"] else 1)
+    assert "modelled: largest error" in done.stdout
+    refused = zerowait("nothing")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("zerowait: there is no experiment 'nothing'; choose one of ")
