@@ -277,7 +277,7 @@ def test_every_environment_pins_its_library_and_what_zerowait_needs(name):
     pinned = pins(name)
     assert len(pinned) == len(requirements(name))
     assert environments.normalized(environments.LIBRARIES[name]) in pinned
-    # What only the command line, studies and figures import need not be there.
-    above = {"typer", "rich", "pydantic", "matplotlib"}
+    # What only the command line, studies, downloads and figures import need not be there.
+    above = {"typer", "rich", "pydantic", "matplotlib", "jinja2", "scipy", "scikit-posthocs", "requests"}
     needed = {re.match(r"[\w.-]+", line)[0] for line in requires("zerowait") if "extra ==" not in line}
     assert {environments.normalized(distribution) for distribution in needed - above} <= pinned.keys()
