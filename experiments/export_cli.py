@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from experiments.plot_cli import study_folder
+
 app = typer.Typer(
     name="export",
     help="Write the runs of a study for other tools: Optuna, IOHprofiler, CSV.",
@@ -53,7 +55,7 @@ def optuna(
     """Write an Optuna storage, one Optuna study a run; look at it with: optuna-dashboard FILE."""
     from experiments.exports_optuna import export_optuna
 
-    n = export_optuna(folder, out, _where(optimizer, benchmark, workers, seed), _err)
+    n = export_optuna(study_folder(folder), out, _where(optimizer, benchmark, workers, seed), _err)
     _out(f"{n} runs: {out}")
 
 
@@ -70,7 +72,7 @@ def ioh(
     """Write the format of IOHprofiler, which IOHanalyzer and iohinspector open."""
     from experiments.exports_ioh import export_ioh
 
-    for label in export_ioh(folder, out, _where(optimizer, benchmark, workers, seed)):
+    for label in export_ioh(study_folder(folder), out, _where(optimizer, benchmark, workers, seed)):
         _err(f"left out, because it has no result: {label}")
     _out(f"data: {out}")
 
@@ -92,7 +94,7 @@ def csv(
     """Write two tables: cells.csv with a row for each run, traces.csv with a row for each evaluation."""
     from experiments.exports_csv import export_csv
 
-    for path in export_csv(folder, out, _where(optimizer, benchmark, workers, seed), column or None):
+    for path in export_csv(study_folder(folder), out, _where(optimizer, benchmark, workers, seed), column or None):
         _out(f"table: {path}")
 
 

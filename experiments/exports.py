@@ -65,6 +65,8 @@ def pairs(path: Path, where: Mapping[str, Any], columns: Sequence[str] | None = 
         table["cell"] = table["cell"].astype(str)
         ordered = rows.sort_values(["n_workers", "run_seed", "cell"], ignore_index=True)
         traces = {str(key): _own_columns(trace) for key, trace in table.groupby("cell", sort=False)}
+        for key in ordered["cell"]:
+            traces.setdefault(str(key), table.iloc[:0])  # a run in whose budget no evaluation ended
         yield Pair(str(optimizer), str(benchmark), ordered, traces)
 
 

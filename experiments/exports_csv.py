@@ -42,6 +42,9 @@ def export_csv(
     cells = [pair.cells for pair in pairs(path, where, ["evaluation"])]
     import pandas as pd
 
+    if columns is not None:  # an unknown one is said before anything is written
+        pair = cells[0].iloc[0]
+        store.load_study(path, columns=columns, where={"cell": pair["cell"], "optimizer": pair["optimizer"]})
     out.mkdir(parents=True, exist_ok=True)
     files = [out / "cells.csv", out / "traces.csv"]
     pd.concat(cells, ignore_index=True).to_csv(files[0], index=False)

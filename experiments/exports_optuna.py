@@ -6,6 +6,7 @@ the loss at its fidelity is an intermediate value as well, so that trainings of 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from datetime import datetime, timedelta
@@ -57,6 +58,8 @@ def export_optuna(
     TraceError
         There is no study or no finished run.
     """
+    chosen = pairs(path, dict(where or {}))
+    first = next(chosen)  # so that nothing is written when there is nothing to write
     storage = _storage(out)
     import optuna
 
@@ -64,7 +67,7 @@ def export_optuna(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     n = 0
     try:
-        for pair in pairs(path, dict(where or {})):
+        for pair in itertools.chain([first], chosen):
             for cell in _records(pair.cells):
                 trace = pair.traces[cell["cell"]]
                 name = f"{pair.optimizer} | {pair.benchmark} | P={cell['n_workers']} | seed={cell['run_seed']}"

@@ -97,13 +97,14 @@ def run(  # noqa: PLR0913 - one parameter an option
     Finished cells are never run again: repeat the command to continue a study that was interrupted, and add
     --retry-failed to try failed cells again.
     """
-    from experiments.energy import energy_lines
+    from experiments.energy import Assumptions, energy_lines
     from experiments.grid import run_grid
     from experiments.progress import progress, together
-    from experiments.reporting import draw_study, failure_lines, summary_lines
+    from experiments.reporting import failure_lines, summary_lines
     from experiments.selection import select
     from experiments.store import StoreWriter, update
 
+    Assumptions.of_environment()  # a wrong variable is said now and not when the study has run
     certificates = _certificates(tls_ca_file, tls_cert, tls_key)
     engine = _engine(jobs, in_process, scheduler, slurm, slurm_option or [], certificates)
     name, plan, folder = _planned(study, output)
@@ -130,10 +131,19 @@ def run(  # noqa: PLR0913 - one parameter an option
         _err(f"{len(summary.already_failed)} cells failed before; run them again with --retry-failed")
     if summary.finished:
         update(folder.path)
-        for line in draw_study(folder.path, None):
-            _out(line)
+        _draw(folder.path)
     if summary.failed or summary.already_failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _draw(folder: Path) -> None:
+    from experiments.reporting import draw_study
+
+    try:
+        for line in draw_study(folder, None):
+            _out(line)
+    except SpecificationError as error:  # the study is finished all the same
+        _err(f"figure left out: {error}")
 
 
 def status(study: StudyFile, *, output: Output = None) -> None:

@@ -105,9 +105,12 @@ class FigureKind:
         """
         for name in options:
             self._check(name)
-        return self.draw_table(
-            self.table(study, **options), optimizers=study.optimizers, look=look, width=width, figure=figure
-        )
+        table = self.table(study, **options)
+        if table.empty:
+            raise SpecificationError(
+                "there is nothing to draw: no run that it would show has a result within its budget"
+            )
+        return self.draw_table(table, optimizers=study.optimizers, look=look, width=width, figure=figure)
 
     def draw_table(
         self,

@@ -40,7 +40,9 @@ def wall_time_table(study: Study) -> pd.DataFrame:
     import pandas as pd
 
     cells = study.cells
-    known = (cells["wall_time"] > 0).to_numpy()
+    known = ((cells["wall_time"] > 0) & (cells["makespan"] > 0)).to_numpy()
+    if not known.any() and cells["wall_time"].notna().any():
+        raise SpecificationError("no run has recorded an evaluation; its budget may be less than a training takes")
     if not known.any():
         raise SpecificationError(
             "no run says how long it really took: the files trace.measured.json are not there; copy them as well"
@@ -72,7 +74,7 @@ def wall_time_table(study: Study) -> pd.DataFrame:
         "Simulated seconds for each real second: the sum over runs of the simulated time, over that of the real time.",
         f"Bars are 95 % bootstrap intervals over {counted([int(n) for n in table['n_runs']], 'run')}.",
         "The real time holds the optimizer's own computing and depends on the machine.",
-        f"Left out: {absent} runs that do not say how long they took." if absent else "",
+        f"Left out: {absent} runs that do not say how long they took, or have no result." if absent else "",
         latex=wall_time_latex(table),
     )
 
@@ -152,7 +154,13 @@ def timeline_table(study: Study, *, until: float | None = None) -> pd.DataFrame:
     if until is not None and not until > 0:
         raise SpecificationError(f"until is {until}; it must be a positive number of simulated seconds")
     runs = _examples(study)
-    stop = float(study.cells["makespan"].iloc[runs].min()) if until is None else until
+    if until is None:
+        makespans = study.cells["makespan"].iloc[runs]
+        stop = float(makespans[makespans > 0].min())
+        if not stop > 0:  # NaN where there is none
+            raise SpecificationError("no run has recorded an evaluation; its budget may be less than a training takes")
+    else:
+        stop = until
     rows = []
     for run in runs.tolist():
         cell = study.cells.iloc[run]

@@ -186,7 +186,8 @@ def load_cells(path: str | os.PathLike[str]) -> pd.DataFrame:
         finished = finished_cells(study)
         known = set(table["cell"].to_pylist())
         rows = [store_cells.read_cell(study / store_cells.CELLS / key).row for key in finished if key not in known]
-        keep = pa.array([key in set(finished) for key in table["cell"].to_pylist()], pa.bool_())
+        there = set(finished)
+        keep = pa.array([key in there for key in table["cell"].to_pylist()], pa.bool_())
         table = pa.concat_tables([table.filter(keep), cells_table(rows)])
     if not table.num_rows:
         raise TraceError(f"there is no finished run in {path}; run the study first: zerowait run STUDY")
@@ -285,7 +286,7 @@ def _matching(patterns: Sequence[str], available: Sequence[str]) -> list[str]:
         raise SpecificationError(f"columns is {patterns!r}; it must be a list of names, such as [{patterns!r}]")
     found: list[str] = []
     for pattern in patterns:
-        names = [name for name in available if fnmatch.fnmatchcase(name, pattern)]
+        names = [name for name in available if name == pattern or fnmatch.fnmatchcase(name, pattern)]
         if not names:
             raise SpecificationError(f"the study has no column {pattern!r}; it has: {', '.join(available)}")
         found += [name for name in names if name not in found]
@@ -298,7 +299,9 @@ def _check_known(
     parts: Sequence[tuple[Partition, pq.ParquetFile]],
     fresh: Sequence[StoredCell],
 ) -> None:
-    _matching(list(where), available)
+    for column in where:
+        if column not in available:
+            raise SpecificationError(f"where: the study has no column {column!r}; it has: {', '.join(available)}")
     for column in ("optimizer", "benchmark"):
         known = {getattr(p, column) for p, _ in parts} | {cell.row[column] for cell in fresh}
         for value in _values(where.get(column, ())):
