@@ -250,21 +250,15 @@ class Simulator:
             Whatever the objective raised, at the evaluation's simulated end.
         """
         coordinator = self._connect()
+        call: Call | None = None
         try:
-            return self._call(coordinator, config, fidelity, config_id)
-        finally:
-            coordinator.callers.pop()
-
-    def _call(
-        self, coordinator: Coordinator, config: Mapping[str, Any], fidelity: float | None, config_id: str | None
-    ) -> Evaluation:
-        entered = coordinator.now()
-        call, seed = self._describe(config, fidelity, config_id, entered)
-        try:
+            call, seed = self._describe(config, fidelity, config_id, coordinator.now())
             slot = coordinator.claim(call)
             evaluation, failure = self._evaluate(coordinator, slot, config, fidelity, seed)
             taken = coordinator.wait(slot)
         except BaseException as error:
+            if call is None:
+                raise
             try:
                 coordinator.abandon(call)
             except OSError as another:
@@ -276,6 +270,8 @@ class Simulator:
             if isinstance(error, KeyboardInterrupt):
                 self._say_what_was_kept(error)
             raise
+        finally:
+            coordinator.callers.pop()
         if failure is not None:
             raise failure
         result = Evaluation(evaluation.value, taken.runtime, evaluation.metrics, taken.start, taken.end)
