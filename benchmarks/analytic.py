@@ -97,7 +97,7 @@ class AnalyticBenchmark:
         self.name = formula.name
         self.formula = formula
         self.noise = noise
-        self.fidelity = Fidelity("z", *_checked_range(fidelity_range, formula.name), integer=True)
+        self.fidelity = Fidelity("z", 1, FULL_FIDELITY, integer=True).between(fidelity_range, formula.name)
         self._names = tuple(f"x{i}" for i in range(formula.dimension))
 
     @property
@@ -167,17 +167,3 @@ class AnalyticBenchmark:
         return SpecificationError(
             f"{self.name}: the parameter {name!r} has the value {value!r}; allowed is a number from 0 to 1"
         )
-
-
-def _checked_range(fidelity_range: Sequence[int], name: str) -> tuple[int, int]:
-    try:
-        lower, upper = fidelity_range
-        good = all(type(z) is int for z in (lower, upper)) and 1 <= lower < upper <= FULL_FIDELITY
-    except (TypeError, ValueError):
-        good = False
-    if not good:
-        raise SpecificationError(
-            f"{name}: fidelity_range is {fidelity_range!r}; it must be two integers, "
-            f"1 <= lower < upper <= {FULL_FIDELITY}"
-        )
-    return lower, upper

@@ -124,7 +124,7 @@ class JAHS:
                 self._options[option] = value
         shown = {option: value for option, value in self._options.items() if option != "metrics"}
         self.label = label_of(NAME, task, shown)
-        self.fidelity = Fidelity("epoch", *_checked_range(fidelity_range, self.label), integer=True)
+        self.fidelity = Fidelity("epoch", 1, EPOCHS, integer=True).between(fidelity_range, self.label)
         self.metrics = MappingProxyType({name: METRICS[name] for name in metrics})
         self._kind = space
         self._resolution = resolution
@@ -257,19 +257,6 @@ def missing(task: str | None) -> str | None:
             if not model.is_file():
                 return f"{model} not found; get the data with: {data.command}"
     return None
-
-
-def _checked_range(fidelity_range: Sequence[int], label: str) -> tuple[int, int]:
-    try:
-        lower, upper = fidelity_range
-        good = all(type(epoch) is int for epoch in (lower, upper)) and 1 <= lower < upper <= EPOCHS
-    except (TypeError, ValueError):
-        good = False
-    if not good:
-        raise SpecificationError(
-            f"{label}: fidelity_range is {fidelity_range!r}; it must be two integers, 1 <= lower < upper <= {EPOCHS}"
-        )
-    return lower, upper
 
 
 def _make(task: str, options: Mapping[str, Any]) -> JAHS:

@@ -58,6 +58,33 @@ class Fidelity:
             f"{label}: the fidelity {self.name!r} is {value!r}; it must be {allowed}, or None for the full training"
         )
 
+    def between(self, fidelity_range: object, label: str) -> Fidelity:
+        """Return the part of this fidelity that goes from one number of `fidelity_range` to the other.
+
+        Raises
+        ------
+        SpecificationError
+            They are not two fidelities, the lesser one first; the message begins with `label` and names the range and
+            what is allowed.
+        """
+        try:
+            lower, upper = map(as_float, fidelity_range)  # type: ignore[call-overload]
+            good = self.lower <= lower < upper <= self.upper
+        except (TypeError, ValueError):  # None compares with nothing
+            good = False
+        if good and self.integer:
+            good = lower.is_integer() and upper.is_integer()
+            lower, upper = int(lower), int(upper)
+        if good and self.values is not None:
+            good = lower in self.values and upper in self.values
+        if good:
+            values = None if self.values is None else tuple(v for v in self.values if lower <= v <= upper)
+            return Fidelity(self.name, lower, upper, self.integer, values)
+        allowed = f"two {'integers' if self.integer else 'numbers'}, {self.lower} <= lower < upper <= {self.upper}"
+        if self.values is not None:
+            allowed = f"two of {', '.join(map(str, self.values))}, the lesser one first"
+        raise SpecificationError(f"{label}: fidelity_range is {fidelity_range!r}; it must be {allowed}")
+
 
 class Benchmark(Protocol):
     """An objective with a configuration space, a fidelity range and a name.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmarks.data import data_set
 from benchmarks.errors import DamagedDataError
-from benchmarks.protocol import Fidelity, as_float, check_seed, check_task, label_of
+from benchmarks.protocol import Fidelity, check_seed, check_task, label_of
 from benchmarks.surrogate_session import SESSIONS, ModelFile, missing_runtime
 from benchmarks.surrogate_space import Space, read_encoding, read_space
 from suite.errors import SpecificationError
@@ -282,23 +282,7 @@ def _fidelity(scenario: Scenario, space: Space, fidelity_range: Sequence[float] 
     parameter = space[scenario.fidelity]
     integer = parameter.kind == "integer"
     hard = Fidelity(parameter.name, parameter.lower, parameter.upper, integer=integer)
-    if fidelity_range is None:
-        return hard
-    try:
-        lower, upper = map(as_float, fidelity_range)
-    except (TypeError, ValueError):
-        lower = upper = None
-    if (
-        lower is None
-        or upper is None
-        or not hard.lower <= lower < upper <= hard.upper
-        or (integer and not (lower.is_integer() and upper.is_integer()))
-    ):
-        raise SpecificationError(
-            f"{scenario.name}: fidelity_range is {fidelity_range!r}; it must be two "
-            f"{'integers' if integer else 'numbers'}, {hard.lower} <= lower < upper <= {hard.upper}"
-        )
-    return Fidelity(hard.name, int(lower) if integer else lower, int(upper) if integer else upper, integer=integer)
+    return hard if fidelity_range is None else hard.between(fidelity_range, scenario.name)
 
 
 def _checked_repetition(scenario: Scenario, repl: object) -> int | None:

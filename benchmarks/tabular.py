@@ -72,9 +72,9 @@ class TabularBenchmark:
         options: dict[str, object] = {} if space == "indices" else {"space": space}
         if fidelity_range is not None:
             files = self._files
-            lower, upper = _checked_range(fidelity_range, files, self.name)
-            if (lower, upper) != files.usual_range:
-                options["fidelity_range"] = [lower, upper]
+            chosen = _fidelity(files, fidelity_range, self.name)
+            if (chosen.lower, chosen.upper) != files.usual_range:
+                options["fidelity_range"] = [chosen.lower, chosen.upper]
             if not all_fidelities:
                 raise DataMissingError(
                     f"{label_of(self.name, task, options)}: fidelity_range is {fidelity_range!r}, but "
@@ -82,7 +82,7 @@ class TabularBenchmark:
                 )
         self.label = label_of(self.name, task, options)
         self._arguments = (task, space, fidelity_range, all_fidelities)
-        self.fidelity = _fidelity(self._files, fidelity_range) if all_fidelities else None
+        self.fidelity = _fidelity(self._files, fidelity_range, self.name) if all_fidelities else None
         self._full = self.table.epochs if self.fidelity is None else int(self.fidelity.upper)
         # Found by hash: 27.0 is 27 at no cost.
         self._epochs = {epoch: epoch for epoch in _allowed(self.fidelity, self._full)}
@@ -264,25 +264,10 @@ def _allowed(fidelity: Fidelity | None, full: int) -> Sequence[int]:
     return range(int(fidelity.lower), int(fidelity.upper) + 1)
 
 
-def _fidelity(files: OfficialFiles, fidelity_range: Sequence[int] | None) -> Fidelity:
-    lower, upper = files.usual_range if fidelity_range is None else fidelity_range
-    values = tuple(epoch for epoch in files.fidelities if lower <= epoch <= upper)
-    return Fidelity("epoch", lower, upper, integer=True, values=values if files.stepped else None)
-
-
-def _checked_range(fidelity_range: Sequence[int], files: OfficialFiles, name: str) -> tuple[int, int]:
-    try:
-        lower, upper = fidelity_range
-        good = all(type(epoch) is int and epoch in files.fidelities for epoch in (lower, upper)) and lower < upper
-    except (TypeError, ValueError):
-        good = False
-    if not good:
-        fewest, most = files.fidelities[0], files.fidelities[-1]
-        allowed = ", ".join(map(str, files.fidelities)) if files.stepped else f"the integers from {fewest} to {most}"
-        raise SpecificationError(
-            f"{name}: fidelity_range is {fidelity_range!r}; it must be two of {allowed}, the lesser one first"
-        )
-    return lower, upper
+def _fidelity(files: OfficialFiles, fidelity_range: Sequence[int] | None, label: str) -> Fidelity:
+    first, last = files.fidelities[0], files.fidelities[-1]
+    every = Fidelity("epoch", first, last, integer=True, values=tuple(files.fidelities) if files.stepped else None)
+    return every.between(files.usual_range if fidelity_range is None else fidelity_range, label)
 
 
 def _is_one_of(fidelity: object, fidelities: Sequence[int]) -> bool:

@@ -129,7 +129,7 @@ def test_whole_numbers_of_any_type_are_fidelities():
     assert all(result == results[0] for result in results)
 
 
-@pytest.mark.parametrize("fidelity_range", [(0, 100), (11, 101), (50, 50), (60, 50), (11.0, 100), (11,), 11, None])
+@pytest.mark.parametrize("fidelity_range", [(0, 100), (11, 101), (50, 50), (60, 50), (11.5, 100), (11,), 11, None])
 def test_a_fidelity_range_that_cannot_be_is_refused(fidelity_range):
     with pytest.raises(SpecificationError, match=r"fidelity_range is .*1 <= lower < upper <= 100"):
         load("hartmann3", fidelity_range=fidelity_range)

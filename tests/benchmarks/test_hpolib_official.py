@@ -154,7 +154,7 @@ def test_the_range_of_the_paper_is_the_default(home):
             "None for the full training (the table has 1 to 100: see fidelity_range)"
         )
     for wrong in ((0, 100), (11, 101), (100, 11), (50, 50), 11):
-        with pytest.raises(SpecificationError, match="it must be two of the integers from 1 to 100, the lesser one fi"):
+        with pytest.raises(SpecificationError, match="it must be two integers, 1 <= lower < upper <= 100"):
             Small("protein_structure", fidelity_range=wrong)
 
 
