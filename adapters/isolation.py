@@ -17,12 +17,12 @@ from __future__ import annotations
 import json
 import os
 import pkgutil
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
@@ -157,13 +157,15 @@ def _outcome(call: bytes, command: Sequence[str], path: Sequence[str], *, patien
 
 def _interrupt(process: subprocess.Popen[bytes], patience: float) -> None:
     """Pass an interrupt on to the process and let it end by itself, for so many seconds."""
-    deadline = time.monotonic() + patience
     if patience:
         process.send_signal(signal.SIGINT)
-    while time.monotonic() < deadline:
-        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None:
-            return
-        time.sleep(0.01)
+        ended = os.pidfd_open(process.pid)
+        try:
+            poll = select.poll()
+            poll.register(ended, select.POLLIN)
+            poll.poll(patience * 1000.0)
+        finally:
+            os.close(ended)
 
 
 def serve(folder: str) -> None:

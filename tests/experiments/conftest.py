@@ -122,19 +122,30 @@ def plan(study_file):
 
 
 @pytest.fixture
-def fragile(tmp_path, monkeypatch):
-    """Install the benchmark `fragile` as the plugin of another package, for this process and those it starts."""
-    site = tmp_path / "site"
-    info = site / "fragile_benchmark-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "fragile_benchmark.py").write_text(FRAGILE)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fragile-benchmark\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[zerowait.benchmarks]\nfragile = fragile_benchmark:FAMILY\n")
-    monkeypatch.syspath_prepend(site)
-    monkeypatch.setenv("PYTHONPATH", str(site))
-    assert importlib.metadata.version("fragile-benchmark") == "1.0"
-    yield
-    sys.modules.pop("fragile_benchmark", None)
+def install(tmp_path, monkeypatch):
+    """Install a benchmark as the plugin of another package, for this process and those it starts."""
+    modules = []
+
+    def install(name, code):
+        site, modules[:] = tmp_path / "site", [*modules, f"{name}_benchmark"]
+        info = site / f"{modules[-1]}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (site / f"{modules[-1]}.py").write_text(code)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-benchmark\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[zerowait.benchmarks]\n{name} = {modules[-1]}:FAMILY\n")
+        monkeypatch.syspath_prepend(site)
+        monkeypatch.setenv("PYTHONPATH", str(site))
+        assert importlib.metadata.version(f"{name}-benchmark") == "1.0"
+
+    yield install
+    for module in modules:
+        sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def fragile(install):
+    """Install the benchmark `fragile`."""
+    install("fragile", FRAGILE)
 
 
 _libc = ctypes.CDLL(None)

@@ -67,20 +67,12 @@ name = "counted"
 
 
 @pytest.fixture
-def counted(tmp_path, monkeypatch):
-    """Install the benchmark for this process and those it starts, and return the file that it writes to."""
-    site = tmp_path / "site"
-    info = site / "counted_benchmark-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "counted_benchmark.py").write_text(COUNTED)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: counted-benchmark\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[zerowait.benchmarks]\ncounted = counted_benchmark:FAMILY\n")
-    monkeypatch.syspath_prepend(site)
-    monkeypatch.setenv("PYTHONPATH", str(site))
+def counted(tmp_path, monkeypatch, install):
+    """Install the benchmark that counts its evaluations, and return the file that it writes to."""
+    install("counted", COUNTED)
     monkeypatch.setenv("COUNTED_FILE", str(tmp_path / "counted"))
     (tmp_path / "study.toml").write_text(STUDY.format(output=tmp_path / "runs"))
-    yield tmp_path / "counted"
-    sys.modules.pop("counted_benchmark", None)
+    return tmp_path / "counted"
 
 
 class Cluster:
