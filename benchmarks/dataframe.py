@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
 from benchmarks import dataframe_store as storage
+from benchmarks.content import file_digest
 from benchmarks.dataframe_columns import (
     INACTIVE,
     Columns,
@@ -157,7 +158,7 @@ class Conversion:
         if self.path is None:
             return self._convert_frame(table)
         try:
-            content = storage.file_digest(self.path)
+            content = file_digest(self.path)
         except OSError as error:
             raise SpecificationError(
                 f"{self.label}: the file {self.path} cannot be read: {error.strerror}; give the path of a table"

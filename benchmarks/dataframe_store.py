@@ -109,15 +109,3 @@ def open_stored(path: Path) -> Stored:
     except (pa.ArrowException, ValueError, KeyError, TypeError, IndexError) as error:
         raise DamagedDataError(f"the converted table {path} is damaged: {error}; delete it") from error
     return stored
-
-
-def file_digest(path: Path) -> str:
-    """Return the digest of a file's bytes, computed again only when the file has changed."""
-    status = path.stat()
-    return _file_digest(path, status.st_mtime_ns, status.st_size, status.st_ino)
-
-
-@functools.lru_cache(maxsize=64)
-def _file_digest(path: Path, *_version: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -6,6 +6,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from benchmarks.content import files_digest
 from benchmarks.data import data_set
 from benchmarks.facts import Facts
 from benchmarks.jahs_surrogate import Slow, Surrogate, open_surrogate
@@ -16,6 +17,7 @@ from suite.evaluation import Config, Evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from ConfigSpace import ConfigurationSpace
 
@@ -189,10 +191,20 @@ class JAHS:
         """Pickle the arguments alone: each process reads the surrogates for itself."""
         return _make, (self.task, self._options)
 
+    @property
+    def content(self) -> str:
+        """The digest of the files of the surrogates that are asked; reading them takes seconds, once in a process."""
+        folder = self._folder
+        used = [folder / metric for metric in (SCORE, RUNTIME, *self.metrics)]
+        return files_digest(folder, [file for place in used for file in place.rglob("*") if file.is_file()])
+
+    @property
+    def _folder(self) -> Path:
+        return data_set(NAME).place / self.task
+
     @cached_property
     def _surrogates(self) -> tuple[Surrogate | Slow, ...]:
-        folder = data_set(NAME).place / self.task
-        return tuple(open_surrogate(folder / metric, random_rows) for metric in (SCORE, RUNTIME, *self.metrics))
+        return tuple(open_surrogate(self._folder / metric, random_rows) for metric in (SCORE, RUNTIME, *self.metrics))
 
     def _values(self, config: Config) -> dict[str, Any]:
         """Return the raw values of all columns but the epoch."""

@@ -11,6 +11,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from benchmarks.content import files_digest
 from benchmarks.data import data_set
 from benchmarks.errors import DamagedDataError
 from benchmarks.protocol import Fidelity, check_seed, check_task, label_of
@@ -122,6 +123,10 @@ class Scenario:
                     raise DamagedDataError(f"{file} has no code for {name}={value!r}; {self.remedy}")
         return encoding
 
+    def content(self) -> str:
+        """Return the digest of its files."""
+        return files_digest(self.place, [self.place / name for name in FILES])
+
     def model(self) -> ModelFile:
         """Return the file of the surrogate."""
         digest = data_set(self.data).digests().get(self._path_in_data("model.onnx"))
@@ -190,6 +195,11 @@ class SurrogateBenchmark:
     def citation(self) -> str:
         """The publication to cite."""
         return YAHPO_CITATION
+
+    @property
+    def content(self) -> str:
+        """The digest of the surrogate's files."""
+        return self.scenario.content()
 
     @property
     def optimum(self) -> float | None:

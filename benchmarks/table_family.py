@@ -111,6 +111,13 @@ class Table:
             raise DataMissingError(f"{self.name}: {official.absence(self.official, self.tasks[0])}")
         return [official.convert(self.official, task, self._check_with(task), report) for task in there]
 
+    def content(self, task: str, *, all_fidelities: bool) -> str | None:
+        """Return what tells a task's official file from another one, or None for the package, which has a version."""
+        if not all_fidelities or self.official is None:
+            return None
+        # The folder of the arrays is named by the digest of the file that they were made of.
+        return official.convert(self.official, task, self._check_with(task)).name
+
     def trainings(self, task: str, *, all_fidelities: bool) -> Trainings:
         """Return the trainings of a task, from the official file or from the package; convert them if need be."""
         if all_fidelities and self.official is not None:

@@ -99,6 +99,11 @@ class TabularBenchmark:
         return MappingProxyType({metric.name: metric.unit for metric in self.table.metrics})
 
     @property
+    def content(self) -> str | None:
+        """The digest of the official file; None where the numbers are those of a package, which has a version."""
+        return self.table.content(self.task, all_fidelities=self.fidelity is not None)
+
+    @property
     def citation(self) -> str:
         """The publication to cite."""
         return self.table.citation

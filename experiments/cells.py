@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from experiments.attempts import TRACE_FILE, CellFolders
-from experiments.versions import check_versions
+from experiments.versions import check_data, check_versions
 from suite.errors import ZerowaitError
 from suite.identity import canonical_json, digest
 
@@ -58,7 +58,7 @@ class Cell:
     benchmark_parameters: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the benchmark."""
     versions: Mapping[str, str] = field(default_factory=dict)
-    """Versions of the libraries that the result depends on."""
+    """Versions of the libraries, and digests of the data, that the result depends on."""
     continual: bool | None = None
     """Whether evaluations continue trainings; None leaves it to the adapter."""
 
@@ -151,8 +151,10 @@ def execute(cell: Cell, directory: Path) -> pd.DataFrame:
 
     adapter = adapters.load(cell.optimizer, **cell.optimizer_parameters)
     check_versions(cell.versions, adapter)
+    benchmark = _benchmark(cell)
+    check_data(cell.versions, benchmark)
     return adapter.optimize(
-        _benchmark(cell),
+        benchmark,
         n_workers=cell.n_workers,
         seed=cell.seed,
         budget=cell.budget,

@@ -10,7 +10,7 @@ from experiments.cells import Cell
 from experiments.reference import full_training
 from experiments.study import Mode, OptimizerTable, Study, suggestion
 from experiments.tasks import Choice, at, choose
-from experiments.versions import DATA_LIBRARIES, versions_of
+from experiments.versions import DATA_LIBRARIES, data_of, versions_of
 from suite.errors import SpecificationError
 from suite.specification import MAX_WORKERS
 
@@ -127,16 +127,10 @@ def _first_cells(study: Study, source: str, pairs: list[tuple[_Optimizer, Choice
             benchmark_parameters=choice.entry.parameters,
             versions={
                 **versions_of(optimizer.adapter, {*optimizer.libraries, choice.descriptor.provider, *data}),
-                **_content(choice),
+                **data_of(choice.benchmark),
             },
             continual=study.continual if entry.continual is None else entry.continual,
         )
-
-
-def _content(choice: Choice) -> dict[str, str]:
-    """Return the digest of a user's own table: when its file changes, its cells are others."""
-    content = getattr(choice.benchmark, "content", None)
-    return {} if content is None else {f"data of {choice.benchmark.label}": content}
 
 
 def _optimizers(study: Study, source: str) -> Iterator[_Optimizer]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from adapters import Adapter
+    from benchmarks import Benchmark
 
 COMMON_LIBRARIES = ("zerowait", "numpy", "ConfigSpace")
 """Distributions that every trace depends on."""
@@ -49,6 +50,28 @@ def check_versions(planned: Mapping[str, str], adapter: Adapter) -> None:
             raise SpecificationError(
                 f"this process has {name} {here[name]}, and the study was planned with {version}; install the same "
                 "versions on every machine, and restart the workers"
+            )
+
+
+def data_of(benchmark: Benchmark) -> dict[str, str]:
+    """Return the digest of the files behind a benchmark, under a name of its own; nothing when there are no files."""
+    content = getattr(benchmark, "content", None)  # optional, so that a benchmark of one line needs none
+    return {} if content is None else {f"data of {benchmark.label}": content}
+
+
+def check_data(planned: Mapping[str, str], benchmark: Benchmark) -> None:
+    """Refuse to run a cell where a benchmark has other data than where the study was planned.
+
+    Raises
+    ------
+    SpecificationError
+        The files differ; the message has both digests.
+    """
+    for name, content in data_of(benchmark).items():
+        if planned.get(name, content) != content:
+            raise SpecificationError(
+                f"the {name} has the digest {content} here, and the study was planned with {planned[name]}; give "
+                "every machine the same files, and restart the workers"
             )
 
 

@@ -74,6 +74,16 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "data"
 
 
+def test_the_content_is_that_of_the_official_file_and_a_package_has_a_version_instead(home):
+    path = put(home, "protein_structure", SMALL_AXES)
+    first = Small("protein_structure", fidelity_range=(1, 100)).content
+    path.unlink()
+    assert Small("protein_structure", fidelity_range=(1, 100)).content == first  # from the arrays in the cache
+    put(home, "protein_structure", SMALL_AXES, seed=1)
+    assert Small("protein_structure", fidelity_range=(1, 100)).content != first
+    assert HPOLib("naval_propulsion").content is None
+
+
 class Groups(dict):
     """The data sets of a file by the name of their group."""
 

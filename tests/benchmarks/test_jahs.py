@@ -216,6 +216,16 @@ def test_only_the_surrogates_that_are_asked_for_are_read_and_only_on_first_use(d
     ]
 
 
+def test_the_content_is_that_of_the_surrogates_that_are_asked(data, tmp_path, monkeypatch):
+    shutil.copytree(data.parent.parent, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("ZEROWAIT_DATA", str(tmp_path))
+    one, two = (load("jahs", task="cifar10", allow_pickle=True, metrics=metrics) for metrics in ([], ["size_MB"]))
+    before = one.content, two.content
+    size = next((tmp_path / "jahs" / "assembled_surrogates" / "cifar10" / "size_MB").glob("*.gz"))
+    size.write_bytes(size.read_bytes() + b"1")
+    assert one.content == before[0] != before[1] != two.content
+
+
 def test_a_pickle_of_the_benchmark_holds_no_surrogate(benchmark_):
     first = benchmark_(DEFAULT, fidelity=50)
     text = pickle.dumps(benchmark_)

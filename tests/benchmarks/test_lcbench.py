@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from benchmarks import DamagedDataError, DataMissingError, available, load, surrogate_session
 from benchmarks.data import data_set
 from benchmarks.lcbench import BEST_KNOWN, FAMILY, SCENARIO, TASKS
+from benchmarks.surrogate import FILES
 from benchmarks.surrogate_session import SESSIONS
 from suite.errors import SpecificationError
 
@@ -406,7 +407,7 @@ def test_the_runtime_starts_no_thread_and_is_not_imported_before_the_first_query
 # -- data that is absent or damaged ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["config_space.json", "encoding.json", "model.onnx"])
+@pytest.mark.parametrize("name", FILES)
 def test_an_absent_file_is_named_with_the_command_that_gets_it(copied, name):
     (copied / name).unlink()
     with pytest.raises(DataMissingError) as caught:
@@ -414,6 +415,17 @@ def test_an_absent_file_is_named_with_the_command_that_gets_it(copied, name):
     assert str(copied / name) in str(caught.value)
     assert "zerowait data fetch lcbench" in str(caught.value)
     assert not next(found for found in available() if found.name == "lcbench").present
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_content_is_that_of_every_file_wherever_it_lies(copied, name):
+    before = load("lcbench", task="3945").content
+    assert before == load("lcbench", task="189906").content
+    file = copied / name
+    file.write_bytes(file.read_bytes() + b" ")
+    assert load("lcbench", task="3945").content != before
+    file.write_bytes(file.read_bytes()[:-1])
+    assert load("lcbench", task="3945").content == before
 
 
 @pytest.mark.parametrize("name", ["encoding.json", "model.onnx"])

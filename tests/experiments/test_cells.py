@@ -14,9 +14,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import benchmarks
 from experiments import cells
 from experiments.attempts import CellFolders
 from experiments.cells import Outcome, last_line, run_batch, run_cell
+from experiments.versions import data_of
 from suite.errors import SpecificationError
 from suite.evaluation import Budget
 from suite.overhead import Overhead
@@ -246,6 +248,20 @@ def test_a_cell_is_not_run_by_other_versions_than_those_in_its_name(cell, folder
     assert (
         f"this process has numpy {cell.versions['numpy']}, and the study was planned with 0.1"
         in run_cell(other, folders).error
+    )
+
+
+def test_a_cell_is_not_run_with_other_data_than_where_it_was_planned(cell, folders, monkeypatch):
+    from benchmarks.analytic import AnalyticBenchmark
+
+    monkeypatch.setattr(AnalyticBenchmark, "content", "one", raising=False)
+    planned = dataclasses.replace(cell, versions={**cell.versions, **data_of(benchmarks.load("branin"))})
+    assert run_cell(planned, folders).error is None
+    monkeypatch.setattr(AnalyticBenchmark, "content", "two")
+    assert planned.key != cell.key
+    assert run_cell(dataclasses.replace(planned, seed=7), folders).error == (
+        "the data of branin has the digest two here, and the study was planned with one; give every machine the same "
+        "files, and restart the workers"
     )
 
 
