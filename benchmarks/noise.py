@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from suite.identity import canonical_json, digest
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 # Keeps this stream apart from those of suite.seeds, which begin with other numbers.
 _DOMAIN = 3
+_NORMAL = NormalDist()
 
 
 def standard_normal(seed: int, config: Mapping[str, Any], fidelity: int) -> float:
@@ -26,23 +28,17 @@ def standard_normal(seed: int, config: Mapping[str, Any], fidelity: int) -> floa
     fidelity
         An integer from 0 to 2**32 - 1.
     """
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(uniform(seed, config, fidelity))
+    return _NORMAL.inv_cdf(uniform(seed, config, fidelity))
 
 
 def uniform(seed: int, config: Mapping[str, Any], fidelity: int) -> float:
     """Return a draw from (0, 1), both ends excluded, that depends on the three arguments of `standard_normal` alone."""
     import numpy as np
 
-    words = [
-        _DOMAIN,
-        seed & 0xFFFFFFFF,
-        seed >> 32,
-        fidelity,
-        *struct.unpack("<4I", digest(canonical_json(config))),
-    ]
+    # As an array of 32-bit words, which SeedSequence takes without converting each.
+    head = struct.pack("<4I", _DOMAIN, seed & 0xFFFFFFFF, seed >> 32, fidelity)
+    words = np.frombuffer(head + digest(canonical_json(config)), dtype="<u4")
     # A SeedSequence's own bits, because NumPy promises that those stay the same in every version, and promises
     # no such thing of the methods of Generator. 52 bits are exact and never give 0 or 1.
-    bits = int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 12
-    return (bits + 0.5) * 2.0**-52
+    low, high = np.random.SeedSequence(words).generate_state(2).tolist()
+    return (((high << 32 | low) >> 12) + 0.5) * 2.0**-52

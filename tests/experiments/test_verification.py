@@ -179,8 +179,10 @@ def test_the_losses_of_hartmann_are_those_of_the_slept_run():
     if runs["lateness_ms"].max() < PUNCTUAL:
         assert runs["same_losses"].all()
     assert [name for name in gates if "speed-up" in name] == [
-        "multi-core: least speed-up of a run", "ask-and-tell: least speed-up of a run",
-    ]  # fmt: skip
+        f"{objective}, {mode}: least speed-up of a run"
+        for objective in ("deterministic", "noisy")
+        for mode in ("multi-core", "ask-and-tell")
+    ]
 
 
 @pytest.mark.parametrize("noise", [False, True])
