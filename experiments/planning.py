@@ -30,7 +30,8 @@ class Plan:
     cells: list[Cell]
     """In the order of execution: seed by seed, so that an interrupted study has compared everybody."""
     skipped: list[str]
-    """One line with the reason for each optimizer and benchmark that do not go together."""
+    """One line with the reason for each benchmark without data, and each optimizer and benchmark that do not go
+    together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class _Optimizer:
     libraries: frozenset[str]
 
 
-def make_plan(study: Study, source: str) -> Plan:
+def make_plan(study: Study, source: str, *, skip_missing_data: bool = False) -> Plan:
     """Return the cells of a study.
 
     Parameters
@@ -50,6 +51,8 @@ def make_plan(study: Study, source: str) -> Plan:
         The study.
     source
         What errors call it: the name of its file.
+    skip_missing_data
+        Whether benchmarks whose data is not here are left out and named; otherwise they are an error.
 
     Raises
     ------
@@ -59,8 +62,10 @@ def make_plan(study: Study, source: str) -> Plan:
         remedy.
     """
     optimizers = list(_optimizers(study, source))
-    choices = choose(study, source)
     skipped: list[str] = []
+    choices = choose(study, source, skipped if skip_missing_data else None)
+    if not choices:
+        raise SpecificationError(f"{source}: no benchmark has its data here ({skipped[0]})")
     pairs: list[tuple[_Optimizer, Choice]] = []
     for choice in choices:
         for optimizer in optimizers:

@@ -29,6 +29,10 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Folder for the runs, in place of the study's.", readable=False),
 ]
+SkipMissingData = Annotated[
+    bool,
+    typer.Option("--skip-missing-data", help="Leave out, and name, benchmarks whose data is not here."),
+]
 WHERE, TLS = "Where cells run", "A scheduler at tls://"
 
 
@@ -45,6 +49,7 @@ def run(  # noqa: PLR0913 - one parameter an option
             "'optuna*,*,P=8,seed<5'. May be repeated.",
         ),
     ] = None,
+    skip_missing_data: SkipMissingData = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run cells again that have failed.")] = False,
     dry_run: Annotated[
         bool,
@@ -107,7 +112,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     Assumptions.of_environment()  # a wrong variable is said now and not when the study has run
     certificates = _certificates(tls_ca_file, tls_cert, tls_key)
     engine = _engine(jobs, in_process, scheduler, slurm, slurm_option or [], certificates)
-    name, plan, folder = _planned(study, output)
+    name, plan, folder = _planned(study, output, skip_missing_data=skip_missing_data)
     chosen = plan.cells if not only else select(plan.cells, only)
     for line in plan.skipped:
         _err(f"skipped: {line}")
@@ -146,7 +151,7 @@ def _draw(folder: Path) -> None:
         _err(f"figure left out: {error}")
 
 
-def status(study: StudyFile, *, output: Output = None) -> None:
+def status(study: StudyFile, *, output: Output = None, skip_missing_data: SkipMissingData = False) -> None:
     """Tell which cells of a study are finished, running, failed or missing.
 
     The exit code is 0 when all are finished, 1 when some have failed, and 3 when none has failed but some are missing
@@ -155,7 +160,7 @@ def status(study: StudyFile, *, output: Output = None) -> None:
     from experiments.status import status_of
     from experiments.study_tables import failed_lines, print_status
 
-    _, plan, folder = _planned(study, output)
+    _, plan, folder = _planned(study, output, skip_missing_data=skip_missing_data)
     found = status_of(plan.cells, folder.cells)
     print_status(found)
     for line in failed_lines(found, folder.cells):
@@ -163,14 +168,14 @@ def status(study: StudyFile, *, output: Output = None) -> None:
     raise typer.Exit(found.exit_code)
 
 
-def _planned(study: Path, output: Path | None) -> tuple[str, Plan, StudyFolder]:
+def _planned(study: Path, output: Path | None, *, skip_missing_data: bool) -> tuple[str, Plan, StudyFolder]:
     """Return a study's name, plan and folder."""
     from experiments.grid import StudyFolder
     from experiments.planning import make_plan
     from experiments.study import load_study
 
     specification = load_study(study)
-    plan = make_plan(specification, str(study))
+    plan = make_plan(specification, str(study), skip_missing_data=skip_missing_data)
     # Absolute, because a library that a cell uses may change the current folder.
     return specification.name, plan, StudyFolder((specification.folder if output is None else output).absolute())
 

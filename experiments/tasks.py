@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import benchmarks
+from benchmarks import DataMissingError
 from experiments.study import BenchmarkTable, Study, suggestion
 from suite.errors import SpecificationError, ZerowaitError
 
@@ -37,7 +38,7 @@ class Choice:
     """Itself."""
 
 
-def choose(study: Study, source: str) -> list[Choice]:
+def choose(study: Study, source: str, absent: list[str] | None = None) -> list[Choice]:
     """Return the benchmarks of a study, each once, in the order of the file.
 
     Parameters
@@ -46,6 +47,8 @@ def choose(study: Study, source: str) -> list[Choice]:
         The study.
     source
         What errors call it: the name of its file.
+    absent
+        Gets a line for each benchmark that is left out because its data is not here; without it that is an error.
 
     Raises
     ------
@@ -59,7 +62,13 @@ def choose(study: Study, source: str) -> list[Choice]:
         place = f"{source}: benchmarks[{i}]"
         for name, task, wild in _named(entry, known, place):
             with at(place):
-                benchmark = benchmarks.load(name, task=task, **entry.parameters)
+                try:
+                    benchmark = benchmarks.load(name, task=task, **entry.parameters)
+                except DataMissingError as error:
+                    if absent is None:
+                        raise
+                    absent.append(f"{name if task is None else f'{name}/{task}'}: {error}")
+                    continue
             found.append((Choice(entry, known[name], task, benchmark), wild))
     labels = [choice.benchmark.label for choice, wild in found if not wild]
     twice = next((label for label in labels if labels.count(label) > 1), None)

@@ -121,3 +121,20 @@ def test_a_study_of_which_nothing_can_run_is_refused(study_file, monkeypatch):
     path = study_file()
     with pytest.raises(SpecificationError, match=r"no optimizer can run on any benchmark \(random on branin: it "):
         make_plan(load_study(path), str(path))
+
+
+@pytest.mark.usefixtures("fragile")
+def test_a_benchmark_without_its_data_can_be_left_out_and_is_named(study_file):
+    path = study_file(('"branin"', '"fragile"\ntasks = ["good", "absent"]'))
+    chosen = make_plan(load_study(path), str(path), skip_missing_data=True)
+    assert {cell.benchmark_label for cell in chosen.cells} == {"fragile/good"}
+    (line,) = chosen.skipped
+    assert line.startswith("fragile/absent: ")
+    assert "get it with: fetch torn.csv" in line
+
+
+@pytest.mark.usefixtures("fragile")
+def test_a_study_of_which_no_data_is_here_is_refused(study_file):
+    path = study_file(('"branin"', '"fragile"\ntasks = ["absent"]'))
+    with pytest.raises(SpecificationError, match=r"no benchmark has its data here .*fragile/absent"):
+        make_plan(load_study(path), str(path), skip_missing_data=True)
