@@ -38,6 +38,19 @@ def verify(
     syne_tune: Annotated[
         Path | None, typer.Option("--syne-tune", help="An interpreter with Syne Tune, for speed.", metavar="PYTHON")
     ] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(
+            "--study",
+            help="The output folder of a study, for effects; with --full, results/reference by default.",
+            metavar="DIR",
+            readable=False,
+        ),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", help="A page to write the numbers of effects into.", metavar="FILE", readable=False),
+    ] = None,
 ) -> None:
     """Repeat an experiment of the paper with numbers that can fail; exit code 1 when a gate does."""
     from experiments.verification import EXPERIMENTS, Request, run
@@ -52,6 +65,8 @@ def verify(
         directories=tuple(directory or ()),
         pythons=tuple(python or ()),
         syne_tune=syne_tune,
+        study=study,
+        page=page,
         tell=_err,
     )
     passed = True

@@ -26,6 +26,10 @@ class Request:
     """Further interpreters, with zerowait installed."""
     syne_tune: Path | None = None
     """An interpreter that has Syne Tune."""
+    study: Path | None = None
+    """The output folder of a study, for experiments that compare its runs."""
+    page: Path | None = None
+    """A Markdown page that the numbers are written into."""
     tell: Callable[[str], None] = lambda _: None
     """Is told what is going on."""
 
@@ -39,8 +43,10 @@ EXPERIMENTS = {
     "hand-computed": ("hand_computed", "schedules worked out by hand: modelled to the last bit, really timed to 10 ms"),
     "order-match": ("order_match", "order, number of results and time, really slept against simulated"),
     "runtime-reduction": ("runtime_reduction", "Hartmann in six dimensions: the same losses, how much sooner"),
+    "six-libraries": ("six_libraries", "six libraries' own machinery, really slept twice against simulated"),
     "speed": ("speed_of_others", "cost of an evaluation beside other simulators, a bare pool and a bare loop"),
     "portability": ("portability", "the first three, quickly, on other file systems and interpreters"),
+    "effects": ("effects", "what simulators usually get wrong: how much a study's ranking changes"),
 }
 """Module and one line of description, by name."""
 

@@ -54,6 +54,8 @@ class Outcome:
     """What a reader has to know beside the numbers, a sentence each."""
     details: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     """Further tables, by name: what figures are drawn from."""
+    more: Callable[[Path], Sequence[Path]] = lambda _: ()
+    """Writes what else there is, such as figures, into a folder, and returns its paths."""
 
     @property
     def passed(self) -> bool:
@@ -62,7 +64,7 @@ class Outcome:
 
 
 def write(outcome: Outcome, folder: Path, facts: Mapping[str, Any]) -> list[Path]:
-    """Write `NAME.csv`, `NAME-DETAIL.csv` and `NAME.json`, and return their paths.
+    """Write `NAME.csv`, `NAME-DETAIL.csv`, `NAME.json` and what else there is, and return their paths.
 
     Parameters
     ----------
@@ -94,7 +96,7 @@ def write(outcome: Outcome, folder: Path, facts: Mapping[str, Any]) -> list[Path
     }  # fmt: skip
     paths.append(folder / f"{outcome.name}.json")
     paths[-1].write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    return paths
+    return [*paths, *outcome.more(folder)]
 
 
 def _plain(number: float) -> float | None:
