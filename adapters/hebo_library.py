@@ -9,6 +9,8 @@ From the source of HEBO 0.3.6, with what is done about it:
   the environment where. Both are undone.
 * It does not seed pymoo, which drew from NumPy's global generator up to 0.6.0, the version that HEBO asks for, and
   seeds itself from the operating system since. `_seeded_pymoo` seeds it from HEBO's own stream.
+* Its neural networks call `torch.seed()` before each training, which seeds torch from the operating system.
+  `_seeded_torch` seeds it from torch's own stream.
 * Bare `except:` clauses around the model swallow Ctrl-C: it is held back until the suggestion is there.
 * It prints when a matrix is badly conditioned; what it prints is dropped.
 * `observe` drops values that are not finite, so a failed evaluation is not told at all.
@@ -165,6 +167,7 @@ def _working() -> Iterator[None]:
     with (
         _interrupts_held_back(),
         _seeded_pymoo(),
+        _seeded_torch(),
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
     ):
@@ -185,6 +188,25 @@ def _seeded_pymoo() -> Iterator[None]:
         yield
     finally:
         evolution_optimizer.minimize = minimize
+
+
+@contextlib.contextmanager
+def _seeded_torch() -> Iterator[None]:
+    """Have `torch.seed()` continue torch's stream where HEBO calls it; other threads get a seed from the system."""
+    from_system, here = torch.seed, threading.get_ident()
+
+    def from_stream() -> int:
+        if threading.get_ident() != here:
+            return from_system()
+        seed = int(torch.randint(2**63 - 1, (), dtype=torch.int64))
+        torch.manual_seed(seed)
+        return seed
+
+    torch.seed = from_stream
+    try:
+        yield
+    finally:
+        torch.seed = from_system
 
 
 @contextlib.contextmanager

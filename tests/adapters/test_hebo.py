@@ -9,6 +9,7 @@ import random
 import signal
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -30,6 +31,7 @@ from ConfigSpace import (
 from ConfigSpace import OrdinalHyperparameter as Ordinal
 from hebo.acq_optimizers import evolution_optimizer
 from hebo.design_space.design_space import DesignSpace
+from hebo.models.nn.deep_ensemble import DeepEnsemble
 from hebo.optimizers.hebo import HEBO
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,7 +39,7 @@ from hypothesis import strategies as st
 from adapters import load
 from adapters.conformance import AdapterConformance
 from adapters.conformance_benchmark import Bowl, config_problems, mixed_space, numerical_space
-from adapters.hebo_library import AskTellHEBO, LentGenerators, _seeded_pymoo, _working
+from adapters.hebo_library import AskTellHEBO, LentGenerators, _seeded_pymoo, _seeded_torch, _working
 from adapters.hebo_space import HeboSpace, refuses_space
 from adapters.spaces import random_configs
 from suite import Budget, Evaluation
@@ -175,6 +177,39 @@ def test_hebo_still_does_not_seed_pymoo(monkeypatch):
     assert len(given) == 1
     assert isinstance(given[0], int)
     assert evolution_optimizer.minimize is look
+
+
+def fitted_network():
+    """Train HEBO's ensemble a little, and return what it predicts and which random number comes next."""
+    x, y = torch.linspace(0, 1, 12).reshape(6, 2), torch.linspace(0, 1, 6).reshape(6, 1)
+    model = DeepEnsemble(2, 0, 1, num_ensembles=2, num_epochs=2, num_hiddens=4)
+    model.fit(x, torch.zeros(6, 0).long(), y)
+    with torch.no_grad():
+        return [*model.predict(x, torch.zeros(6, 0).long())[0].flatten().tolist(), float(torch.rand(()))]
+
+
+def test_hebos_networks_still_seed_torch_from_the_system():
+    with torch.random.fork_rng():
+        runs = []
+        for _ in range(2):
+            torch.manual_seed(7)
+            runs.append(fitted_network())
+    assert runs[0] != runs[1], "HEBO leaves torch's generator alone now: `_seeded_torch` may go"
+
+
+def test_its_networks_depend_on_the_seed_alone_and_other_threads_are_left_alone():
+    seed, runs, elsewhere = torch.seed, [], []
+    with torch.random.fork_rng():
+        for _ in range(2):
+            torch.manual_seed(7)
+            with _seeded_torch():
+                runs.append(fitted_network())
+        with _seeded_torch(), ThreadPoolExecutor(1) as other:
+            torch.manual_seed(7)
+            elsewhere = [other.submit(torch.seed).result() for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert elsewhere[0] != elsewhere[1]
+    assert torch.seed is seed
 
 
 # -- what it leaves alone ----------------------------------------------------------------------------------------------
