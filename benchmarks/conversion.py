@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from benchmarks.cache import ABSENT, cache_folder, one_at_a_time, unreadable, unwritable
 from benchmarks.errors import DamagedDataError, DataMissingError
+from suite.durable import to_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -223,7 +224,7 @@ def _convert(conversion: Conversion, source: Path, record: Record, report: Repor
                 f"or get it again with: {conversion.remedy}"
             )
         for path in temporary.iterdir():
-            _or_unwritable(partial(_to_disk, path), place)
+            _or_unwritable(partial(to_disk, path), place)
         _or_unwritable(partial(_rename, temporary, folder), place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -247,11 +248,6 @@ def _rename(temporary: Path, folder: Path) -> None:
         # Only without locks: another process has converted the same source, digest by digest.
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-
-
-def _to_disk(path: Path) -> None:
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
 
 
 def _or_unwritable(action: Callable[[], object], place: Path) -> None:
@@ -300,7 +296,7 @@ def _write(record: Record, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         temporary.write_text(json.dumps(asdict(record)), encoding="utf-8")
-        _to_disk(temporary)
+        to_disk(temporary)
         temporary.replace(path)
     except OSError as error:
         raise unwritable(path.parent, error) from error

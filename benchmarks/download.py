@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import FetchFailedError
+from suite.durable import to_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,8 +233,7 @@ def _finish(target: Path, size: int | None, sha256: str | None) -> None:
         partial(target).unlink()
         _state(target).unlink(missing_ok=True)
         raise FetchFailedError(f"what arrived is not the file: {problem}")
-    with partial(target).open("rb+") as file:
-        os.fsync(file.fileno())
+    to_disk(partial(target))
     partial(target).replace(target)
     _state(target).unlink(missing_ok=True)
 

@@ -40,5 +40,5 @@ def uniform(seed: int, config: Mapping[str, Any], fidelity: int) -> float:
     words = np.frombuffer(head + digest(canonical_json(config)), dtype="<u4")
     # A SeedSequence's own bits, because NumPy promises that those stay the same in every version, and promises
     # no such thing of the methods of Generator. 52 bits are exact and never give 0 or 1.
-    low, high = np.random.SeedSequence(words).generate_state(2).tolist()
+    low, high = map(int, np.random.SeedSequence(words).generate_state(2))
     return (((high << 32 | low) >> 12) + 0.5) * 2.0**-52

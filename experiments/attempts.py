@@ -9,6 +9,8 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from suite.durable import to_disk
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -28,8 +30,15 @@ class Attempt:
     """Descriptor of the locked file."""
 
     def finish(self) -> None:
-        """Make the attempt the finished cell, by a rename; only then is there anything that counts as finished."""
+        """Make the attempt the finished cell, by a rename; only then is there anything that counts as finished.
+
+        Its files are on disk before the rename, and the rename before this returns: a power cut leaves no finished
+        cell with empty files.
+        """
         finished = self.folders.finished(self.key)
+        # The lock is left out: opening and closing its file would end it.
+        files = [entry for entry in self.folder.iterdir() if entry.is_file() and entry.name != LOCK_FILE]
+        to_disk(self.folder, *files)
         try:
             self.folder.rename(finished)
         except OSError:
@@ -38,6 +47,7 @@ class Attempt:
                 raise
             self.drop()
         else:
+            to_disk(self.folders.path)
             self._unlock(finished)
         shutil.rmtree(self.folders.failed(self.key), ignore_errors=True)
 

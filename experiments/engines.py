@@ -14,7 +14,7 @@ from adapters import isolation
 from adapters.clusters import start_cluster
 from experiments.attempts import CellFolders
 from experiments.cells import Cell, Outcome, last_line, run_batch, run_cell
-from suite.errors import RunDirectoryError
+from suite.errors import RunDirectoryError, SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -44,6 +44,8 @@ MOST_LOSSES = 5
 """How often a process may die before it could begin a cell, until the cell counts as failed."""
 CLOSE_SECONDS = 5.0
 """How long the cluster may take to close before its processes are killed."""
+START_WORKERS = "OMP_NUM_THREADS=1 DASK_DISTRIBUTED__WORKER__DAEMON=False dask worker {} --nthreads 1"
+"""The command that starts a worker of the scheduler at an address."""
 
 
 class Engine(Protocol):
@@ -114,6 +116,8 @@ def run_on(
     ------
     RunDirectoryError
         The scheduler is gone, or a worker cannot use the folder or cannot load zerowait.
+    SpecificationError
+        A worker has several threads. What the others have begun, they finish all the same.
     """
     from distributed.comm.core import CommClosedError
 
@@ -143,7 +147,7 @@ def _run_on(
         while waiting and len(batches) < n:
             size = min(LARGEST_BATCH, max(1, len(waiting) // (4 * n)))
             batch = [waiting.popleft() for _ in range(size)]
-            future = client.submit(run_batch, batch, folders, SLICE_SECONDS, pure=False)
+            future = client.submit(_run_alone, batch, folders, SLICE_SECONDS, pure=False)
             batches[future] = batch
             running.add(future)  # type: ignore[no-untyped-call]
 
@@ -165,7 +169,7 @@ def _run_on(
                     outcomes.append(_lost(unfinished[0], folders))
                     batch.remove(unfinished[0])
             waiting.extendleft(reversed(batch))
-        elif isinstance(error, OSError):
+        elif isinstance(error, OSError | SpecificationError):  # of the cells' folder, or of `_run_alone`
             raise error
         else:
             raise RunDirectoryError(
@@ -175,6 +179,24 @@ def _run_on(
         future.release()
         submit()
         yield from outcomes
+
+
+def _run_alone(cells: list[Cell], folders: CellFolders, seconds: float) -> list[Outcome]:
+    """Run a batch on this worker, unless it has several threads, in which it would get several batches at once."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    if worker.state.nthreads > 1:
+        raise threaded(worker.address, worker.state.nthreads, worker.scheduler.address)
+    return run_batch(cells, folders, seconds)
+
+
+def threaded(worker: str, threads: int, scheduler: str) -> SpecificationError:
+    """Return the refusal of a worker with several threads."""
+    return SpecificationError(
+        f"the worker at {worker} has {threads} threads, and runs need a process each; start workers with: "
+        f"{START_WORKERS.format(scheduler)}"
+    )
 
 
 def _lost(cell: Cell, folders: CellFolders) -> Outcome:

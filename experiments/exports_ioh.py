@@ -7,6 +7,7 @@ have the first and the last evaluation and every improvement.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -66,20 +67,20 @@ def _write(out: Path, pair: Pair, n_workers: int, cells: pd.DataFrame, function:
     algorithm = f"{pair.optimizer} (P={n_workers})"
     name = _safe(pair.benchmark)
     folder = out / _safe(algorithm)
-    dimension = 0
+    # Every run of a pair has the same parameters in the same places, also one that never used some of them.
+    columns = {column for trace in pair.traces.values() for column in trace.columns}
+    parameters = sorted(column for column in columns if column.startswith("config."))
     runs: list[dict[str, Any]] = []
     texts: list[str] = []
     empty: list[str] = []
     for key, run_seed in zip(cells["cell"].tolist(), cells["run_seed"].tolist(), strict=True):
         trace = pair.traces[key]
-        parameters = [column for column in trace.columns if column.startswith("config.")]
-        dimension = max(dimension, len(parameters))
         values = np.where(trace["status"] == "ok", trace["value"], np.nan)
         if not np.isfinite(values).any():
             empty.append(f"{algorithm} on {pair.benchmark}, seed {run_seed}")
             continue
         best = int(np.nanargmin(np.where(np.isfinite(values), values, np.nan)))
-        position = [_number(trace[column].iloc[best]) for column in parameters]
+        position = [_number(trace[column].iloc[best]) if column in trace else -1.0 for column in parameters]
         runs.append(
             {
                 "instance": _instance(run_seed),
@@ -91,7 +92,7 @@ def _write(out: Path, pair: Pair, n_workers: int, cells: pd.DataFrame, function:
     if not runs:
         return empty
     folder.mkdir(parents=True, exist_ok=True)
-    data = folder / f"data_f{function}_{name}" / f"IOHprofiler_f{function}_DIM{dimension}.dat"
+    data = folder / f"data_f{function}_{name}" / f"IOHprofiler_f{function}_DIM{len(parameters)}.dat"
     data.parent.mkdir()
     data.write_text("".join(texts), encoding="utf-8")
     description = {
@@ -103,7 +104,7 @@ def _write(out: Path, pair: Pair, n_workers: int, cells: pd.DataFrame, function:
         "algorithm": {"name": algorithm, "info": f"{pair.optimizer} with {n_workers} simulated workers"},
         "experiment_attributes": [{"n_workers": str(n_workers)}],
         "attributes": list(ATTRIBUTES),
-        "scenarios": [{"dimension": dimension, "path": str(data.relative_to(folder)), "runs": runs}],
+        "scenarios": [{"dimension": len(parameters), "path": str(data.relative_to(folder)), "runs": runs}],
     }
     text = json.dumps(description, indent=1, allow_nan=False)
     (folder / f"IOHprofiler_f{function}_{name}.json").write_text(text + "\n", encoding="utf-8")
@@ -129,6 +130,9 @@ def _instance(run_seed: int) -> int:
 
 def _number(value: Any) -> float:
     """Return a parameter's value as the format has it: a text or a missing value has no number, and is -1."""
+    if isinstance(value, str):  # a trace has the values of a parameter of several types as JSON
+        with contextlib.suppress(ValueError):
+            value = json.loads(value)
     return float(value) if isinstance(value, int | float | np.number | np.bool_) and math.isfinite(value) else -1.0
 
 

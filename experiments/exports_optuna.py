@@ -6,6 +6,7 @@ the loss at its fidelity is an intermediate value as well, so that trainings of 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -160,13 +161,13 @@ def _original(value: Any, allowed: Any) -> Any:
     """Return a value as the benchmark has it: a trace may hold an integer as 3.0, and a mixture of types as JSON."""
     if allowed in (int, float):
         return allowed(value)
-    for candidate in allowed:
-        if candidate == value and isinstance(candidate, bool) == isinstance(value, bool):
-            return candidate
+    readings = [value]
     if isinstance(value, str):
-        decoded = json.loads(value)
+        with contextlib.suppress(ValueError):
+            readings.append(json.loads(value))
+    for reading in readings:
         for candidate in allowed:
-            if candidate == decoded and isinstance(candidate, bool) == isinstance(decoded, bool):
+            if candidate == reading and isinstance(candidate, bool) == isinstance(reading, bool):
                 return candidate
     raise SpecificationError(f"the trace has the value {value!r}, which the benchmark's space does not have: {allowed}")
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import socket
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from experiments.engines import ENVIRONMENT, Workers, run_on, threads_of
+from experiments.engines import ENVIRONMENT, START_WORKERS, Workers, run_on, threaded, threads_of
 from suite.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -20,7 +24,12 @@ if TYPE_CHECKING:
     from experiments.cells import Cell, Outcome
 
 CONFIGURATION: dict[str, Any] = {"distributed.admin.tick.limit": "1 h"}
-START_WORKERS = "OMP_NUM_THREADS=1 DASK_DISTRIBUTED__WORKER__DAEMON=False dask worker {} --nthreads 1"
+CONNECT_SECONDS = 5.0
+"""How long a host may take to accept a connection..."""
+ANSWER_SECONDS = 30.0
+"""...and a scheduler, which may be busy, to answer."""
+MOMENT_SECONDS = 1.0
+"""What takes longer is announced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,8 @@ class RemoteDask:
         self, address: str, certificates: Certificates | None = None, tell: Callable[[str], object] = str
     ) -> None:
         protocol, separator, place = address.partition("://")
-        if not separator or not place or protocol not in ("tcp", "tls"):
+        host, port = _host_and_port(place)
+        if not separator or protocol not in ("tcp", "tls") or not host or port is None:
             raise SpecificationError(
                 f"--scheduler is {address!r}; it must be tcp://HOST:PORT or tls://HOST:PORT, as the scheduler prints it"
             )
@@ -89,6 +99,7 @@ class RemoteDask:
             )
             raise SpecificationError(f"--scheduler is {address!r}; {remedy}")
         self._address, self._certificates, self._tell = address, certificates, tell
+        self._host, self._port = host, port
 
     def run(self, cells: Sequence[Cell], folders: CellFolders) -> Generator[Outcome]:
         """Yield the outcome of every cell, as they end.
@@ -101,24 +112,37 @@ class RemoteDask:
         if not cells:
             return
         import dask
-        from distributed import Client
         from distributed.utils import silence_logging_cmgr
 
         security = None if self._certificates is None else self._certificates.security()
         # What Dask would log, with tracebacks, is told in one line when it matters.
         quiet = silence_logging_cmgr(logging.CRITICAL)
         with quiet, dask.config.set(CONFIGURATION), contextlib.ExitStack() as stack:
-            try:
-                client = Client(self._address, security=security)  # type: ignore[no-untyped-call]
-            except (OSError, ValueError) as error:  # a port that is no number is a ValueError
-                reason = " ".join(str(error).split()) or "no answer"
-                raise SpecificationError(
-                    f"no scheduler answers at {self._address} ({reason}); start one with: dask scheduler, and give the "
-                    "address that it prints"
-                ) from None
+            client = self._connect(security)
             stack.callback(client.close)
             self._examine(client)
             yield from run_on(client, Workers(client), cells, folders)
+
+    def _connect(self, security: Security | None) -> Client:
+        """Return a client of the scheduler, or say why there is none."""
+        from distributed import Client
+
+        announcement = threading.Timer(MOMENT_SECONDS, self._tell, [f"connecting to {self._address} ..."])
+        announcement.start()
+        try:
+            # First by hand: where nobody listens, Dask tries again for half a minute.
+            socket.create_connection((self._host, self._port), timeout=CONNECT_SECONDS).close()
+            asyncio.run(_shake_hands(self._address, security))
+            client = Client(self._address, security=security)  # type: ignore[no-untyped-call]
+        except Exception as error:  # noqa: BLE001 - a stranger's answer makes Dask raise anything, a MemoryError too
+            reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or "no answer"
+            raise SpecificationError(
+                f"no scheduler answers at {self._address} ({reason}); start one with: dask scheduler, and give the "
+                "address that it prints"
+            ) from None
+        finally:
+            announcement.cancel()
+        return client
 
     def _examine(self, client: Client) -> None:
         """Refuse workers with threads, and tell what may make the cells slow."""
@@ -128,16 +152,32 @@ class RemoteDask:
             return
         several = next((address for address, n in threads.items() if n > 1), None)
         if several is not None:
-            raise SpecificationError(
-                f"the worker at {several} has {threads[several]} threads, and runs need a process each; start workers "
-                f"with: {START_WORKERS.format(self._address)}"
-            )
+            raise threaded(several, threads[several], self._address)
         without = [address for address, value in client.run(_blas_threads).items() if value != "1"]
         if without:
             self._tell(
                 f"{len(without)} of {len(threads)} workers were started without OMP_NUM_THREADS=1: their linear "
                 "algebra may take more than one core each"
             )
+
+
+async def _shake_hands(address: str, security: Security | None) -> None:
+    """Return when a scheduler has answered; a client itself would wait without end for one that is mute."""
+    from distributed.comm.core import connect
+
+    arguments = {} if security is None else security.get_connection_args("client")  # type: ignore[no-untyped-call]
+    comm = await asyncio.wait_for(connect(address, **arguments), ANSWER_SECONDS)  # type: ignore[no-untyped-call]
+    await comm.close()
+
+
+def _host_and_port(place: str) -> tuple[str | None, int | None]:
+    """Return what `host:port` says, with None for what it does not."""
+    try:
+        parts = urlsplit(f"//{place}")
+        host, port = parts.hostname, parts.port
+    except ValueError:  # a port that is no number or too large for one, or half a bracket
+        return None, None
+    return host, port
 
 
 def _blas_threads() -> str | None:

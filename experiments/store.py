@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from suite import store, store_cells
+from suite.durable import to_disk
 from suite.errors import TraceError
 from suite.store import Partition
 from suite.trace import replace_file
@@ -195,9 +196,13 @@ def _merged(path: Path, table: Table, schema: pa.Schema) -> Table:
 def _write(path: Path, table: Table) -> None:
     import pyarrow.parquet as pq
 
-    # One chunk a column: how the rows came together would show in the pages of the file.
-    whole = table.combine_chunks()
-    replace_file(path, lambda temporary: pq.write_table(whole, temporary, compression="zstd"))
+    def write(temporary: Path) -> None:
+        # One chunk a column: how the rows came together would show in the pages of the file.
+        pq.write_table(table.combine_chunks(), temporary, compression="zstd")
+        to_disk(temporary)
+
+    replace_file(path, write)
+    to_disk(path.parent)
 
 
 def _rewrite_cells(study: Path, folder: Path, finished: Sequence[str], read: Sequence[Mapping[str, Any]]) -> None:

@@ -20,7 +20,7 @@ from plots.blocks import (
     listed,
     reference_sentence,
 )
-from plots.panels import Canvas, described, draw_curve, label_decades, workers_title
+from plots.panels import Canvas, described, draw_curve, label_decades, spread_sentence, workers_title
 from plots.statistics import (
     average_ranks,
     bootstrap_means,
@@ -45,6 +45,7 @@ EARLIEST = 1e-3
 """The share of the budget at which the time axis begins, at the earliest."""
 TARGETS = 51
 """Targets of a benchmark, as in COCO."""
+BAND = "The band is a 95 % bootstrap interval over seeds within benchmarks."
 SCALES = {"worst": "the worst loss that the study saw", "first": "the median of the runs' first losses"}
 
 
@@ -72,7 +73,7 @@ def regret_table(study: Study, *, horizon: Horizon = "common", scale: Scale = "w
         "Normalised regret of the best loss delivered at or before each time, averaged over benchmarks and seeds;",
         f"1 is {SCALES[scale]}.",
         reference_sentence(study, [name for group in groups for name in group.benchmarks]),
-        "The band is a 95 % bootstrap interval over seeds within benchmarks.",
+        BAND,
         compared_sentence(groups, horizon),
         left_out_sentence(groups),
         "A curve begins when all its runs have a result.",
@@ -103,7 +104,7 @@ def rank_table(study: Study, *, horizon: Horizon = "common") -> pd.DataFrame:
         rows,
         "Average rank (1 is best, ties share their mean) by the best loss delivered at or before each time,",
         "among the runs with the same benchmark and seed; who has no result yet is last.",
-        "The band is a 95 % bootstrap interval over seeds within benchmarks.",
+        BAND,
         compared_sentence(groups, horizon),
         left_out_sentence(groups),
     )
@@ -274,4 +275,5 @@ def _curves(group: Blocks, fractions: Floats, strata: list[Floats], quantity: st
 def _finished(rows: list[pd.DataFrame], *sentences: str) -> pd.DataFrame:
     import pandas as pd
 
-    return described(pd.concat(rows, ignore_index=True), *sentences)
+    table = pd.concat(rows, ignore_index=True)
+    return described(table, *(spread_sentence(table["lower"], BAND, "band") if s is BAND else s for s in sentences))

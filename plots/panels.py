@@ -135,11 +135,20 @@ def draw_curve(
         panel.fill_between(x, low, high, step="post", color=look.colour, alpha=style.BAND_OPACITY, linewidth=0)
 
 
+def spread_sentence(bounds: pd.Series, text: str, mark: str, noun: str = "seed") -> str:
+    """Return what a caption says of bands or bars, whose bounds are NaN where one seed or run tells of no spread."""
+    if bounds.notna().all():
+        return text
+    if bounds.isna().all():
+        return f"There is one {noun}, so no {mark} is drawn."
+    return f"{text} No {mark} is drawn where there is one {noun}."
+
+
 def draw_points(panel: Axes, table: pd.DataFrame, quantity: str, styles: Mapping[str, style.Style]) -> None:
     """Draw a quantity against the number of workers, a line an optimizer, with bars from `lower` to `upper`.
 
-    Infinite bounds leave through the edge of the panel. Optimizers stand a little apart, or their bars would hide one
-    another.
+    Infinite bounds leave through the edge of the panel, and where bounds are NaN there is no bar. Optimizers stand a
+    little apart, or their bars would hide one another.
     """
     optimizers = sorted(table["optimizer"].unique())
     for position, name in enumerate(optimizers):
@@ -153,10 +162,10 @@ def draw_points(panel: Axes, table: pd.DataFrame, quantity: str, styles: Mapping
 def _points(panel: Axes, name: str, look: style.Style, x: Any, centre: Any, low: Any, high: Any) -> None:
     far = 1e300
     bars = np.vstack([np.asarray(centre) - np.asarray(low), np.asarray(high) - np.asarray(centre)])
-    bars = np.where(np.isnan(bars), 0.0, np.clip(bars, 0.0, far))
+    bars = np.clip(bars, 0.0, far)
     panel.errorbar(
-        x, centre, yerr=bars, color=look.colour, linestyle=look.line, marker=look.marker, capsize=1.5, elinewidth=0.7,
-        label=name,
+        x, centre, yerr=None if np.isnan(bars).all() else bars, color=look.colour, linestyle=look.line,
+        marker=look.marker, capsize=1.5, elinewidth=0.7, label=name,
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from plots import style
 from plots.blocks import counted
-from plots.panels import Canvas, described, draw_curve, label_decades, scale_times, workers_title
+from plots.panels import Canvas, described, draw_curve, label_decades, scale_times, spread_sentence, workers_title
 from plots.statistics import (
     bootstrap_means,
     bootstrap_medians,
@@ -227,17 +227,18 @@ def _band(curve: pd.DataFrame, centre: Floats) -> tuple[Floats, Floats]:
 def _what_is_drawn(table: pd.DataFrame) -> str:
     seeds = [int(table["n_seeds"].min()), int(table["n_seeds"].max())]
     if seeds[1] == 1:
-        return "one seed"
+        return "one seed: no band"
     spread = "standard error" if "standard_error" in table else "95 % bootstrap interval"
     return f"{_statistic(table)} and {spread} of {counted(seeds, 'seed')}"
 
 
 def _caption(study: Study, table: pd.DataFrame, statistic: Statistic, interval: Interval) -> list[str]:
     spread = (
-        "the band is one standard error of the mean (n - 1 in the denominator)"
+        "The band is one standard error of the mean (n - 1 in the denominator)."
         if interval == "standard_error"
-        else "the band is a 95 % percentile bootstrap interval over seeds"
+        else "The band is a 95 % percentile bootstrap interval over seeds."
     )
+    seeds = counted(table["n_seeds"].tolist(), "seed")
     values = sorted(table.loc[table["quantity"] == "value", "benchmark"].unique())
     drawn = {(r.benchmark, r.n_workers, r.optimizer) for r in table.drop_duplicates(
         ["benchmark", "n_workers", "optimizer"]).itertuples()}  # fmt: skip
@@ -246,8 +247,8 @@ def _caption(study: Study, table: pd.DataFrame, statistic: Statistic, interval: 
     )
     return [
         "Best loss delivered at or before each simulated time;",
-        f"the line is the {statistic} of {counted(table['n_seeds'].tolist(), 'seed')},",
-        f"{spread}.",
+        "each line is one run." if table["n_seeds"].max() == 1 else f"the line is the {statistic} of {seeds}.",
+        spread_sentence(table["standard_error" if interval == "standard_error" else "lower"], spread, "band"),
         "A curve begins when every seed has a result and ends with the longest run of its seeds.",
         "Regret is the loss minus the known optimum." if (table["quantity"] == "regret").any() else "",
         f"The value itself is drawn where no optimum is known or noise goes below it: {', '.join(values)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,15 @@ import numpy as np
 from plots import style
 from plots.blocks import counted
 from plots.occupation import STATES, columns_of, intervals, shares
-from plots.panels import Canvas, described, draw_points, label_decades, label_workers, workers_title
+from plots.panels import (
+    Canvas,
+    described,
+    draw_points,
+    label_decades,
+    label_workers,
+    spread_sentence,
+    workers_title,
+)
 from plots.statistics import bootstrap_means, generator, percentile_interval
 from suite.errors import SpecificationError
 
@@ -53,7 +62,8 @@ def wall_time_table(study: Study) -> pd.DataFrame:
         if len(chosen):
             times = cells.iloc[chosen][["makespan", "wall_time"]].to_numpy(dtype=float)
             replicates = bootstrap_means([times], generator("wall time", optimizer, n))
-            low, high = percentile_interval(replicates[:, 0] / replicates[:, 1])
+            ratios = replicates[:, 0] / replicates[:, 1]
+            low, high = percentile_interval(ratios) if len(chosen) > 1 else (math.nan, math.nan)
             simulated, wall = times.mean(axis=0)
             rows.append(
                 {
@@ -72,7 +82,12 @@ def wall_time_table(study: Study) -> pd.DataFrame:
     return described(
         table,
         "Simulated seconds for each real second: the sum over runs of the simulated time, over that of the real time.",
-        f"Bars are 95 % bootstrap intervals over {counted([int(n) for n in table['n_runs']], 'run')}.",
+        spread_sentence(
+            table["lower"],
+            f"Bars are 95 % bootstrap intervals over {counted([int(n) for n in table['n_runs']], 'run')}.",
+            "bar",
+            "run",
+        ),
         "The real time holds the optimizer's own computing and depends on the machine.",
         f"Left out: {absent} runs that do not say how long they took, or have no result." if absent else "",
         latex=wall_time_latex(table),

@@ -11,7 +11,7 @@ import numpy as np
 from plots import style
 from plots.anytime import SCALES, Scale
 from plots.blocks import counted, listed, reference_sentence
-from plots.panels import Canvas, described, draw_points, label_decades, label_workers
+from plots.panels import Canvas, described, draw_points, label_decades, label_workers, spread_sentence
 from plots.statistics import (
     RESAMPLES,
     bootstrap_means,
@@ -92,8 +92,13 @@ def speed_up_table(study: Study, *, target: float | None = None, panels: Panels 
         f"The geometric mean over {counted([int(n) for n in table['n_benchmarks']], 'benchmark')}."
         if panels == "all"
         else "",
-        "Runs that miss the target count with an infinite time. Bars are 95 % bootstrap intervals over seeds, those of",
-        "one and of P workers resampled independently; resamples whose median misses it with one worker are left out.",
+        "Runs that miss the target count with an infinite time.",
+        spread_sentence(
+            table["lower"].mask(table["n_seeds"] > 1, 1.0),
+            "Bars are 95 % bootstrap intervals over seeds, those of one and of P workers resampled independently; "
+            "resamples whose median misses it with one worker are left out.",
+            "bar",
+        ),
         "The grey line is the ideal, P times sooner. Optimizers are drawn a little apart.",
         f"Left out: {listed(unmeasured)}." if unmeasured else "",
     )
@@ -166,8 +171,8 @@ def quality_table(
         "the optimizer and number of workers that end first, by the median of the seeds; runs that ended sooner keep",
         f"their final value. 1 is {SCALES[scale]}.",
         reference_sentence(study, sorted(times)),
-        f"The mean over {counted([int(n) for n in table['n_benchmarks']], 'benchmark')};" if panels == "all" else "",
-        f"{'bars' if panels == 'all' else 'Bars'} are 95 % bootstrap intervals over seeds within benchmarks.",
+        f"The mean over {counted([int(n) for n in table['n_benchmarks']], 'benchmark')}." if panels == "all" else "",
+        spread_sentence(table["lower"], "Bars are 95 % bootstrap intervals over seeds within benchmarks.", "bar"),
         "Optimizers are drawn a little apart.",
         f"Left out, because a run has no result by then: {listed(sorted(set(unknown)))}." if unknown else "",
     )
@@ -294,7 +299,8 @@ def _times(study: Study, runs: Integers, goal: float) -> Floats:
 def _row(benchmark: str, optimizer: str, n: int, found: list[_Found]) -> dict[str, object]:
     replicates = geometric_mean(np.array([of.replicates for of in found]))
     known = replicates[~np.isnan(replicates)]
-    low, high = percentile_interval(known) if len(known) else (math.nan, math.nan)
+    has_spread = len(known) > 0 and max(len(of.times) for of in found) > 1
+    low, high = percentile_interval(known) if has_spread else (math.nan, math.nan)
     return {
         "benchmark": benchmark,
         "optimizer": optimizer,

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import pickle
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from suite import shared_directory as several_hosts
-from suite import transport
+from suite import temporary, transport
 from suite.asktell import failed_runtime
 from suite.coordination import Call, Coordinator, Rules
 from suite.errors import BudgetExhausted, SpecificationError, StalledError
@@ -51,8 +50,9 @@ class Simulator:
     n_workers
         How many simulated workers there are: as many calls as that may run at once.
     directory
-        The run's own folder, created when absent; None makes one in the system's temporary folder, which goes when
-        the simulator is left as a context manager without an error.
+        The run's own folder, created when absent; None makes one in the system's temporary folder. That one goes with
+        this process, or already with this object once it was left as a context manager; it stays when an error ends
+        either, and after `finish()`.
     max_evaluations, max_time
         The budget: the first so many calls are evaluated and delivered; or what ends by this simulated time, in
         seconds.
@@ -127,7 +127,7 @@ class Simulator:
             on_worker_death=on_worker_death, shared_directory=shared_directory, **self._further_specification(),
         )  # fmt: skip
         self._is_temporary = directory is None
-        root = Path(tempfile.mkdtemp(prefix="zerowait-") if directory is None else directory).absolute()
+        root = temporary.make_folder() if directory is None else Path(directory).absolute()
         self._run = RunDirectory(root)
         self._run.create_or_join(specification, lambda run: self._create(run, continual=continual))
         self._coordinator: Coordinator | None = None
@@ -168,8 +168,13 @@ class Simulator:
         if isinstance(error, KeyboardInterrupt):
             self._say_what_was_kept(error)
         self.close()
+        if self._is_temporary and error is None:
+            temporary.remove_with(self, self._run.root)
+        elif self._is_temporary:
+            temporary.keep(self._run.root)
 
     def _say_what_was_kept(self, interrupt: KeyboardInterrupt) -> None:
+        temporary.keep(self._run.root)
         note = f"what was recorded so far is in {self._run.journal}; look at it with `zerowait check {self._run.root}`"
         if note not in getattr(interrupt, "__notes__", ()):
             interrupt.add_note(note)
@@ -364,6 +369,7 @@ class Simulator:
 
     def finish(self) -> Path:
         """Write `trace.parquet` into the run's directory and return its path."""
+        temporary.keep(self._run.root)
         with explained(self._run.root, "write the trace"):
             return write_trace(self.trace(), self._run.trace)
 

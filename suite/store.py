@@ -142,8 +142,9 @@ def load_study(
     DataFrame
         `optimizer`, `benchmark`, `n_workers`, `run_seed` and `cell` say of which run a row is
         (`suite.store_cells.RUN_COLUMNS`); the columns of the trace follow (`suite.trace.COLUMNS`), then
-        `metric.*` and `config.*`, missing where a benchmark has none of that name. `optimizer`, `benchmark`,
-        `cell` and `status` are categorical.
+        `metric.*` and `config.*`, missing where a benchmark has none of that name, and texts where the optimizers and
+        benchmarks kept have both numbers and texts of that name. `optimizer`, `benchmark`, `cell` and `status` are
+        categorical.
 
     Raises
     ------
@@ -158,12 +159,12 @@ def load_study(
         fresh, stale = _differences(study, parts)
         if not parts and not fresh:
             raise TraceError(f"there is no finished run in {path}; run the study first: zerowait run STUDY")
-        types = store_cells.join_types(
-            [*(p.types for p, _ in parts), *(store_cells.free_types(c.table) for c in fresh)]
-        )
+        types = _types(parts, fresh, {})
         available = [*RUN_COLUMNS, *COLUMNS, *types]
         wanted = available if columns is None else _matching(columns, available)
         _check_known(where, available, parts, fresh)
+        # What is left out must not decide how the rest looks: another benchmark's text would make texts of numbers.
+        types |= {name: kind for name, kind in _types(parts, fresh, where).items() if kind != "null"}
         needed = [name for name in available if name in wanted or name in where]
         reader = _Reader(needed, store_cells.schema_of(types), where, stale)
         with ThreadPoolExecutor(THREADS) as threads:
@@ -316,6 +317,21 @@ def _values(wanted: object) -> list[Any]:
     return list(wanted) if isinstance(wanted, Collection) and not isinstance(wanted, str | bytes) else [wanted]
 
 
+def _wants(where: Mapping[str, Any], optimizer: str, benchmark: str) -> bool:
+    """Tell whether the conditions leave anything of a pair."""
+    pair = {"optimizer": optimizer, "benchmark": benchmark}
+    return all(pair[name] in _values(where[name]) for name in pair if name in where)
+
+
+def _types(
+    parts: Sequence[tuple[Partition, pq.ParquetFile]], fresh: Sequence[StoredCell], where: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return the types of the columns of metrics and parameters, over the pairs that the conditions leave."""
+    stored = [part.types for part, _ in parts if _wants(where, part.optimizer, part.benchmark)]
+    added = [cell.table for cell in fresh if _wants(where, cell.row["optimizer"], cell.row["benchmark"])]
+    return store_cells.join_types([*stored, *map(store_cells.free_types, added)])
+
+
 class _Reader:
     """Reads the wanted rows and columns of one partition or one cell."""
 
@@ -333,7 +349,7 @@ class _Reader:
         """Return what is wanted of a partition, or None."""
         import pyarrow as pa
 
-        if not self._wants(partition.optimizer, partition.benchmark):
+        if not _wants(self._where, partition.optimizer, partition.benchmark):
             return None
         there = set(file.schema_arrow.names)
         try:
@@ -346,15 +362,11 @@ class _Reader:
 
     def fresh(self, cell: StoredCell) -> Table | None:
         """Return what is wanted of a cell that is not stored yet, or None."""
-        if not self._wants(cell.row["optimizer"], cell.row["benchmark"]):
+        if not _wants(self._where, cell.row["optimizer"], cell.row["benchmark"]):
             return None
         full = store_cells.schema_of(store_cells.free_types(cell.table))
         table = store_cells.with_run_columns([cell], [store_cells.conform(cell.table, full)])
         return self._finish(table, cell.row["optimizer"], cell.row["benchmark"])
-
-    def _wants(self, optimizer: str, benchmark: str) -> bool:
-        pair = {"optimizer": optimizer, "benchmark": benchmark}
-        return all(pair[name] in _values(self._where[name]) for name in pair if name in self._where)
 
     def _finish(self, table: Table, optimizer: str, benchmark: str) -> Table:
         import pyarrow as pa

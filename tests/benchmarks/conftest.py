@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import statistics
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from hypothesis import strategies as st
 
@@ -66,3 +71,43 @@ def unseen(monkeypatch):
         raise AssertionError("the runtime saw what should have been refused")
 
     monkeypatch.setattr(SESSIONS, "query", asked)
+
+
+def _check_query_times(benchmark, configs, fidelities):
+    benchmark(configs[0])
+    for epochs in fidelities:
+        seconds = []
+        for seed, config in enumerate(configs):
+            before = time.perf_counter()
+            benchmark(config, fidelity=epochs, seed=seed)
+            seconds.append(time.perf_counter() - before)
+        assert statistics.median(seconds) <= 20e-6
+
+
+@pytest.fixture
+def check_query_times():
+    """Return what asserts that a table answers in 20 microseconds at each of some fidelities."""
+    return _check_query_times
+
+
+@pytest.fixture
+def check_page_sharing(record_property):
+    """Return what asserts that processes which read a whole table hold its pages once: code, processes, bytes."""
+
+    def check(touch, n, folder, size):
+        started = [
+            subprocess.Popen([sys.executable, "-c", touch], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for _ in range(n)
+        ]
+        try:
+            assert len({process.stdout.readline() for process in started}) == 1
+            maps = [part for process in started for part in psutil.Process(process.pid).memory_maps()]
+            table = sum(part.pss for part in maps if part.path.startswith(str(folder)))
+            record_property("PSS of everything, MiB", sum(part.pss for part in maps) / 2**20)
+            record_property("PSS of the table, MiB", table / 2**20)
+            assert table <= 1.05 * size
+        finally:
+            for process in started:
+                process.communicate()
+
+    return check

@@ -9,12 +9,10 @@ import pickle
 import statistics
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -300,17 +298,6 @@ def test_the_official_file_is_enough_without_the_package(home):
     assert "no-such-package" in SMALL.missing("car")
 
 
-def check_query_times(benchmark, configs, fidelities):
-    benchmark(configs[0])
-    for epochs in fidelities:
-        seconds = []
-        for seed, config in enumerate(configs):
-            before = time.perf_counter()
-            benchmark(config, fidelity=epochs, seed=seed)
-            seconds.append(time.perf_counter() - before)
-        assert statistics.median(seconds) <= 20e-6
-
-
 def test_numbers_that_differ_from_the_package_at_the_highest_fidelity_are_refused():
     known = tables.open_table(TABLE.file("vehicle"))
     check = TABLE._check_with("vehicle")
@@ -368,7 +355,9 @@ def real(tmp_path_factory):
 
 
 @pytest.mark.stress
-def test_a_file_of_real_size_is_converted_within_a_gigabyte_and_agrees_with_the_package(real, record_property):
+def test_a_file_of_real_size_is_converted_within_a_gigabyte_and_agrees_with_the_package(
+    real, record_property, check_query_times
+):
     done = subprocess.run([sys.executable, "-c", CONVERT], capture_output=True, text=True, check=True)
     record_property("peak MiB", int(done.stdout) / 1024)
     assert int(done.stdout) < 1_000_000  # KiB
@@ -398,20 +387,6 @@ sys.stdin.read()
 
 @pytest.mark.stress
 @pytest.mark.parametrize("n", [1, 16])
-def test_processes_share_the_pages_of_the_table(real, n, record_property):
+def test_processes_share_the_pages_of_the_table(real, n, check_page_sharing):
     TABLE.convert_official()
-    started = [
-        subprocess.Popen([sys.executable, "-c", TOUCH], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(n)
-    ]
-    try:
-        assert len({process.stdout.readline() for process in started}) == 1
-        folder = str(real / "cache" / "official")
-        maps = [part for process in started for part in psutil.Process(process.pid).memory_maps()]
-        table = sum(part.pss for part in maps if part.path.startswith(folder))
-        record_property("PSS of everything, MiB", sum(part.pss for part in maps) / 2**20)
-        record_property("PSS of the table, MiB", table / 2**20)
-        assert table <= 1.05 * 30_000 * 5 * 5 * 4 * 8
-    finally:
-        for process in started:
-            process.communicate()
+    check_page_sharing(TOUCH, n, real / "cache" / "official", 30_000 * 5 * 5 * 4 * 8)

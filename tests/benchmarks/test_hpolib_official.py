@@ -14,7 +14,6 @@ from dataclasses import replace
 
 import h5py
 import numpy as np
-import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -246,17 +245,6 @@ def test_without_h5py_the_error_says_how_to_get_it(home, monkeypatch):
         benchmark(benchmark._grid.config(0))
 
 
-def check_query_times(benchmark, configs, fidelities):
-    benchmark(configs[0])
-    for epoch in fidelities:
-        seconds = []
-        for seed, config in enumerate(configs):
-            before = time.perf_counter()
-            benchmark(config, fidelity=epoch, seed=seed)
-            seconds.append(time.perf_counter() - before)
-        assert statistics.median(seconds) <= 20e-6
-
-
 # -- of real size ------------------------------------------------------------------------------------------------------
 
 TASK = "naval_propulsion"
@@ -285,7 +273,9 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 @pytest.mark.stress
 @pytest.mark.timeout(600)
-def test_a_file_of_real_size_is_converted_within_a_gigabyte_and_agrees_with_the_package(real, record_property):
+def test_a_file_of_real_size_is_converted_within_a_gigabyte_and_agrees_with_the_package(
+    real, record_property, check_query_times
+):
     before = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", CONVERT], capture_output=True, text=True, check=True)
     record_property("seconds", time.perf_counter() - before)
@@ -318,20 +308,6 @@ sys.stdin.read()
 @pytest.mark.stress
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("n", [1, 16])
-def test_processes_share_the_pages_of_the_table(real, n, record_property):
+def test_processes_share_the_pages_of_the_table(real, n, check_page_sharing):
     TABLE.convert_official()
-    started = [
-        subprocess.Popen([sys.executable, "-c", TOUCH], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(n)
-    ]
-    try:
-        assert len({process.stdout.readline() for process in started}) == 1
-        folder = str(real / "cache" / "official")
-        maps = [part for process in started for part in psutil.Process(process.pid).memory_maps()]
-        table = sum(part.pss for part in maps if part.path.startswith(folder))
-        record_property("PSS of everything, MiB", sum(part.pss for part in maps) / 2**20)
-        record_property("PSS of the table, MiB", table / 2**20)
-        assert table <= 1.05 * (62_208 * 4 * (100 * 4 + 2 * 8))
-    finally:
-        for process in started:
-            process.communicate()
+    check_page_sharing(TOUCH, n, real / "cache" / "official", 62_208 * 4 * (100 * 4 + 2 * 8))

@@ -89,6 +89,45 @@ def test_a_finished_cell_is_a_folder_named_by_its_key(cell, folders):
     }
 
 
+def test_the_files_of_a_finished_cell_are_on_disk_before_its_name_and_the_name_before_it_counts(
+    cell, folders, monkeypatch
+):
+    calls, at_work = [], folders.path / f".{cell.key}.0"
+    sync, rename = os.fsync, Path.rename
+
+    def noted_sync(descriptor):
+        sync(descriptor)
+        calls.append(("on disk", Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    def noted_rename(path, target):
+        calls.append(("renamed", path))
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(Path, "rename", noted_rename)
+    assert run_cell(cell, folders).error is None
+    files = {entry.name for entry in folders.finished(cell.key).iterdir()}
+    assert files == {"cell.json", "trace.parquet", "trace.measured.json"}
+    assert calls[-2:] == [("renamed", at_work), ("on disk", folders.path)]
+    assert sorted(calls[:-2]) == sorted(("on disk", path) for path in (at_work, *(at_work / name for name in files)))
+
+
+def test_an_attempt_holds_its_lock_until_it_is_finished(cell, folders, monkeypatch):
+    """Closing any descriptor of the locked file would release the lock, also one that was only opened to sync it."""
+    held = []
+    rename = Path.rename
+
+    def noted_rename(path, target):
+        code = "import sys; from pathlib import Path; from experiments.attempts import is_alive; "
+        code += "sys.exit(is_alive(Path(sys.argv[1])))"
+        held.append(subprocess.run([sys.executable, "-c", code, path], check=False, timeout=60).returncode)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", noted_rename)
+    assert run_cell(cell, folders).error is None
+    assert held == [1]
+
+
 def test_a_finished_cell_is_not_run_again(cell, folders, monkeypatch):
     first = run_cell(cell, folders)
     monkeypatch.setattr(cells, "execute", lambda *_: pytest.fail("it was run again"))

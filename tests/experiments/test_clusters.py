@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 
 import pytest
 
+from experiments import remote
 from experiments.attempts import CellFolders
 from experiments.planning import make_plan
+from experiments.remote import RemoteDask
 from experiments.study import load_study
+from suite.errors import SpecificationError
 from suite.trace import read_trace
 
 COUNTED = '''\
@@ -210,10 +216,93 @@ def test_workers_with_threads_are_refused(zerowait, study_file, cluster):
     assert f"dask worker {there.address} --nthreads 1" in done.stderr
 
 
+def test_a_worker_with_threads_that_joins_later_is_refused_and_what_others_have_begun_is_finished(
+    zerowait, counted, cluster, tmp_path
+):
+    study, cells = tmp_path / "study.toml", CellFolders(tmp_path / "runs" / "cells")
+    study.write_text(study.read_text().replace("seeds = 24", "seeds = 300"))
+    there = cluster(workers=1)
+    process = subprocess.Popen(
+        [zerowait.command, "run", study, "--scheduler", there.address],
+        cwd=zerowait.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(cells.finished_keys, "the first cell")
+    there.start_worker(threads=2)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (2, "")
+    refusal = stderr.splitlines()[-1]
+    assert "has 2 threads, and runs need a process each; start workers with: " in refusal
+    assert refusal.endswith(f"dask worker {there.address} --nthreads 1")
+    assert "Traceback" not in stderr
+    wait_for(lambda: not cells.running_keys(), "the cell that the other worker had begun")
+    assert not list(cells.path.glob(".*"))
+    assert 0 < len(cells.finished_keys()) < 300
+    assert len(counted.read_text().split()) == 6 * len(cells.finished_keys())  # none was begun in vain
+
+
+def address_of(listener):
+    return "tcp://{}:{}".format(*listener.getsockname())
+
+
+def refusal_of(address):
+    """Return the refusal of a scheduler, what was told before, and how many seconds it took."""
+    told, begin = [], time.monotonic()
+    engine = RemoteDask(address, tell=told.append)
+    with pytest.raises(SpecificationError) as error:
+        list(engine.run([None], None))
+    return str(error.value), told, time.monotonic() - begin
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once():
+    text, told, seconds = refusal_of("tcp://127.0.0.1:1")
+    assert text == (
+        "no scheduler answers at tcp://127.0.0.1:1 (Connection refused); start one with: dask scheduler, and give the "
+        "address that it prints"
+    )
+    assert told == []
+    assert seconds < 10  # Dask alone tries for 30
+
+
+@pytest.mark.parametrize("queue", ["full", "open"])
+def test_a_host_that_says_nothing_is_announced_and_then_refused(monkeypatch, queue):
+    for name, seconds in {"MOMENT_SECONDS": 0.1, "CONNECT_SECONDS": 1.0, "ANSWER_SECONDS": 1.0}.items():
+        monkeypatch.setattr(remote, name, seconds)
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        if queue == "full":  # the kernel answers nobody else, as for a host that is not there
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+        else:
+            listener.listen()
+        text, told, seconds = refusal_of(address_of(listener))
+        assert text.startswith(f"no scheduler answers at {address_of(listener)} (")
+        assert told == [f"connecting to {address_of(listener)} ..."]
+        assert seconds < 10
+
+
+def test_a_server_that_is_no_scheduler_is_refused_in_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            for _ in range(2):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        address = address_of(listener)
+        text, *_ = refusal_of(address)
+        thread.join()
+    assert text.startswith(f"no scheduler answers at {address} (")
+    assert "\n" not in text
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--scheduler", "localhost:8786"], "it must be tcp://HOST:PORT or tls://HOST:PORT"),
+        (["--scheduler", "tcp://localhost"], "it must be tcp://HOST:PORT or tls://HOST:PORT"),
+        (["--scheduler", "tcp://localhost:port"], "it must be tcp://HOST:PORT or tls://HOST:PORT"),
         (["--scheduler", "tcp://127.0.0.1:9"], "no scheduler answers at tcp://127.0.0.1:9"),
         (["--scheduler", "tcp://127.0.0.1:9", "--jobs", "2"], "leave out --jobs"),
         (["--scheduler", "tcp://127.0.0.1:9", "--tls-cert", "x"], "belong together; give all three"),
@@ -224,7 +313,7 @@ def test_workers_with_threads_are_refused(zerowait, study_file, cluster):
     ],
 )
 def test_options_that_cannot_be_used_are_one_line(zerowait, study_file, options, message):
-    done = zerowait("run", study_file(), *options, DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="1s")
+    done = zerowait("run", study_file(), *options)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert message in done.stderr.splitlines()[-1]

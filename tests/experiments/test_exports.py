@@ -163,6 +163,49 @@ def test_ioh_data_has_every_run_with_its_improvements(study, tmp_path):
             assert scenario["dimension"] == len(run["best"]["x"]) == 2
 
 
+def test_another_benchmark_with_parameters_of_the_same_names_changes_nothing(study, tmp_path):
+    chosen = {"benchmark": ["difficult/conditional"]}
+    exports = {"ioh": export_ioh, "csv": export_csv, "s.log": export_optuna}
+
+    def written(name):
+        for file, export in exports.items():
+            export(study, tmp_path / name / file, chosen)
+        storage = optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(tmp_path / name / "s.log"))
+        )
+        trials = {
+            study_name: [trial.params for trial in optuna.load_study(study_name=study_name, storage=storage).trials]
+            for study_name in optuna.get_all_study_names(storage)
+        }
+        runs = {run: found["best"]["x"] for run, (_, found, _) in read_ioh(tmp_path / name / "ioh")[0].items()}
+        table = pd.read_csv(tmp_path / name / "csv" / "traces.csv", float_precision="round_trip")
+        return trials, runs, table.to_dict("list")
+
+    before = written("before")
+    texts = {f"config.{name}": ["none", "some"] for name in ("rate", "depth", "strength", "x1")}
+    specification = json.loads((study / "study.json").read_text())
+    key, _ = make_cell(study, optimizer="other", benchmark="texts", n=2, columns=texts)
+    (study / "study.json").write_text(
+        json.dumps({**specification, "cells": {**specification["cells"], f"cells/{key}": ""}})
+    )
+    fresh = written("not stored yet")
+    store.update(study)
+    for after in (fresh, written("stored")):
+        assert after[:2] == before[:2]
+        np.testing.assert_equal(after[2], before[2])
+    assert all(len(position) == 5 for position in before[1].values())
+    assert {number for position in before[1].values() for number in position} > {-1.0}
+
+
+def test_a_parameter_of_several_types_has_its_numbers_in_ioh(tmp_path):
+    make_cell(tmp_path, seed=0, n=1, columns={"config.a": [1], "config.b": ["2"], "config.c": [True]})
+    make_cell(tmp_path, seed=1, n=1, columns={"config.a": ["none"], "config.c": ["maybe"]})
+    export_ioh(tmp_path, tmp_path / "ioh")
+    runs = read_ioh(tmp_path / "ioh")[0]
+    assert [run["best"]["x"] for _, run, _ in runs.values()] == [[1.0, 2.0, 1.0], [-1.0, -1.0, -1.0]]
+    assert {scenario["dimension"] for *_, scenario in runs.values()} == {3}
+
+
 def test_an_evaluation_that_failed_is_a_failed_trial_and_no_improvement(tmp_path):
     key, trace = make_cell(tmp_path)
     failed = trace.assign(status=["failed", "ok", "lost", "ok", "failed"])

@@ -193,6 +193,23 @@ def test_whole_numbers_and_fractions_share_a_column_of_numbers(tmp_path):
     assert zerowait.load_study(tmp_path)["config.x"].tolist() == [1.0, 2.0, 0.5, 1.5]
 
 
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_number_stays_one_unless_runs_with_a_text_of_that_name_are_kept_too(tmp_path, stored):
+    make_cell(tmp_path, n=2, benchmark="numbers", columns={"config.x": [1, 2], "config.y": [1, 2]})
+    make_cell(tmp_path, n=2, benchmark="texts", columns={"config.x": ["a", "b"], "config.z": ["c", "d"]})
+    if stored:
+        store.update(tmp_path)
+    kept = zerowait.load_study(tmp_path, columns=["config.*"], where={"benchmark": "numbers"})
+    assert list(kept.columns) == ["config.x", "config.y", "config.z"]
+    assert (kept["config.x"].tolist(), kept["config.x"].dtype) == ([1, 2], np.int64)
+    assert kept["config.z"].isna().all()
+    other = zerowait.load_study(tmp_path, columns=["config.*"], where={"benchmark": "texts"})
+    assert other["config.y"].dtype == np.float64  # absent, and of the type that the study has elsewhere
+    assert sorted(zerowait.load_study(tmp_path)["config.x"]) == ["1", "2", "a", "b"]
+    with pytest.raises(SpecificationError, match=r"no column 'config.w'; it has: .*, config.x, config.y, config.z"):
+        zerowait.load_study(tmp_path, columns=["config.w"], where={"benchmark": "numbers"})
+
+
 def test_a_label_that_no_file_may_have_is_stored_all_the_same(tmp_path):
     names = ["a/../b", "x=y %&", "ü" * 300, "ü" * 301, ". "]
     for name in names:
@@ -253,6 +270,30 @@ def test_a_killed_update_loses_nothing_and_the_next_one_makes_it_good(tmp_path):
         zerowait.load_cells(killed).drop(columns=list(MEASURED_COLUMNS)),
         zerowait.load_cells(whole).drop(columns=list(MEASURED_COLUMNS)),
     )
+
+
+def test_a_partition_is_on_disk_before_its_name_and_its_folder_after(tmp_path, monkeypatch):
+    make_cell(tmp_path)
+    calls, sync, replace = [], os.fsync, Path.replace
+
+    def noted_sync(descriptor):
+        sync(descriptor)
+        calls.append(("on disk", Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    def noted_replace(path, target):
+        calls.append(("renamed", path))
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    store.update(tmp_path)
+    partition, cells = tmp_path / "store" / next(iter(store_bytes(tmp_path))), tmp_path / "store" / "cells.parquet"
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in (partition, cells)}
+    assert calls == [
+        step
+        for path in (partition, cells)
+        for step in (("on disk", temporary[path]), ("renamed", temporary[path]), ("on disk", path.parent))
+    ]
 
 
 def test_updates_at_the_same_time_agree(tmp_path):

@@ -55,6 +55,42 @@ def options_of(name, study):
     return {"reference": study} if FIGURES[name].needs_reference else {}
 
 
+SPREADS = {
+    "performance_over_time": "band", "normalised_regret": "band", "rank_over_time": "band", "speed_up": "bar",
+    "quality_by_workers": "bar", "wall_time": "bar",
+}  # fmt: skip
+
+
+def draws_spread(drawn):
+    """Tell whether a figure has a band, or a bar that is more than a NaN."""
+    collections = [collection for panel in drawn.figure.axes for collection in panel.collections]
+    return any(np.isfinite(path.vertices).all() and len(path) for c in collections for path in c.get_paths())
+
+
+@pytest.mark.parametrize(("name", "mark"), SPREADS.items())
+def test_a_caption_speaks_of_bands_and_bars_where_there_are_some(study, name, mark):
+    alone = [made_up_run(o, BENCHMARKS[0], n, 0) for o in OPTIMIZERS for n in (1, 4)]
+    drawn = FIGURES[name].make(study_of_runs(alone))
+    noun = "run" if name == "wall_time" else "seed"
+    assert f"There is one {noun}, so no {mark} is drawn." in drawn.table.attrs["caption"]
+    for word in ("interval", "standard error", "mean of 1"):
+        assert word not in drawn.table.attrs["caption"]
+        assert word not in (drawn.figure.get_supxlabel() or "")
+    assert not draws_spread(drawn)
+    drawn = FIGURES[name].make(study)
+    assert draws_spread(drawn)
+    caption = drawn.table.attrs["caption"]
+    assert f"no {mark}" not in caption
+    assert "The band is " in caption or "Bars are " in caption
+
+
+def test_a_caption_says_that_some_curves_have_no_band(runs):
+    some = [run for run in runs if run.benchmark != BENCHMARKS[0] or run.seed == 0]
+    caption = FIGURES["performance_over_time"].make(study_of_runs(some)).table.attrs["caption"]
+    assert "of 1 to 2 seeds. The band is one standard error of the mean" in caption
+    assert "No band is drawn where there is one seed." in caption
+
+
 @pytest.mark.parametrize("look", ["paper", "slides"])
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_is_cut_off_and_nothing_lies_on_another(study, name, look, caplog):

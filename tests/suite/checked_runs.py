@@ -1,0 +1,91 @@
+"""Runs whose journals the tests of `zerowait check` look at and change."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import threading
+from dataclasses import dataclass
+
+from suite import Evaluation, Overhead, Query
+from suite.check import check
+from suite.errors import BudgetExhausted
+from suite.idle import Idle
+
+QUICK = Idle(after=0.02)
+
+
+class TrainingDiverged(Exception):  # noqa: N818 - what a user's objective raises
+    def __init__(self, runtime):
+        super().__init__(f"diverged after {runtime} s")
+        self.runtime = runtime
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Runtimes by configuration, growing with the fidelity; some configurations fail, some kill their worker."""
+
+    runtimes: tuple[float, ...]
+    failing: frozenset[int] = frozenset()
+    deadly: frozenset[int] = frozenset()
+
+    def __call__(self, config, *, fidelity=None, seed=None):
+        x = config["x"]
+        if x in self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        # 27 epochs are the full training; every fifth configuration pretends to be faster at more epochs.
+        runtime = self.runtimes[x] * (27.0 if fidelity is None else fidelity if x % 5 else 28.0 - fidelity)
+        if x in self.failing:
+            raise TrainingDiverged(runtime)
+        return Evaluation(x + seed / 2**32, runtime, {"epochs": fidelity or 27.0})
+
+
+def violations_of(directory):
+    return [f"{v.record}: {v.rule}: {v.message}" for v in check(directory).violations]
+
+
+def call(simulator, query):
+    """Make one call; return whether the run takes more."""
+    try:
+        simulator(query.config, query.fidelity, query.config_id)
+    except TrainingDiverged:
+        return True
+    except BudgetExhausted:
+        return False
+    return True
+
+
+def with_threads(simulator, queries):
+    todo, taking = iter(queries), threading.Lock()
+
+    def work():
+        while True:
+            with taking:
+                query = next(todo, None)
+            if query is None or not call(simulator, query):
+                return
+
+    threads = [threading.Thread(target=work) for _ in range(simulator.n_workers)]
+    for k, thread in enumerate(threads):
+        thread.start()
+        simulator.wait_started(min(k + 1, len(queries)))
+    for thread in threads:
+        thread.join()
+
+
+OVERHEADS = {
+    "none": Overhead.none(),
+    "fixed": Overhead.fixed(0.7),
+    "fixed, parallel sampling": Overhead.fixed(0.7, sampling="parallel"),
+    "linear": Overhead.linear(0.1, 0.05),
+    "linear, parallel sampling": Overhead.linear(0.1, 0.05, sampling="parallel"),
+    "model": Overhead.model(lambda n: (n % 3) / 8, name="saw"),
+    "measured": Overhead.measured(),
+}
+LADDER = tuple(itertools.islice(itertools.cycle([1.0, 3.0, 9.0, 27.0, None]), 60))
+
+
+def climbing(n_configs=6):
+    """Each configuration climbs the fidelities, mixed with the others."""
+    return [Query({"x": k % n_configs}, LADDER[k // n_configs]) for k in range(60)]
