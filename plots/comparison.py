@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from plots import style
 from plots.blocks import Blocks, Horizon, blocks, compared_sentence, left_out_sentence, listed
 from plots.panels import Canvas, described, workers_title
 from plots.significance import Comparison, PostHoc, compare, critical_difference
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from plots.study import Study
 
 BlockKind = Literal["benchmark", "seed"]
+_CELL = 0.28
+"""Inches of a cell of the heat map that shows two digits."""
 
 
 def critical_difference_table(
@@ -170,9 +173,14 @@ def draw_win_rates(table: pd.DataFrame, canvas: Canvas) -> Any:
     columns = min(len(workers), 2)
     rows = -(-len(workers) // columns)
     size = max(1.0, 0.28 * len(names))
+    suits: style.Width = "two" if columns > 1 else "one"
+    panel_width = max(style.PANEL_WIDTH, _CELL * len(names) + 0.5)
     panels = canvas.panels(
-        rows, columns, [], suits="two" if columns > 1 else "one", heights=[size] * rows, sharex=True, sharey=True
+        rows, columns, [], suits=suits, heights=[size] * rows, panel_width=panel_width, sharex=True, sharey=True
     )
+    # Names at 30 degrees need twice the height of their letters to stand beside one another.
+    cell = 0.7 * canvas.inches(columns, suits, panel_width) / columns / len(names)
+    rotation = 30 if cell >= _CELL * canvas.look.scale else 90
     image = None
     for panel, n_workers in zip(panels.flat, workers, strict=False):
         of_panel = table[table["n_workers"] == n_workers]
@@ -186,7 +194,10 @@ def draw_win_rates(table: pd.DataFrame, canvas: Canvas) -> Any:
             dark = abs(rate - 0.5) > 0.3  # noqa: PLR2004 - where black on the colour is hard to read
             panel.text(j, i, f"{100 * rate:.0f}", ha="center", va="center", color="white" if dark else "black")
         panel.set_title(f"{workers_title(int(n_workers))} ({of_panel['n_blocks'].iloc[0]} blocks)")
-        panel.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
+        panel.set_xticks(
+            range(len(names)), names, rotation=rotation, ha="right", va="center" if rotation == 90 else "top",  # noqa: PLR2004
+            rotation_mode="anchor",
+        )  # fmt: skip
         panel.set_yticks(range(len(names)), names)
         panel.grid(visible=False)
     for panel in list(panels.flat)[len(workers) :]:

@@ -217,7 +217,8 @@ def draw_overhead(table: pd.DataFrame, canvas: Canvas) -> Any:
     optimizers = sorted(table["optimizer"].unique())
     workers = sorted(table["n_workers"].unique())
     states = [state for state in STATES if (table.loc[table["state"] == state, "share"] > 0).any()]
-    panels = canvas.panels(1, 1, states, suits="two" if len(optimizers) * len(workers) > 6 else "one")  # noqa: PLR2004
+    suits: style.Width = "two" if len(optimizers) * len(workers) > 6 else "one"  # noqa: PLR2004 - what has room in one
+    panels = canvas.panels(1, 1, states, suits=suits)
     panel = panels[0, 0]
     width = len(workers) + 1
     for state in states:
@@ -236,11 +237,16 @@ def draw_overhead(table: pd.DataFrame, canvas: Canvas) -> Any:
     panel.set_xticks(at, [str(n) for n in workers] * len(optimizers))
     panel.tick_params(axis="x", length=0)
     panel.grid(visible=False, axis="x")
+    # An eighth of the width is that of the vertical axis and the margins.
+    side_by_side = style.fit(optimizers, 0.875 * canvas.inches(1, suits) / len(optimizers), canvas.look.scale)
+    turned: dict[str, Any] = {"ha": "center", "va": "top"}
+    if not side_by_side:
+        turned = {"ha": "right", "va": "center", "rotation": 30, "rotation_mode": "anchor"}
     for i, optimizer in enumerate(optimizers):
         middle = i * width + (len(workers) - 1) / 2
         panel.annotate(
             optimizer, (middle, 0), xycoords=("data", "axes fraction"), xytext=(0, -2.4 * canvas.look.font),
-            textcoords="offset points", ha="center", va="top",
+            textcoords="offset points", **turned,
         )  # fmt: skip
     panel.set_ylim(0, 1)
     panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
@@ -260,6 +266,8 @@ def draw_timeline(table: pd.DataFrame, canvas: Canvas) -> Any:
     for panel, ((benchmark, n_workers, optimizer, seed), of_run) in zip(panels.flat, runs, strict=True):
         for state in states:
             of_state = of_run[of_run["state"] == state]
+            if of_state.empty:
+                continue  # bars without any have no colour, and the legend takes the first that it finds
             colour, hatch = style.STATES[state]
             panel.barh(
                 of_state["worker"], of_state["end"] - of_state["begin"], left=of_state["begin"], height=0.8,

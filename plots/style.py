@@ -146,6 +146,11 @@ def legend_columns(names: Sequence[str], width: float, scale: float = 1.0) -> in
     return max(1, min(len(names), int(width / entry)))
 
 
+def fit(names: Sequence[str], inches: float, scale: float = 1.0) -> bool:
+    """Tell whether each of these names fits into so many inches, letters being `scale` as large."""
+    return scale * _INCHES_PER_LETTER * max(map(len, names), default=0) <= inches
+
+
 def broken(label: str, inches: float = PANEL_HEIGHT) -> str:
     """Return a benchmark's label, broken at task and options if it is longer than a panel is high, or than `inches`."""
     if len(label) * _INCHES_PER_LETTER <= inches:

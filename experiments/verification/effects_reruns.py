@@ -127,6 +127,8 @@ class Task:
     evaluations: int
     mistake: str = ""
     """Empty: none."""
+    continued: bool = False
+    """Whether the study's run continued trainings, which this one begins anew, so that it is another run."""
     optimizer_parameters: Mapping[str, Any] = field(default_factory=dict)
     benchmark_parameters: Mapping[str, Any] = field(default_factory=dict)
 
@@ -207,7 +209,8 @@ QUICK = Scope(1, 1, 2, ANALYTIC[:1], 1, {name: number // 20 for name, number in 
 def of_the_study(cells: pd.DataFrame, scope: Scope) -> list[Task]:
     """Return the runs of a study that are made again: those of some tasks, all numbers of workers and some seeds.
 
-    Those that were asked and told without overhead, with a number of evaluations, and did not continue trainings.
+    Those that were asked and told without overhead, with a number of evaluations. None continues trainings: what is
+    left to pay for depends on what is known, so runtimes that are packed onto workers afterwards would not be those.
 
     Parameters
     ----------
@@ -239,7 +242,6 @@ def _is_plain(specification: Mapping[str, Any]) -> bool:
         specification["mode"] == "ask_tell"
         and specification["overhead"]["name"] == "none"
         and specification["max_time"] is None
-        and not specification.get("continual")
     )
 
 
@@ -249,7 +251,7 @@ def _task(row: Any) -> Task:
         adapter=row.adapter, label=row.optimizer, family=row.family, task=specification["task"],
         n_workers=int(row.n_workers), seed=int(row.run_seed), evaluations=int(row.max_evaluations),
         optimizer_parameters=specification["optimizer_parameters"],
-        benchmark_parameters=specification["benchmark_parameters"],
+        benchmark_parameters=specification["benchmark_parameters"], continued=bool(specification.get("continual")),
     )  # fmt: skip
 
 

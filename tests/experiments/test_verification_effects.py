@@ -307,6 +307,20 @@ def test_results_in_the_order_of_asking_lead_an_optimizer_elsewhere_that_learns_
     assert sorted(right.values) != sorted(wrong.values)
 
 
+def test_runs_that_continued_trainings_are_made_again_as_others():
+    specification = {
+        "mode": "ask_tell", "overhead": {"name": "none"}, "max_time": None, "task": None, "optimizer_parameters": {},
+        "benchmark_parameters": {},
+    }  # fmt: skip
+    rows = [
+        {"optimizer": name, "adapter": name, "family": "branin", "benchmark": "branin", "n_workers": 2, "run_seed": 0,
+         "max_evaluations": 9, "specification": json.dumps({**specification, **more})}
+        for name, more in (("random", {}), ("dehb", {"continual": True}))
+    ]  # fmt: skip
+    tasks = effects_reruns.of_the_study(pd.DataFrame(rows), effects_reruns.QUICK)
+    assert {task.adapter: task.continued for task in tasks} == {"random": False, "dehb": True}
+
+
 def test_workers_repeat_seeds_and_a_configuration_keeps_its_own():
     class Tells:
         def __call__(self, config, *, fidelity=None, seed=None):
