@@ -47,7 +47,7 @@ def write_gallery(folder: str | Path, out: str | Path) -> list[Path]:
     for old in out.glob("*.png"):
         old.unlink()
     study = load_study(folder)
-    text, paths = [_head(study, out / STUDY_FILE)], []
+    text, paths = [_head(study, Path(folder), out / STUDY_FILE)], []
     for drawn, summary in _figures(study):
         path = out / f"{drawn.name}.png"
         path.write_bytes(small_png(drawn))
@@ -87,13 +87,14 @@ def _figures(study: Study) -> Iterator[tuple[Drawn, str]]:
             print(f"left out: {kind.name}: {error}")  # noqa: T201 - the command's output
 
 
-def _head(study: Study, file: Path) -> str:
+def _head(study: Study, folder: Path, file: Path) -> str:
     cells = study.cells
+    named = "STUDY" if folder.is_absolute() else folder.as_posix()  # nobody else has this machine's folders
     workers = ", ".join(str(n) for n in sorted(cells["n_workers"].unique()))
     linked = f" ([{file.name}]({file.name}))" if file.is_file() else ""
     return (
         "# Gallery\n"
-        f"Made by `python -m plots.gallery STUDY` from a study{linked} of "
+        f"Made by `python -m plots.gallery {named}` from a study{linked} of "
         f"{', '.join(study.optimizers)} on {', '.join(sorted(cells['benchmark'].unique()))}, with {workers} workers "
         f"and {cells['seed'].nunique()} seeds: {len(study)} runs. How to draw a figure for a paper, and its options: "
         "[figures](../figures.md). All of them on one page, with filters and tables: [the report](../report.md).\n"
