@@ -184,9 +184,12 @@ def _rerun(
             readings += effects_traces.beside(asked, true, wrong, fraction)
         alone = [n for n, task in enumerate(again) if task.n_workers == 1]
         same = [run for run, task in zip(right, again, strict=True) if not task.continued]
+        if same:
+            gates.append(
+                Gate(f"the study's runs that are not the same when made again, of {len(same)}",
+                     effects_reruns.unlike_the_study(study, same), "==", 0)
+            )  # fmt: skip
         gates += [
-            Gate(f"the study's runs that are not the same when made again, of {len(same)}",
-                 effects_reruns.unlike_the_study(study, same), "==", 0),
             Gate(f"order of asking, one worker: runs that it changes, of {len(alone)}",
                  effects_reruns.different([right[n] for n in alone], [in_order[n] for n in alone]), "==", 0),
         ]  # fmt: skip
