@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from suite.identity import canonical_json, digest
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
 
 # Keeps this stream apart from those of suite.seeds, which begin with other numbers.
 _DOMAIN = 3
-_NORMAL = NormalDist()
 
 
 def standard_normal(seed: int, config: Mapping[str, Any], fidelity: int) -> float:
@@ -28,7 +26,9 @@ def standard_normal(seed: int, config: Mapping[str, Any], fidelity: int) -> floa
     fidelity
         An integer from 0 to 2**32 - 1.
     """
-    return _NORMAL.inv_cdf(uniform(seed, config, fidelity))
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(uniform(seed, config, fidelity))
 
 
 def uniform(seed: int, config: Mapping[str, Any], fidelity: int) -> float:
