@@ -66,7 +66,9 @@ def choose(study: Study, source: str, absent: list[str] | None = None) -> list[C
                     benchmark = benchmarks.load(name, task=task, **entry.parameters)
                 except DataMissingError as error:
                     if absent is None:
-                        raise
+                        raise SpecificationError(
+                            f"{error} (or leave out what has no data here: --skip-missing-data)"
+                        ) from error
                     absent.append(f"{name if task is None else f'{name}/{task}'}: {error}")
                     continue
             found.append((Choice(entry, known[name], task, benchmark), wild))

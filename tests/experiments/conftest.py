@@ -192,3 +192,26 @@ def traces_of(folder):
 def traces():
     """Return the bytes of every trace of a study, by the key of its cell."""
     return traces_of
+
+
+@pytest.fixture
+def disk_calls(monkeypatch):
+    """What is sent to disk, renamed and put in the place of another, as (what, path) in their order."""
+    calls = []
+    sync = os.fsync
+
+    def noted_sync(descriptor):
+        sync(descriptor)
+        calls.append(("on disk", Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    def noted(what, rename):
+        def noted_rename(path, target):
+            calls.append((what, path))
+            return rename(path, target)
+
+        return noted_rename
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(Path, "rename", noted("renamed", Path.rename))
+    monkeypatch.setattr(Path, "replace", noted("replaced", Path.replace))
+    return calls

@@ -90,25 +90,16 @@ def test_a_finished_cell_is_a_folder_named_by_its_key(cell, folders):
 
 
 def test_the_files_of_a_finished_cell_are_on_disk_before_its_name_and_the_name_before_it_counts(
-    cell, folders, monkeypatch
+    cell, folders, disk_calls
 ):
-    calls, at_work = [], folders.path / f".{cell.key}.0"
-    sync, rename = os.fsync, Path.rename
-
-    def noted_sync(descriptor):
-        sync(descriptor)
-        calls.append(("on disk", Path(f"/proc/self/fd/{descriptor}").readlink()))
-
-    def noted_rename(path, target):
-        calls.append(("renamed", path))
-        return rename(path, target)
-
-    monkeypatch.setattr(os, "fsync", noted_sync)
-    monkeypatch.setattr(Path, "rename", noted_rename)
+    at_work = folders.path / f".{cell.key}.0"
     assert run_cell(cell, folders).error is None
     files = {entry.name for entry in folders.finished(cell.key).iterdir()}
     assert files == {"cell.json", "trace.parquet", "trace.measured.json"}
+    # Within the attempt's folder a file may be replaced as long as it has not been sent to disk.
+    calls = [call for call in disk_calls if call[0] != "replaced"]
     assert calls[-2:] == [("renamed", at_work), ("on disk", folders.path)]
+    assert all(what == "replaced" for what, _ in disk_calls[: len(disk_calls) - len(calls)])
     assert sorted(calls[:-2]) == sorted(("on disk", path) for path in (at_work, *(at_work / name for name in files)))
 
 

@@ -272,27 +272,16 @@ def test_a_killed_update_loses_nothing_and_the_next_one_makes_it_good(tmp_path):
     )
 
 
-def test_a_partition_is_on_disk_before_its_name_and_its_folder_after(tmp_path, monkeypatch):
+def test_a_partition_is_on_disk_before_its_name_and_its_folder_after(tmp_path, disk_calls):
     make_cell(tmp_path)
-    calls, sync, replace = [], os.fsync, Path.replace
-
-    def noted_sync(descriptor):
-        sync(descriptor)
-        calls.append(("on disk", Path(f"/proc/self/fd/{descriptor}").readlink()))
-
-    def noted_replace(path, target):
-        calls.append(("renamed", path))
-        return replace(path, target)
-
-    monkeypatch.setattr(os, "fsync", noted_sync)
-    monkeypatch.setattr(Path, "replace", noted_replace)
+    disk_calls.clear()
     store.update(tmp_path)
     partition, cells = tmp_path / "store" / next(iter(store_bytes(tmp_path))), tmp_path / "store" / "cells.parquet"
     temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in (partition, cells)}
-    assert calls == [
+    assert disk_calls == [
         step
         for path in (partition, cells)
-        for step in (("on disk", temporary[path]), ("renamed", temporary[path]), ("on disk", path.parent))
+        for step in (("on disk", temporary[path]), ("replaced", temporary[path]), ("on disk", path.parent))
     ]
 
 
