@@ -99,6 +99,8 @@ class AnalyticBenchmark:
         self.noise = noise
         self.fidelity = Fidelity("z", 1, FULL_FIDELITY, integer=True).between(fidelity_range, formula.name)
         self._names = tuple(f"x{i}" for i in range(formula.dimension))
+        # What `suite.identity.canonical_json` writes of a configuration; the names are in its order.
+        self._canonical = "{" + ",".join(f'"{name}":%r' for name in self._names) + "}"
 
     @property
     def label(self) -> str:
@@ -133,7 +135,7 @@ class AnalyticBenchmark:
         if seed is not None:
             seed = check_seed(seed)
             if self.noise:
-                value += self.formula.noise_sd * standard_normal(seed, dict(zip(self._names, x, strict=True)), z)
+                value += self.formula.noise_sd * standard_normal(seed, self._canonical % tuple(x), z)
         return Evaluation(value, self.formula.runtime(s))
 
     def __repr__(self) -> str:

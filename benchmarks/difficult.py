@@ -18,6 +18,7 @@ from benchmarks.protocol import Fidelity, as_float, check_seed, check_task, labe
 from benchmarks.registry import Family
 from suite.errors import SpecificationError
 from suite.evaluation import Config, Evaluation
+from suite.identity import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,7 +125,7 @@ class Difficult:
         loss = self._problem.loss(values)
         runtime = epoch * self._seconds_per_epoch(values, loss, seed)
         if self.task == "failing" and seed is not None:
-            chance = uniform(seed, values, 0)
+            chance = uniform(seed, canonical_json(values), 0)
             if chance < self._probability:
                 raise TrainingFailedError(
                     f"{self.label}: the training failed, as it does for this seed",
@@ -144,7 +145,7 @@ class Difficult:
             return float(values.get("depth", 1))
         if self.task == "pareto-runtime":
             # The quantile function of the Pareto distribution with a = 1; without a seed its median.
-            return 2.0 if seed is None else 1.0 / (1.0 - uniform(seed, values, 0))
+            return 2.0 if seed is None else 1.0 / (1.0 - uniform(seed, canonical_json(values), 0))
         if self.task == "correlated-runtime":
             badness = loss / Bowl.greatest
             share = badness if self._slow == "bad" else 1.0 - badness

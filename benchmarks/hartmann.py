@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from benchmarks.analytic import (
     BIBTEX,
@@ -50,14 +50,27 @@ P_6 = (
 )
 
 
-def hartmann(x: Sequence[float], s: float, a: Sequence[Sequence[float]], p: Sequence[Sequence[float]]) -> float:
+Wells: TypeAlias = "tuple[tuple[float, tuple[tuple[float, float], ...]], ...]"
+"""For each i: alpha_i, and for each j the pair A_ij, P_ij."""
+
+
+def _wells(a: Sequence[Sequence[float]], p: Sequence[Sequence[float]]) -> Wells:
+    rows = zip(ALPHA, a, p, strict=True)
+    return tuple((alpha, tuple(zip(widths, centre, strict=True))) for alpha, widths, centre in rows)
+
+
+WELLS_3, WELLS_6 = _wells(A_3, P_3), _wells(A_6, P_6)
+
+
+def hartmann(x: Sequence[float], s: float, wells: Wells) -> float:
     """Return -sum_i (alpha_i - 0.1 (1 - s)) exp(-sum_j A_ij (x_j - P_ij)^2) at relative fidelity s."""
     total = 0.0
-    for alpha, widths, centre in zip(ALPHA, a, p, strict=True):
+    shallower = 0.1 * (1.0 - s)
+    for alpha, axes in wells:
         exponent = 0.0
-        for xj, width, cj in zip(x, widths, centre, strict=True):
+        for xj, (width, cj) in zip(x, axes, strict=True):
             exponent += width * (xj - cj) ** 2
-        total += (alpha - 0.1 * (1.0 - s)) * math.exp(-exponent)
+        total += (alpha - shallower) * math.exp(-exponent)
     return -total
 
 
@@ -73,7 +86,7 @@ class Hartmann3:
 
     def value(self, x: Sequence[float], s: float) -> float:
         """Return the function's value at relative fidelity s."""
-        return hartmann(x, s, A_3, P_3)
+        return hartmann(x, s, WELLS_3)
 
     def runtime(self, s: float) -> float:
         """Return 3600 (0.1 + 0.9 m) seconds, m = mean(s1, s2^3, s3 s4) with all four equal to s."""
@@ -92,7 +105,7 @@ class Hartmann6:
 
     def value(self, x: Sequence[float], s: float) -> float:
         """Return the function's value at relative fidelity s."""
-        return hartmann(x, s, A_6, P_6)
+        return hartmann(x, s, WELLS_6)
 
     def runtime(self, s: float) -> float:
         """Return 3600 (0.1 + 0.9 m) seconds, m = mean(s1, s2^2, s3, s4^3) with all four equal to s."""

@@ -43,7 +43,7 @@ RUNTIME_RATIO = {
     ("hartmann6", 33): 0.28109,
 }
 
-# standard_normal(42, {"x0": 0.25}, 33), as of version 0.1.
+# standard_normal(42, '{"x0":0.25}', 33), as of version 0.1.
 GOLDEN_NOISE = -0.11176542577812279
 
 
@@ -250,7 +250,18 @@ def test_the_noise_is_the_same_in_another_process_and_in_every_version():
     # The stream itself is fixed: a change would change results that were published with an earlier version.
     from benchmarks.noise import standard_normal
 
-    assert standard_normal(42, {"x0": 0.25}, 33) == pytest.approx(GOLDEN_NOISE, rel=1e-12)
+    assert standard_normal(42, '{"x0":0.25}', 33) == pytest.approx(GOLDEN_NOISE, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_noise_is_that_of_the_canonical_configuration(name):
+    from benchmarks.noise import standard_normal
+    from suite.identity import canonical_json
+
+    config = as_config([0.1 + 0.2, 1e-300, 1.0, 0.0, 1 / 3, 5e-324][: DIMENSION[name]])
+    noise = load(name).formula.noise_sd * standard_normal(7, canonical_json(config), 33)
+    noisy, exact = (load(name, noise=flag)(config, fidelity=33, seed=7).value for flag in (True, False))
+    assert noisy == exact + noise
 
 
 @pytest.mark.parametrize("name", NAMES)
