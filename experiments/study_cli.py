@@ -114,8 +114,8 @@ def run(  # noqa: PLR0913 - one parameter an option
     engine = _engine(jobs, in_process, scheduler, slurm, slurm_option or [], certificates)
     name, plan, folder = _planned(study, output, skip_missing_data=skip_missing_data)
     chosen = plan.cells if not only else select(plan.cells, only)
-    for line in plan.skipped:
-        _err(f"skipped: {line}")
+    for line in _skipped_lines(plan, only):
+        _err(line)
     if dry_run:
         _print_dry_run(plan, chosen, folder, jobs)
         return
@@ -139,6 +139,13 @@ def run(  # noqa: PLR0913 - one parameter an option
         _draw(folder.path)
     if summary.failed or summary.already_failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _skipped_lines(plan: Plan, only: list[str] | None) -> list[str]:
+    """Return what is said of pairs that cannot run; whoever asks for some cells wants no list about all the others."""
+    if only and plan.skipped:
+        return [f"skipped: {len(plan.skipped)} of the whole study; without --only, --dry-run names them with reasons"]
+    return [f"skipped: {line}" for line in plan.skipped]
 
 
 def _draw(folder: Path) -> None:

@@ -77,6 +77,20 @@ def test_a_dry_run_shows_cells_and_time_and_runs_nothing(zerowait, study_file, t
     assert not (tmp_path / "runs").exists()
 
 
+def test_whoever_asks_for_some_cells_gets_no_list_of_what_is_skipped_among_the_others(zerowait, study_file):
+    # Hyperband chooses budgets, and the packaged tables have none.
+    path = study_file(
+        ('"optuna-tpe"', '"optuna-hyperband"'), ('"branin"', '"branin"\n\n[[benchmarks]]\nname = "hpobench/c*"')
+    )
+    every = zerowait("run", path, "--dry-run").stderr.splitlines()
+    assert [line.split(":")[0] for line in every] == ["skipped"] * 2
+    some = zerowait("run", path, "--dry-run", "--only", "random,branin")
+    assert some.returncode == 0
+    assert some.stderr.splitlines() == [
+        "skipped: 2 of the whole study; without --only, --dry-run names them with reasons"
+    ]
+
+
 def test_rows_count_cells_by_optimizer_benchmark_and_workers(plan):
     found = rows(plan(('"branin"', '"hpobench/c*"')).cells)
     assert [(row.optimizer, row.benchmark, row.tasks, row.cells) for row in found] == [
