@@ -16,6 +16,7 @@ real run must not depend on which of two sleepers a machine wakes up first.
 from __future__ import annotations
 
 import math
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -65,6 +66,9 @@ FULL = Scope(100, 10, 1 / 6, 0.6)
 QUICK = Scope(20, 2, 1 / 75, 3.0)
 TIMED_EVALUATIONS = 100
 """Of the runs whose speed-up is measured; also of the quick version, because a run's start has its cost."""
+REPETITIONS = 11
+"""Of each run whose speed-up is measured; the median counts. They are the same run to the last bit, but the moment is
+another: a machine that has slept for minutes takes up to twice as long for the first."""
 
 
 LEAST_FIDELITY, FULL_FIDELITY = 11, 100
@@ -380,18 +384,20 @@ def _simulated(
     benchmark: Scaled, seed: int, mode: str, overhead: str, truth: Result, scope: Scope, directory: Path | None
 ) -> dict[str, Any]:
     compared = MODES[mode](benchmark, seed, scope.evaluations, OVERHEADS[overhead](), directory)
-    timed = compared
-    if scope.evaluations != TIMED_EVALUATIONS:
-        timed = MODES[mode](benchmark, seed, TIMED_EVALUATIONS, OVERHEADS[overhead](), directory)
+    timed = [
+        MODES[mode](benchmark, seed, TIMED_EVALUATIONS, OVERHEADS[overhead](), directory) for _ in range(REPETITIONS)
+    ]
+    makespan, wall = timed[0].makespan, statistics.median(one.wall for one in timed)
     return {
         "mode": mode,
         "overhead": overhead,
         "same_losses": compared.losses == truth.losses,
         "time_error": abs(compared.makespan - truth.makespan) / truth.makespan,
-        "makespan": timed.makespan,
-        "wall": timed.wall,
-        "wall_with_trace": timed.with_trace,
-        "speed_up": timed.makespan / timed.wall,
+        "makespan": makespan,
+        "wall": wall,
+        "wall_with_trace": statistics.median(one.with_trace for one in timed),
+        "speed_up": makespan / wall,
+        "slowest_speed_up": makespan / max(one.wall for one in timed),
     }
 
 
@@ -406,7 +412,7 @@ def _outcome(rows: list[dict[str, Any]], scope: Scope) -> Outcome:
         time_error=("time_error", "max"),
         makespan=("makespan", "median"), wall=("wall", "median"),
         wall_with_trace=("wall_with_trace", "median"), least_speed_up=("speed_up", "min"),
-        median_speed_up=("speed_up", "median"),
+        median_speed_up=("speed_up", "median"), slowest_speed_up=("slowest_speed_up", "min"),
     ).reset_index()  # fmt: skip
     gates = [
         Gate(f"{objective}, {mode}: runs with exactly the slept losses, overhead none and measured",
@@ -414,14 +420,15 @@ def _outcome(rows: list[dict[str, Any]], scope: Scope) -> Outcome:
         for (objective, mode), group in details.groupby(["objective", "mode"], sort=False)
     ]  # fmt: skip
     gates += [
-        Gate(f"{objective}, {mode}: least speed-up of a run", float(group["speed_up"].min()), ">=",
+        Gate(f"{objective}, {mode}: least speed-up of a seed", float(group["speed_up"].min()), ">=",
              LEAST_SPEED_UP[str(mode)])
         for (objective, mode), group in details.groupby(["objective", "mode"], sort=False)
     ]  # fmt: skip
     size = f"{scope.seeds} seeds, {scope.evaluations} evaluations, {WORKERS} workers"
     meaning = (
         f"a speed-up is simulated over real seconds of a whole run of {TIMED_EVALUATIONS} evaluations, from the making "
-        "of optimizer, simulator and workers until the last result was told"
+        f"of optimizer, simulator and workers until the last result was told: the median of {REPETITIONS} repetitions; "
+        "slowest_speed_up is that of the slowest repetition of all"
     )
     notes = [f"{size}; the slept runs sleep a simulated second in {scope.scale:g} s", meaning]
     return Outcome("runtime-reduction", table, gates, notes, {"runs": details})
