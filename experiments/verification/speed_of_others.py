@@ -5,8 +5,8 @@ with a `Simulator`, and by mfhpo-simulator's multi-core wrapper. `ask and tell`:
 `simulate`, mfhpo-simulator's ask-and-tell mode, and Syne Tune's simulator backend, which runs under an interpreter of
 its own, because its requirements and ours need not agree.
 
-The contenders of a row take turns. One that needs longer than `patience` is left out where there are more workers, and
-the table says so.
+The contenders of a row take turns. One that fails or needs longer than `patience` has no further turn, neither in that
+row nor where there are more workers, and the table says why. `speed_figure` draws the table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -26,8 +26,9 @@ from typing import Any
 
 from experiments import speed
 from experiments.speed import Config
-from experiments.verification import Request
+from experiments.verification import Request, speed_figure
 from experiments.verification.outcome import Gate, Outcome
+from experiments.versions import installed_versions
 from suite.errors import SpecificationError, ZerowaitError
 
 SYNE_TUNE = "Syne Tune"
@@ -47,11 +48,11 @@ class Scope:
     """How much is measured."""
 
     workers: tuple[int, ...]
-    evaluations: MappingProxyType[str, int]
+    evaluations: Mapping[str, int]
     """Of a run, by way; at least four for each worker."""
     turns: int
     patience: float
-    """Real seconds of a turn after which a contender gets no more workers."""
+    """Real seconds of a turn after which a contender has no further turn and gets no more workers."""
     most_processes: int
     """A bare pool has no more than so many."""
 
@@ -81,20 +82,26 @@ def run(request: Request) -> Outcome:
 
 def measure(scope: Scope, request: Request) -> Outcome:
     """Measure a scope."""
-    ways = {way: _contenders(way, request.syne_tune) for way in scope.evaluations}
+    versions = installed_versions(("zerowait", speed.PEER))
+    ways = {way: contenders_of(way, request.syne_tune, versions) for way in scope.evaluations}
     rows = []
     for way, contenders in ways.items():
         impatient: dict[str, str] = {}
+        told: set[str] = set()
         for workers in scope.workers:
             if way == "pool" and workers > scope.most_processes:
                 continue
             evaluations = max(scope.evaluations[way], LEAST_FOR_EACH_WORKER * workers)
             request.tell(f"{way}, {workers} workers, {evaluations} evaluations")
             rows += _row(way, contenders, workers, evaluations, scope, impatient)
-    return _outcome(rows, scope, request)
+            for name in [name for name in impatient if name not in told]:
+                request.tell(f"{way}: no more of {name}: {impatient[name]}")
+                told.add(name)
+    return outcome_of(rows, scope, request, versions)
 
 
-def _contenders(way: str, syne_tune: Path | None) -> dict[str, Contender]:
+def contenders_of(way: str, syne_tune: Path | None, versions: dict[str, str]) -> dict[str, Contender]:
+    """Return who can be measured here, by name; `versions` receives the version of one that tells it as it runs."""
     peer = speed.has_peer()
     if way == "pool":
         found: dict[str, Contender] = {"bare": speed.bare_pool, "zerowait": speed.simulated_pool}
@@ -103,7 +110,12 @@ def _contenders(way: str, syne_tune: Path | None) -> dict[str, Contender]:
     if peer:
         found[speed.PEER] = speed.peer_loop
     if syne_tune is not None:
-        found[SYNE_TUNE] = lambda configs, workers: syne_tune_seconds(syne_tune, configs, workers)
+
+        def timed(configs: list[Config], workers: int) -> float:
+            seconds, versions[SYNE_TUNE] = syne_tune_seconds(syne_tune, configs, workers)
+            return seconds
+
+        found[SYNE_TUNE] = timed
     return found
 
 
@@ -115,7 +127,7 @@ def _row(
     scope: Scope,
     impatient: dict[str, str],
 ) -> list[Measured]:
-    """Let the contenders take turns; whoever takes too long is put among the `impatient`, with the reason."""
+    """Let the contenders take turns; whoever fails or takes too long is put among the `impatient`, with the reason."""
     configs = speed.workload(evaluations)
     row = {name: Measured(way, name, workers, evaluations, problem=impatient.get(name, "")) for name in contenders}
     for _ in range(scope.turns):
@@ -126,8 +138,10 @@ def _row(
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # the peer warns of every number of workers above the cores'
                     seconds = contender(configs, workers)
-            except (ZerowaitError, OSError, AssertionError) as error:
-                row[name].problem = impatient[name] = f"{type(error).__name__}: {error}"
+            except (ZerowaitError, OSError, RuntimeError, AssertionError) as error:
+                # Too many processes or files are an OSError, too many threads (a pool has some) a RuntimeError. The
+                # number of workers is told because the rows with more of them repeat the reason.
+                row[name].problem = impatient[name] = f"{type(error).__name__}: {error} (P = {workers})"
                 continue
             row[name].seconds.append(seconds)
             if seconds > scope.patience:
@@ -135,8 +149,8 @@ def _row(
     return list(row.values())
 
 
-def syne_tune_seconds(python: Path, configs: list[Config], workers: int) -> float:
-    """Return the seconds of Syne Tune's loop over the workload.
+def syne_tune_seconds(python: Path, configs: list[Config], workers: int) -> tuple[float, str]:
+    """Return the seconds of Syne Tune's loop over the workload, and Syne Tune's version.
 
     Raises
     ------
@@ -159,24 +173,29 @@ def syne_tune_seconds(python: Path, configs: list[Config], workers: int) -> floa
     answer: dict[str, Any] = json.loads(lines[-1])
     if answer["completed"] < len(configs):
         raise PeerFailedError(f"Syne Tune completed {answer['completed']} of {len(configs)} evaluations")
-    return float(answer["seconds"])
+    return float(answer["seconds"]), str(answer["version"])
 
 
-def _outcome(rows: list[Measured], scope: Scope, request: Request) -> Outcome:
+def outcome_of(rows: list[Measured], scope: Scope, request: Request, versions: Mapping[str, str]) -> Outcome:
+    """Return the table, the gates and the figure of what was measured, by contenders of these versions."""
     import pandas as pd
 
     ours = {(row.way, row.workers): row for row in rows if row.contender == "zerowait"}
     lines = []
     for row in rows:
         mine = ours[row.way, row.workers].seconds
+        # Who is given up has no later turn either, so the first turns of both are pairs, however many there are.
         pairs = list(zip(row.seconds, mine, strict=False))
+        costs = [seconds / row.evaluations * 1e6 for seconds in row.seconds]
         lines.append({
             "way": row.way,
             "contender": row.contender,
             "workers": row.workers,
             "evaluations": row.evaluations,
             "turns": len(row.seconds),
-            "us_per_evaluation": statistics.median(row.seconds) / row.evaluations * 1e6 if row.seconds else math.nan,
+            "us_per_evaluation": statistics.median(costs) if costs else math.nan,
+            "least_us": min(costs, default=math.nan),
+            "greatest_us": max(costs, default=math.nan),
             "times_zerowait": statistics.median(a / b for a, b in pairs) if pairs else math.nan,
             "problem": row.problem,
         })  # fmt: skip
@@ -194,7 +213,16 @@ def _outcome(rows: list[Measured], scope: Scope, request: Request) -> Outcome:
     ]
     measured = table[table["contender"] == "zerowait"]
     gates.append(Gate("rows in which zerowait was measured", float((measured["turns"] > 0).sum()), "==", len(measured)))
-    notes = [f"medians of {scope.turns} turns; times zerowait: the median of paired turns", OPTUNAHUB_NOTE]
+    notes = [
+        f"medians of up to {scope.turns} turns, beside the least and the greatest",
+        "times zerowait: the median of paired turns",
+        OPTUNAHUB_NOTE,
+    ]
+    took_part = {row.contender for row in rows if row.seconds}
+    if known := [f"{name} {version}" for name, version in sorted(versions.items()) if name in took_part]:
+        notes.append(f"measured were {', '.join(known)}")
+    turns = table.groupby(["way", "contender"], sort=False)["turns"].sum()
+    notes += [f"{way}: {name} completed no turn" for way, name in turns.index[turns == 0]]
     if request.syne_tune is None:
         notes.append("Syne Tune is left out; name an interpreter that has it with --syne-tune")
-    return Outcome("speed", table, gates, notes)
+    return speed_figure.with_figure(Outcome("speed", table, gates, notes))

@@ -17,11 +17,21 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from experiments.verification import EXPERIMENTS, Request, drivers, hand_computed, order_match, run, runtime_reduction
+from experiments.verification import (
+    EXPERIMENTS,
+    Request,
+    drivers,
+    hand_computed,
+    order_match,
+    run,
+    runtime_reduction,
+    speed_figure,
+    speed_of_others,
+)
 from experiments.verification.outcome import Gate, Outcome, write
 from experiments.verification.portability import file_system, version_of
 from experiments.verification.schedules import Case, expected, gap
-from experiments.verification.speed_of_others import PeerFailedError, syne_tune_seconds
+from experiments.verification.speed_of_others import Measured, PeerFailedError, Scope, syne_tune_seconds
 from suite.errors import SpecificationError
 
 PUNCTUAL = 5.0
@@ -179,10 +189,11 @@ def test_the_losses_of_hartmann_are_those_of_the_slept_run():
     if runs["lateness_ms"].max() < PUNCTUAL:
         assert runs["same_losses"].all()
     assert [name for name in gates if "speed-up" in name] == [
-        f"{objective}, {mode}: least speed-up of a run"
+        f"{objective}, {mode}: least speed-up of a seed"
         for objective in ("deterministic", "noisy")
         for mode in ("multi-core", "ask-and-tell")
     ]
+    assert (runs["slowest_speed_up"] <= runs["speed_up"]).all()
 
 
 @pytest.mark.parametrize("noise", [False, True])
@@ -226,6 +237,151 @@ def test_a_peer_that_cannot_be_run_says_why(tmp_path):
         syne_tune_seconds(tmp_path / "python", [{"x": 0.0, "y": 1.0}], 1)
     with pytest.raises(PeerFailedError, match="No module named 'syne_tune'"):
         syne_tune_seconds(Path(sys.executable), [{"x": 0.0, "y": 1.0}], 1)
+
+
+def test_the_version_of_a_peer_comes_with_its_seconds(tmp_path):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho \'{"seconds": 0.5, "completed": 1, "version": "0.13"}\'\n')
+    python.chmod(0o755)
+    assert syne_tune_seconds(python, [{"x": 0.0, "y": 1.0}], 1) == (0.5, "0.13")
+
+
+def turns_of_speed():
+    """Seconds of 1000 evaluations; the peer was slow with 8 workers, and Syne Tune failed in its second turn."""
+    slow, failed = "took 61 s with 8 workers and 1000 evaluations", "OSError: no more processes (P = 1)"
+    return [
+        Measured("pool", "bare", 1, 1000, [0.03, 0.02, 0.04]),
+        Measured("pool", "zerowait", 1, 1000, [0.1, 0.2, 0.3]),
+        Measured("pool", "mfhpo-simulator", 1, 1000, [5.0, 6.0, 7.5]),
+        Measured("pool", "bare", 8, 1000, [0.04, 0.04, 0.04]),
+        Measured("pool", "zerowait", 8, 1000, [0.5, 0.4, 0.3]),
+        Measured("pool", "mfhpo-simulator", 8, 1000, [61.0]),
+        Measured("pool", "bare", 16, 1000, [], "OSError: too many"),
+        Measured("pool", "zerowait", 16, 1000, [0.6, 0.6, 0.6]),
+        Measured("pool", "mfhpo-simulator", 16, 1000, [], slow),
+        Measured("ask and tell", "bare", 1, 1000, [0.002, 0.003, 0.004]),
+        Measured("ask and tell", "zerowait", 1, 1000, [0.01, 0.02, 0.01]),
+        Measured("ask and tell", "Syne Tune", 1, 1000, [0.6], failed),
+        Measured("ask and tell", "bare", 8, 1000, [0.002, 0.003, 0.004]),
+        Measured("ask and tell", "zerowait", 8, 1000, [0.01, 0.02, 0.01]),
+        Measured("ask and tell", "Syne Tune", 8, 1000, [], failed),
+    ]
+
+
+def outcome_of_speed(rows, **versions):
+    return speed_of_others.outcome_of(rows, speed_of_others.FULL, Request(syne_tune=Path("python")), versions)
+
+
+def test_the_table_of_speed_has_medians_of_the_turns_that_there_were_and_their_spread():
+    table = outcome_of_speed(turns_of_speed()).table.set_index(["way", "contender", "workers"])
+    columns = ["turns", "us_per_evaluation", "least_us", "greatest_us", "times_zerowait"]
+    assert table.loc[("pool", "mfhpo-simulator", 1), columns].tolist() == pytest.approx([3, 6000, 5000, 7500, 30])
+    # Of a contender that was given up after a turn, the turn is compared with ours beside it, and not with our median.
+    assert table.loc[("pool", "mfhpo-simulator", 8), columns].tolist() == pytest.approx([1, 61000, 61000, 61000, 122])
+    absent = table.loc[("pool", "mfhpo-simulator", 16)]
+    assert absent["turns"] == 0
+    assert absent[columns[1:]].isna().all()
+    assert absent["problem"].startswith("took 61 s")
+
+
+def test_the_gates_of_speed_are_about_what_was_measured():
+    gates = by_name(outcome_of_speed(turns_of_speed()))
+    assert gates["pool: least factor by which mfhpo-simulator is slower than zerowait"].measured == pytest.approx(30)
+    assert gates["ask and tell: least factor by which Syne Tune is slower than zerowait"].measured == pytest.approx(60)
+    assert gates["rows in which zerowait was measured"].passed
+
+    rows = turns_of_speed()
+    for row in rows:
+        if row.way == "pool" and row.contender == "zerowait":
+            row.seconds, row.problem = [], "OSError: too many"
+        if row.contender == "Syne Tune":
+            row.seconds = []
+    outcome = outcome_of_speed(rows)
+    gates = by_name(outcome)
+    assert not gates["pool: least factor by which mfhpo-simulator is slower than zerowait"].passed
+    assert not gates["rows in which zerowait was measured"].passed
+    assert not any("Syne Tune" in name for name in gates)
+
+
+def test_the_notes_of_speed_name_the_versions_and_what_was_not_measured():
+    rows = turns_of_speed()
+    assert "measured were Syne Tune 0.13, mfhpo-simulator 1.4" in outcome_of_speed(
+        rows, **{"Syne Tune": "0.13", "mfhpo-simulator": "1.4"}
+    ).notes  # fmt: skip
+    assert not any("no turn" in note for note in outcome_of_speed(rows).notes)
+    for row in rows:
+        if row.contender == "Syne Tune":
+            row.seconds = []
+    assert "ask and tell: Syne Tune completed no turn" in outcome_of_speed(rows).notes
+
+
+def test_the_figure_of_speed_is_written_beside_its_table(tmp_path):
+    outcome = outcome_of_speed(turns_of_speed())
+    paths = write(outcome, tmp_path, {})
+    assert sorted(p.name for p in paths) == ["speed.csv", "speed.json", "speed.pdf", "speed.png"]
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "speed.pdf").read_bytes().startswith(b"%PDF")
+    assert pd.read_csv(tmp_path / "speed.csv", keep_default_na=False)["problem"].tolist() == list(
+        outcome.table["problem"]
+    )  # fmt: skip
+
+
+def test_the_figure_of_speed_has_points_where_something_was_measured_and_nowhere_else():
+    from plots.panels import Canvas, new_figure
+
+    table = outcome_of_speed(turns_of_speed()).table
+    panels = speed_figure.draw(table, Canvas(new_figure(), speed_figure.STYLES)).flat
+    drawn = {
+        (panel.get_title(), str(bars.get_label())): [
+            (x, round(y)) for x, y in bars.lines[0].get_xydata() if not math.isnan(y)
+        ]
+        for panel in panels
+        for bars in panel.containers
+    }
+    assert drawn == {
+        ("pool", "bare"): [(1, 30), (8, 40)],
+        ("pool", "zerowait"): [(1, 200), (8, 400), (16, 600)],
+        ("pool", "mfhpo-simulator"): [(1, 6000), (8, 61000)],
+        ("ask and tell", "bare"): [(1, 3), (8, 3)],
+        ("ask and tell", "zerowait"): [(1, 10), (8, 10)],
+        ("ask and tell", "Syne Tune"): [(1, 600)],
+    }
+
+
+def test_the_figure_of_speed_is_drawn_when_hardly_anything_was_measured(tmp_path):
+    failed = [Measured("pool", name, 4, 1000, [], "OSError: too many") for name in ("bare", "zerowait")]
+    write(outcome_of_speed(failed), tmp_path, {})
+    assert (tmp_path / "speed.png").stat().st_size > 0
+
+
+def test_a_contender_that_fails_or_is_slow_is_left_out_with_more_workers_and_the_table_says_why(monkeypatch):
+    def crowded(configs, workers):
+        if workers == 2:
+            raise OSError(24, "Too many open files")
+        return 0.1
+
+    def threadless(configs, workers):
+        raise RuntimeError("can't start new thread")
+
+    ways = {"bare": crowded, "zerowait": lambda configs, workers: 0.1, "slow": lambda configs, workers: 1.0 * workers}
+    monkeypatch.setattr(
+        speed_of_others, "contenders_of", lambda way, syne_tune, versions: {**ways, "threads": threadless}
+    )
+    told = []
+    scope = Scope((1, 2, 4), {"pool": 16}, 2, 1.5, 4)
+    table = speed_of_others.measure(scope, Request(tell=told.append)).table.set_index(["contender", "workers"])
+    turns = table["turns"]
+    assert {name: turns[name].tolist() for name in [*ways, "threads"]} == {
+        "bare": [2, 0, 0], "zerowait": [2, 2, 2], "slow": [2, 1, 0], "threads": [0, 0, 0],
+    }  # fmt: skip
+    assert table["problem"]["bare", 1] == table["problem"]["slow", 2] == ""
+    assert table["problem"]["bare", 2] == "OSError: [Errno 24] Too many open files (P = 2)"
+    assert table["problem"]["bare", 4] == "OSError: [Errno 24] Too many open files (P = 2)"
+    assert table["problem"]["slow", 4] == "took 2 s with 2 workers and 16 evaluations"
+    assert table["problem"]["threads", 1] == "RuntimeError: can't start new thread (P = 1)"
+    assert sum("no more of slow" in line for line in told) == 1
+    assert told[0] == "pool, 1 workers, 16 evaluations"
+    assert "pool: no more of slow: took 2 s with 2 workers and 16 evaluations" in told
 
 
 def test_the_interpreter_and_the_file_system_of_a_place_are_told():
