@@ -42,7 +42,7 @@ def verify(
         Path | None,
         typer.Option(
             "--study",
-            help="The output folder of a study, for effects; with --full, results/reference by default.",
+            help="The output folder of a study, for effects and paper-study; with --full, those in results by default.",
             metavar="DIR",
             readable=False,
         ),

@@ -47,6 +47,10 @@ EXPERIMENTS = {
     "speed": ("speed_of_others", "cost of an evaluation beside other simulators, a bare pool and a bare loop"),
     "portability": ("portability", "the first three, quickly, on other file systems and interpreters"),
     "effects": ("effects", "what simulators usually get wrong: how much a study's ranking changes"),
+    "paper-study": (
+        "paper_study",
+        "whether ranks change with the number of workers, and what libraries' own time takes",
+    ),
 }
 """Module and one line of description, by name."""
 
