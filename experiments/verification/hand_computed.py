@@ -2,7 +2,7 @@
 
 The runtimes of the first three and the times of their results are the test cases that the authors of arXiv 2403.01888
 published with their experiments (github.com/nabenabe0928/mfhpo-simulator-experiments, validation/test-cases.json); the
-starts, and the fourth schedule, were worked out here. The unit is one second. docs/verification.md draws them.
+starts, and the fourth schedule, were worked out here. The unit is one second. `hand_computed_figure` draws them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from experiments.verification import Request, drivers
+from experiments.verification import Request, drivers, hand_computed_figure
 from experiments.verification.drivers import Observed
 from experiments.verification.outcome import Gate, Outcome
 from experiments.verification.schedules import Case
@@ -129,7 +129,8 @@ def run(request: Request) -> Outcome:
         f"a second of the schedules is slept in {scale:g} s",
         "results that are known on arrival cannot be modelled: Overhead.model tells one result for each configuration",
     ]
-    return Outcome("hand-computed", table, gates, notes, {"evaluations": _evaluations(observed)})
+    outcome = Outcome("hand-computed", table, gates, notes, {"evaluations": _evaluations(observed)})
+    return hand_computed_figure.with_figure(outcome, SCHEDULES)
 
 
 def _row(name: str, way: str, by_hand: ByHand, seen: Observed, scale: float) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from experiments.verification import Request, drivers
+from experiments.verification import Request, drivers, order_match_figures
 from experiments.verification.drivers import Observed
 from experiments.verification.outcome import Gate, Outcome
 from experiments.verification.schedules import Case, Schedule, Telling, expected, gap
@@ -223,7 +223,8 @@ def _outcome(rows: list[dict[str, Any]], evaluations: list[dict[str, Any]], scop
             f"time error {others['model_time_error'].max():.1%} at most, {int(others['model_same_known'].sum())} of "
             f"{len(others)} cases with the same numbers of known results"
         )
-    return Outcome("order-match", table, gates, notes, {"evaluations": pd.DataFrame(evaluations)})
+    outcome = Outcome("order-match", table, gates, notes, {"evaluations": pd.DataFrame(evaluations)})
+    return order_match_figures.with_figures(outcome, scope.time_limit)
 
 
 def _agreement(name: str, table: pd.DataFrame, prefix: str, scope: Scope) -> list[Gate]:
