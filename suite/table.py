@@ -66,8 +66,8 @@ STATUS_NAMES = ("ok", "failed", "lost")
 (
     H_MAGIC, H_SLOTS, LAST_DELIVERY, BUSY_UNTIL, STARTED, DELIVERED, RECORDED, JOURNAL_END, VERDICT, VERDICT_DETAIL,
     ORIGIN, IDLE_RELEASES, OPEN, EVALUATING, LEDGER_GENERATION, LEDGER_USED, EVENTS, LAST_RETURN, LONGEST_PAUSE,
-    RELEASES_IN_A_ROW, RETIRED, PROCESSES,
-) = range(22)  # fmt: skip
+    RELEASES_IN_A_ROW, RETIRED, PROCESSES, LOOKED_AT,
+) = range(23)  # fmt: skip
 HEADER_CELLS = 24
 # The undo log, behind the header: marker, saved header, saved record, and the ledger entry with its place.
 UNDO_MARKER = HEADER_CELLS
