@@ -75,28 +75,36 @@ LEAST_FIDELITY, FULL_FIDELITY = 11, 100
 
 
 class Scaled:
-    """A benchmark with shorter runtimes.
+    """A benchmark with shorter runtimes, without noise: it takes no seed, so the simulator derives none for it."""
 
-    Parameters
-    ----------
-    noise
-        Whether the values are noisy.
-    """
+    noise = False
 
-    def __init__(self, *, noise: bool) -> None:
+    def __init__(self) -> None:
         import benchmarks
 
-        self._benchmark = benchmarks.load("hartmann6", noise=noise)
+        self._benchmark = benchmarks.load("hartmann6", noise=self.noise)
         runtime = self._benchmark.formula.runtime  # type: ignore[attr-defined]
         all_of_them = [runtime(z / FULL_FIDELITY) for z in range(LEAST_FIDELITY, FULL_FIDELITY + 1)]
         factor = MEAN_RUNTIME * len(all_of_them) / sum(all_of_them)
         self.runtimes = [math.nan] * LEAST_FIDELITY + [factor * seconds for seconds in all_of_them]
         """Simulated seconds by fidelity."""
 
+    def __call__(self, config: Config, *, fidelity: float | None = None) -> Evaluation:
+        """Evaluate as the benchmark does."""
+        return self._shortened(self._benchmark(config, fidelity=fidelity), fidelity)
+
+    def _shortened(self, evaluation: Evaluation, fidelity: float | None) -> Evaluation:
+        return Evaluation(evaluation.value, self.runtimes[int(fidelity or FULL_FIDELITY)])
+
+
+class Noisy(Scaled):
+    """The same with noise, which depends on the seed."""
+
+    noise = True
+
     def __call__(self, config: Config, *, fidelity: float | None = None, seed: int | None = None) -> Evaluation:
         """Evaluate as the benchmark does."""
-        value = self._benchmark(config, fidelity=fidelity, seed=seed).value
-        return Evaluation(value, self.runtimes[int(fidelity or FULL_FIDELITY)])
+        return self._shortened(self._benchmark(config, fidelity=fidelity, seed=seed), fidelity)
 
 
 class Climber:
@@ -259,7 +267,7 @@ def _serve(simulator: Simulator, connection: Connection[Any, Any], others: list[
             connection.send(error)
 
 
-def optimize(optimizer: Climber, simulator: Simulator, workers: Workers) -> None:
+def optimize(optimizer: Climber, workers: Workers) -> None:
     """Let workers evaluate, and tell and ask in the order in which results end."""
 
     def hand_out() -> None:
@@ -269,9 +277,8 @@ def optimize(optimizer: Climber, simulator: Simulator, workers: Workers) -> None
             return
         workers.submit(query)
 
-    for worker in range(WORKERS):
+    for _ in range(WORKERS):
         hand_out()
-        simulator.wait_started(worker + 1)
     while results := workers.done():
         for query, evaluation in results:
             optimizer.tell(query, evaluation)
@@ -303,7 +310,7 @@ def slept(benchmark: Scaled, seed: int, evaluations: int, scale: float, director
         drivers.begin_together()
         began = time.perf_counter()
         with simulator, ThreadPoolExecutor(WORKERS) as pool:
-            optimize(Climber(seed, evaluations), simulator, Threads(simulator, pool))
+            optimize(Climber(seed, evaluations), Threads(simulator, pool))
             wall = time.perf_counter() - began
             drivers.end_together()
             trace = simulator.trace()
@@ -322,7 +329,7 @@ def multi_core(benchmark: Scaled, seed: int, evaluations: int, overhead: Overhea
             max_evaluations=evaluations, seed=seed,
         )  # fmt: skip
         with simulator, Processes(simulator) as workers:
-            optimize(Climber(seed, evaluations), simulator, workers)
+            optimize(Climber(seed, evaluations), workers)
             wall = time.perf_counter() - began
             trace = simulator.trace()
             with_trace = time.perf_counter() - began
@@ -353,7 +360,7 @@ def run(request: Request) -> Outcome:
 
 def verify(scope: Scope, request: Request) -> Outcome:
     """Run a scope and compare."""
-    objectives = {"deterministic": Scaled(noise=False), "noisy": Scaled(noise=True)}
+    objectives = {"deterministic": Scaled(), "noisy": Noisy()}
     chosen = seeds(scope, objectives["noisy"].runtimes)
     request.tell(f"{len(chosen) * len(objectives)} runs are slept at once; a simulated second in {scope.scale:g} s")
     truth = drivers.at_once({

@@ -198,7 +198,7 @@ def test_the_losses_of_hartmann_are_those_of_the_slept_run():
 
 @pytest.mark.parametrize("noise", [False, True])
 def test_every_way_of_simulating_hartmann_gives_the_same_losses(noise):
-    benchmark = runtime_reduction.Scaled(noise=noise)
+    benchmark = runtime_reduction.Noisy() if noise else runtime_reduction.Scaled()
     losses = [
         way(benchmark, 3, 40, overhead(), None).losses
         for way, overhead in itertools.product(runtime_reduction.MODES.values(), runtime_reduction.OVERHEADS.values())
@@ -208,7 +208,7 @@ def test_every_way_of_simulating_hartmann_gives_the_same_losses(noise):
 
 
 def test_the_climber_would_notice_a_result_in_another_place():
-    benchmark = runtime_reduction.Scaled(noise=False)
+    benchmark = runtime_reduction.Scaled()
 
     def asked(seed, order):
         climber = runtime_reduction.Climber(seed, 20)
@@ -224,7 +224,7 @@ def test_the_climber_would_notice_a_result_in_another_place():
 
 
 def test_the_runtimes_of_hartmann_are_those_of_the_papers_slept_runs():
-    runtimes = runtime_reduction.Scaled(noise=False).runtimes[runtime_reduction.LEAST_FIDELITY :]
+    runtimes = runtime_reduction.Scaled().runtimes[runtime_reduction.LEAST_FIDELITY :]
     assert len(runtimes) == 90
     assert sum(runtimes) / 90 == pytest.approx(runtime_reduction.MEAN_RUNTIME)
 

@@ -318,9 +318,14 @@ def test_all_threads_of_a_killed_process_are_lost_and_the_others_go_on(tmp_path)
 
 
 def fork_a_sleeper():
+    # A child lets go of what it inherited as the first thing that it does; on a busy machine that may come after its
+    # parent has been killed, and until then the kernel knows no difference between the two.
+    reader, writer = os.pipe()
     if os.fork() == 0:
+        os.write(writer, b"!")
         time.sleep(HANG)
         os._exit(0)
+    os.read(reader, 1)
 
 
 def run_a_program():

@@ -18,11 +18,13 @@ from suite.check import check
 from suite.interruption import main_thread_is_interrupted
 
 SCRIPT = """
-import sys, threading, time
+import os, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from suite import Evaluation, Overhead, Simulator
 from suite.idle import Idle
 
+# One write an exception: tracebacks of several threads come in pieces, which land in one another.
+threading.excepthook = lambda of: os.write(2, f"{of.exc_type.__name__}: {of.exc_value}\\n".encode())
 directory, how, sign, after, death = sys.argv[1:]
 simulator = Simulator(
     lambda config: Evaluation(0.0, 1.0 + config["x"]), n_workers=4, max_evaluations=100, overhead=Overhead.none(),
