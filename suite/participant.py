@@ -17,7 +17,7 @@ from suite.errors import RunDirectoryError, SpecificationError
 from suite.locks import FIRST_PROCESS, ByteLocks
 from suite.processes import Process, is_alive
 from suite.rundir import RunDirectory
-from suite.table import LAST_RETURN, ORIGIN, PROCESS, PROCESSES, UNDO_MARKER, SlotTable
+from suite.table import LAST_RETURN, ORIGIN, PROCESS, PROCESSES, UNDO_MARKER, SlotState, SlotTable
 
 
 class Participant:
@@ -201,3 +201,9 @@ class Participant:
         """Tell whether the caller that claimed the slot is still there."""
         process = self.table.ints[self.table.row(slot) + PROCESS]
         return slot in self._held if process == self.process else self._locks.is_taken(FIRST_PROCESS + process)
+
+    def has_left_a_slot(self) -> bool:
+        """Tell whether a caller of this process has let go of its slot without dealing with what was in it."""
+        table = self.table
+        busy = np.isin(table.states, (SlotState.EVALUATING, SlotState.FINISHED)) & (table.processes == self.process)
+        return not self._held.issuperset(np.flatnonzero(busy).tolist())

@@ -122,7 +122,9 @@ class SlotTable:
         self.starts = columns[:, START]
         self.bases = columns[:, BASE]
         self.resumed = columns[:, RESUMED_AT]
-        self.states = np.frombuffer(cells, dtype=np.int64, offset=first).reshape(n_slots, RECORD_CELLS)[:, STATE]
+        integers = np.frombuffer(cells, dtype=np.int64, offset=first).reshape(n_slots, RECORD_CELLS)
+        self.states = integers[:, STATE]
+        self.processes = integers[:, PROCESS]
 
     def initialise(self) -> None:
         """Make every slot free at time 0; the buffer is all zeros."""

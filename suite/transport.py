@@ -101,6 +101,9 @@ class Transport(Protocol):
     def is_held(self, slot: int) -> bool:
         """Tell whether the caller that claimed the slot is still there."""
 
+    def has_left_a_slot(self) -> bool:
+        """Tell whether a caller of this process has let go of its slot without dealing with what was in it."""
+
     def let_go(self) -> None:
         """Leave the critical section if this thread is still in it, after an exception."""
 

@@ -1,7 +1,8 @@
 """A caller's vigil over its run while its result is not due: timers, idle workers, dead ones.
 
 Nothing here is needed as long as the run goes on: a delivery wakes exactly the caller whose turn it is. Only who has
-waited long looks whether somebody died, whether a wake-up was lost with its sender, and whether free workers are idle.
+waited long looks whether somebody died, whether a wake-up was lost with its sender, and whether free workers are idle;
+and of those who are not next in line, nobody does while the run goes on.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from suite.table import (
 if TYPE_CHECKING:
     from suite.coordination import Coordinator
 
-_SLOWEST_LOOK = 2.0  # real seconds after which even the last in line looks whether the run is well
+_SLOWEST_LOOK = 2.0  # real seconds after which even the last in line looks whether the run is well, if nothing happens
 _PATIENCE = 2.0  # real seconds without an event after which a caller leaves that Ctrl-C has left alone
 _STALL = 10  # times `Idle.after` that a caller waits for free workers before it says so
 _SHORTEST_TIMER = 2e-4  # real seconds; shorter ones only keep the processor from whoever samples
@@ -111,14 +112,17 @@ class Vigil:
             if ints[VERDICT]:
                 run.expire()
                 return self._first_look
-            self._see_to_the_dead()
+            scanned = self._look_for_the_dead()
             run.advance(None)
             if ints[EVENTS] == events and table.least_finished() == slot:
                 quiet = min(quiet, run.now() - table.floats[LAST_RETURN])
                 expected = self._is_call_expected()
                 needed = needed_quiet(run.rules.idle, table.floats[LONGEST_PAUSE], expected=expected)
                 if quiet >= needed and self._only_free_slots_block():
-                    self._release()
+                    if not scanned and run.bury_the_dead():  # nobody is taken to be idle who is dead
+                        run.advance(None)
+                    else:
+                        self._release()
                     return self._first_look
                 self._warn_of_a_stall(time.monotonic())
                 interval = self._quiescence.shortest_interval if self._quiescence else 0.0
@@ -140,12 +144,18 @@ class Vigil:
         ahead = int(np.count_nonzero(table.ends < table.floats[table.row(self._slot) + END]))
         return min(_SLOWEST_LOOK, self._first_look * (1 + ahead))
 
-    def _see_to_the_dead(self) -> None:
-        """Deal with the dead, unless another caller has just done so: it takes a question to the kernel a slot."""
-        floats, now = self._run.table.floats, self._run.now()
-        if not 0.0 <= now - floats[LOOKED_AT] < self._first_look:
-            floats[LOOKED_AT] = now
-            self._run.bury_the_dead()
+    def _look_for_the_dead(self) -> bool:
+        """Deal with the dead, unless another caller has just looked; return whether this one did.
+
+        It takes a question to the kernel a slot. What a caller of this process has left behind, nobody else can see.
+        """
+        run, now = self._run, self._run.now()
+        just_done = 0.0 <= now - run.table.floats[LOOKED_AT] < self._first_look
+        if just_done and not run.transport.has_left_a_slot():
+            return False
+        run.table.floats[LOOKED_AT] = now
+        run.bury_the_dead()
+        return True
 
     def _leave_if_interrupted(self) -> None:
         """Raise when Ctrl-C has ended what the main thread did and nothing happens any more: nobody tells this thread.
