@@ -9,7 +9,7 @@ import adapters
 from experiments.cells import Cell
 from experiments.reference import full_training
 from experiments.study import Mode, OptimizerTable, Study, suggestion
-from experiments.tasks import Choice, at, choose
+from experiments.tasks import Choice, Skipped, at, choose
 from experiments.versions import DATA_LIBRARIES, data_of, versions_of
 from suite.errors import SpecificationError
 from suite.specification import MAX_WORKERS
@@ -29,9 +29,8 @@ class Plan:
 
     cells: list[Cell]
     """In the order of execution: seed by seed, so that an interrupted study has compared everybody."""
-    skipped: list[str]
-    """One line with the reason for each benchmark without data, and each optimizer and benchmark that do not go
-    together."""
+    skipped: list[Skipped]
+    """Each benchmark without data, and each optimizer and benchmark that do not go together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ def make_plan(study: Study, source: str, *, skip_missing_data: bool = False) -> 
         remedy.
     """
     optimizers = list(_optimizers(study, source))
-    skipped: list[str] = []
+    skipped: list[Skipped] = []
     choices = choose(study, source, skipped if skip_missing_data else None)
     if not choices:
         raise SpecificationError(f"{source}: no benchmark has its data here ({skipped[0]})")
@@ -73,7 +72,8 @@ def make_plan(study: Study, source: str, *, skip_missing_data: bool = False) -> 
             if reason is None:
                 pairs.append((optimizer, choice))
             else:
-                skipped.append(f"{optimizer.entry.shown_as} on {choice.benchmark.label}: {reason}")
+                names = (optimizer.entry.shown_as, optimizer.entry.name)
+                skipped.append(Skipped(names, (choice.benchmark.label, choice.descriptor.name), reason))
     if not pairs:
         raise SpecificationError(
             f"{source}: no optimizer can run on any benchmark ({skipped[0]}); choose others: zerowait list"

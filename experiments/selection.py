@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from experiments.cells import Cell
+    from experiments.tasks import Skipped
 
 FORM = "OPTIMIZER,BENCHMARK,CONDITION..., such as 'optuna*,*,P=8,seed<5'"
 
@@ -62,10 +63,17 @@ class Selection:
 
     def selects(self, cell: Cell) -> bool:
         """Tell whether a cell is meant."""
-        return (
-            any(fnmatchcase(name, self.optimizer) for name in (cell.label, cell.optimizer))
-            and any(fnmatchcase(name, self.benchmark) for name in (cell.benchmark_label, cell.benchmark))
-            and all(condition.holds(cell) for condition in self.conditions)
+        return self._names((cell.label, cell.optimizer), (cell.benchmark_label, cell.benchmark)) and all(
+            condition.holds(cell) for condition in self.conditions
+        )
+
+    def concerns(self, skipped: Skipped) -> bool:
+        """Tell whether what is skipped would have been meant, for some number of workers and some seed."""
+        return self._names(skipped.optimizer or (self.optimizer,), skipped.benchmark)
+
+    def _names(self, optimizer: Sequence[str], benchmark: Sequence[str]) -> bool:
+        return any(fnmatchcase(name, self.optimizer) for name in optimizer) and any(
+            fnmatchcase(name, self.benchmark) for name in benchmark
         )
 
 

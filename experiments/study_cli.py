@@ -113,9 +113,9 @@ def run(  # noqa: PLR0913 - one parameter an option
     certificates = _certificates(tls_ca_file, tls_cert, tls_key)
     engine = _engine(jobs, in_process, scheduler, slurm, slurm_option or [], certificates)
     name, plan, folder = _planned(study, output, skip_missing_data=skip_missing_data)
-    chosen = plan.cells if not only else select(plan.cells, only)
     for line in _skipped_lines(plan, only):
         _err(line)
+    chosen = plan.cells if not only else select(plan.cells, only)
     if dry_run:
         _print_dry_run(plan, chosen, folder, jobs)
         return
@@ -143,9 +143,14 @@ def run(  # noqa: PLR0913 - one parameter an option
 
 def _skipped_lines(plan: Plan, only: list[str] | None) -> list[str]:
     """Return what is said of pairs that cannot run; whoever asks for some cells wants no list about all the others."""
-    if only and plan.skipped:
-        return [f"skipped: {len(plan.skipped)} of the whole study; without --only, --dry-run names them with reasons"]
-    return [f"skipped: {line}" for line in plan.skipped]
+    from experiments.selection import parse_selection
+
+    selections = [parse_selection(text) for text in only or ()]
+    named = [one for one in plan.skipped if not selections or any(selection.concerns(one) for selection in selections)]
+    lines = [f"skipped: {one}" for one in named]
+    if others := len(plan.skipped) - len(named):
+        lines.append(f"skipped elsewhere in the study: {others} (benchmarks without data, and pairs that cannot run)")
+    return lines
 
 
 def _draw(folder: Path) -> None:

@@ -38,7 +38,22 @@ class Choice:
     """Itself."""
 
 
-def choose(study: Study, source: str, absent: list[str] | None = None) -> list[Choice]:
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """What of a study is not run, and why."""
+
+    optimizer: tuple[str, ...]
+    """Its label and its name; empty: all of them."""
+    benchmark: tuple[str, ...]
+    """Its label and its name."""
+    reason: str
+
+    def __str__(self) -> str:
+        whose = f"{self.optimizer[0]} on " if self.optimizer else ""
+        return f"{whose}{self.benchmark[0]}: {self.reason}"
+
+
+def choose(study: Study, source: str, absent: list[Skipped] | None = None) -> list[Choice]:
     """Return the benchmarks of a study, each once, in the order of the file.
 
     Parameters
@@ -48,7 +63,7 @@ def choose(study: Study, source: str, absent: list[str] | None = None) -> list[C
     source
         What errors call it: the name of its file.
     absent
-        Gets a line for each benchmark that is left out because its data is not here; without it that is an error.
+        Gets each benchmark that is left out because its data is not here; without it that is an error.
 
     Raises
     ------
@@ -69,7 +84,7 @@ def choose(study: Study, source: str, absent: list[str] | None = None) -> list[C
                         raise SpecificationError(
                             f"{error} (or leave out what has no data here: --skip-missing-data)"
                         ) from error
-                    absent.append(f"{name if task is None else f'{name}/{task}'}: {error}")
+                    absent.append(Skipped((), (name if task is None else f"{name}/{task}", name), str(error)))
                     continue
             found.append((Choice(entry, known[name], task, benchmark), wild))
     labels = [choice.benchmark.label for choice, wild in found if not wild]

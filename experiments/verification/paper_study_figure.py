@@ -25,13 +25,13 @@ CAPTION = (
 
 def write(table: pd.DataFrame, folder: Path) -> list[Path]:
     """Write the figure into a folder and return its paths; the table behind it is the outcome's own."""
-    from plots.panels import Canvas, described, new_figure, save_figure
+    from plots.panels import Canvas, new_figure, save_figure
 
     look = style.LOOKS["web"]
     with style.context(look):
         canvas = Canvas(new_figure(), style.styles(table["optimizer"].unique()), look)
         draw(table, canvas)
-        files = save_figure(canvas.figure, described(table.copy(), CAPTION), folder / STEM, look)
+        files = save_figure(canvas.figure, table, folder / STEM, look)
     return [files.pdf, files.png]
 
 

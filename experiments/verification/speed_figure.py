@@ -31,20 +31,20 @@ PANEL_WIDTH = 3.0
 HEIGHT = 1.25
 """Of a panel, relative to other figures'; the costs span five powers of ten."""
 CAPTION = (
-    "Real time of an evaluation: medians of the turns, bars from the least to the greatest. There is no point where a "
-    "contender was not measured, because it had failed or had taken too long with fewer workers."
+    "The figure has the real time of an evaluation: median of the turns, bars from the least to the greatest. There is "
+    "no point where a contender was not measured, because it had failed or had taken too long with fewer workers"
 )
 
 
 def with_figure(outcome: Outcome) -> Outcome:
     """Return the outcome, to be written with its figure."""
-    return dataclasses.replace(outcome, more=partial(_write, outcome))
+    return dataclasses.replace(outcome, notes=[*outcome.notes, CAPTION], more=partial(_write, outcome))
 
 
 def _write(outcome: Outcome, folder: Path) -> list[Path]:
-    from plots.panels import Canvas, described, new_figure, save_figure
+    from plots.panels import Canvas, new_figure, save_figure
 
-    table = described(outcome.table.copy(), CAPTION)
+    table = outcome.table
     look = style.LOOKS["web"]
     with style.context(look):
         canvas = Canvas(new_figure(), STYLES, look)

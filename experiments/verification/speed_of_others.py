@@ -53,13 +53,11 @@ class Scope:
     turns: int
     patience: float
     """Real seconds of a turn after which a contender has no further turn and gets no more workers."""
-    most_processes: int
-    """A bare pool has no more than so many."""
 
 
 FULL = Scope((1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024), MappingProxyType({"pool": 2000, "ask and tell": 4000}), 3,
-             60.0, 1024)  # fmt: skip
-QUICK = Scope((1, 8), MappingProxyType({"pool": 200, "ask and tell": 2000}), 1, 5.0, 8)
+             60.0)  # fmt: skip
+QUICK = Scope((1, 8), MappingProxyType({"pool": 200, "ask and tell": 2000}), 1, 5.0)
 LEAST_FOR_EACH_WORKER = 4
 
 
@@ -89,8 +87,6 @@ def measure(scope: Scope, request: Request) -> Outcome:
         impatient: dict[str, str] = {}
         told: set[str] = set()
         for workers in scope.workers:
-            if way == "pool" and workers > scope.most_processes:
-                continue
             evaluations = max(scope.evaluations[way], LEAST_FOR_EACH_WORKER * workers)
             request.tell(f"{way}, {workers} workers, {evaluations} evaluations")
             rows += _row(way, contenders, workers, evaluations, scope, impatient)

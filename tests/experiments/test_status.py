@@ -84,11 +84,12 @@ def test_whoever_asks_for_some_cells_gets_no_list_of_what_is_skipped_among_the_o
     )
     every = zerowait("run", path, "--dry-run").stderr.splitlines()
     assert [line.split(":")[0] for line in every] == ["skipped"] * 2
-    some = zerowait("run", path, "--dry-run", "--only", "random,branin")
-    assert some.returncode == 0
-    assert some.stderr.splitlines() == [
-        "skipped: 2 of the whole study; without --only, --dry-run names them with reasons"
-    ]
+    some = zerowait("run", path, "--dry-run", "--only", "random,branin", "--only", "optuna-h*,*/car")
+    assert some.returncode == 2  # the second selects nothing; why, is said before
+    lines = some.stderr.splitlines()
+    assert lines[0].startswith("skipped: optuna-hyperband on hpobench/car: ")
+    assert lines[1] == "skipped elsewhere in the study: 1 (benchmarks without data, and pairs that cannot run)"
+    assert "--only 'optuna-h*,*/car' selects none of" in " ".join(lines[2:])
 
 
 def test_rows_count_cells_by_optimizer_benchmark_and_workers(plan):

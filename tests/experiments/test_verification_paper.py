@@ -106,6 +106,16 @@ def test_a_run_that_is_missing_fails_a_gate(tmp_path):
     )
 
 
+def test_a_benchmark_that_lacks_one_number_of_workers_fails_a_gate(tmp_path):
+    columns = ["benchmark", "n_workers", "optimizer", "seed", "end", "value"]
+    rows = [row for b in ("b0", "b1") for row in rows_of(1, "abc", b)] + rows_of(8, "abc", "b0")
+    gates = paper_study._gates("toy", study_of_table(pd.DataFrame(rows, columns=columns)))
+    assert [gate.measured for gate in gates] == [0.0, 1.0]
+    apart = study_of_table(pd.DataFrame(rows_of(1, "abc", "b0") + rows_of(8, "abc", "b1"), columns=columns))
+    with pytest.raises(SpecificationError, match="toy: no benchmark has runs of all optimizers with every number of"):
+        paper_study.compared("toy", apart, "the common time")
+
+
 def test_a_study_that_is_not_there_is_refused_by_its_name(tmp_path):
     with pytest.raises(SpecificationError, match=r"there is no study in .*nowhere; name the output folder of one"):
         paper_study.run(Request(study=tmp_path / "nowhere"))

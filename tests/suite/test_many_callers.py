@@ -115,7 +115,7 @@ def test_a_run_with_many_callers_goes_on_without_looking(tmp_path, scans):
 
 
 def test_what_only_its_own_process_can_see_is_seen_although_others_look(tmp_path, full_disk):
-    """The disk is full for a moment while a call ends; its process lives on, so no other knows that it left its slot."""
+    """The disk is full for a moment while a call ends; its process lives on, and no other knows that it left."""
     everybody_waits, is_full = threading.Event(), full_disk
 
     def evaluate_when_told(config):
