@@ -1,4 +1,4 @@
-"""The figure of average ranks against the number of workers: a row of panels a study, a panel a moment."""
+"""The figures of average ranks against the number of workers: one a study, with a panel a moment."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 STEM = "paper-study"
 APART = 0.02
 """Between two optimizers' points, as a share of a factor of two: their bars would lie on one another."""
+HEIGHT, PANEL_WIDTH = 1.3, 2.2
+"""Of a panel: relative to other figures', and in inches; seven lines cross in it."""
 CAPTION = (
     "Average rank (1 is best) against the number of workers; bars are 95 % bootstrap intervals, over benchmarks, of "
     "the change from the fewest workers on."
@@ -24,37 +26,36 @@ CAPTION = (
 
 
 def write(table: pd.DataFrame, folder: Path) -> list[Path]:
-    """Write the figure into a folder and return its paths; the table behind it is the outcome's own."""
+    """Write the figure of each study, with the part of the table behind it, into a folder and return the paths.
+
+    Studies give optimizers labels of their own, so each has its own colours.
+    """
     from plots.panels import Canvas, new_figure, save_figure
 
     look = style.LOOKS["web"]
-    with style.context(look):
-        canvas = Canvas(new_figure(), style.styles(table["optimizer"].unique()), look)
-        draw(table, canvas)
-        files = save_figure(canvas.figure, table, folder / STEM, look)
-    return [files.pdf, files.png]
+    paths = []
+    for study, of_study in table.groupby("study", sort=False):
+        with style.context(look):
+            canvas = Canvas(new_figure(), style.styles(of_study["optimizer"].unique()), look)
+            draw(of_study, canvas)
+            files = save_figure(canvas.figure, of_study, folder / f"{STEM}-{study}", look)
+        paths += [files.pdf, files.png, files.csv]
+    return paths
 
 
 def draw(table: pd.DataFrame, canvas: Canvas) -> Any:
-    """Draw a line for each optimizer: its average rank with each number of workers."""
+    """Draw a line for each optimizer of a study, its average rank with each number of workers: a panel a moment."""
     from plots.panels import label_workers
 
-    studies, moments = list(dict.fromkeys(table["study"])), list(dict.fromkeys(table["moment"]))
-    names = sorted(table["optimizer"].unique())
-    panels = canvas.panels(len(studies), len(moments), names, heights=[1.15] * len(studies), panel_width=2.2)
-    for row, study in enumerate(studies):
-        for column, moment in enumerate(moments):
-            panel = panels[row, column]
-            of_panel = table[(table["study"] == study) & (table["moment"] == moment)]
-            _lines(panel, of_panel, canvas)
-            worst = of_panel["optimizer"].nunique()
-            panel.set_ylim(worst + 0.3, 0.7)
-            panel.set_yticks(range(1, worst + 1))
-            label_workers(panel, of_panel["n_workers"])
-            if row == 0:
-                panel.set_title(moment)
-            if column == 0:
-                panel.set_ylabel(f"{study}\naverage rank")
+    moments, names = list(dict.fromkeys(table["moment"])), sorted(table["optimizer"].unique())
+    panels = canvas.panels(1, len(moments), names, heights=[HEIGHT], panel_width=PANEL_WIDTH, sharey=True)
+    for panel, moment in zip(panels.flat, moments, strict=True):
+        _lines(panel, table[table["moment"] == moment], canvas)
+        label_workers(panel, table["n_workers"])
+        panel.set_title(moment)
+    panels[0, 0].set_ylim(len(names) + 0.3, 0.7)
+    panels[0, 0].set_yticks(range(1, len(names) + 1))
+    panels[0, 0].set_ylabel("average rank")
     canvas.xlabel("workers P")
     canvas.legend(panels.flat)
     return panels

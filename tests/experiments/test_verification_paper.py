@@ -91,8 +91,12 @@ def test_the_quick_version_passes_and_draws_its_figure(tmp_path):
         [1.0] * 8
     )
     files = outcome.more(tmp_path)
-    assert [path.name for path in files] == ["paper-study.pdf", "paper-study.png"]
-    assert all(path.stat().st_size > 5000 for path in files)
+    assert [path.name for path in files] == [
+        "paper-study-tiny study.pdf",
+        "paper-study-tiny study.png",
+        "paper-study-tiny study.csv",
+    ]
+    assert all(path.stat().st_size > 1000 for path in files)
 
 
 def test_a_run_that_is_missing_fails_a_gate(tmp_path):
