@@ -17,7 +17,7 @@ ALL, LIST = "all", "list"
 
 
 def verify(
-    name: Annotated[str, typer.Argument(help="An experiment, `all`, or `list`.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="An experiment, `all`, or `list`, which names them.", show_default=False)],
     *,
     full: Annotated[
         bool, typer.Option("--full/--quick", help="The full numbers, in minutes, or a quick look, in seconds.")
@@ -42,7 +42,7 @@ def verify(
         Path | None,
         typer.Option(
             "--study",
-            help="The output folder of a study, for effects and paper-study; with --full, those in results by default.",
+            help="The output folder of a study, for effects and paper-study; with --full, by default those in ./results.",
             metavar="DIR",
             readable=False,
         ),
