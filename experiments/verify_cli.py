@@ -42,7 +42,7 @@ def verify(
         Path | None,
         typer.Option(
             "--study",
-            help="The output folder of a study, for effects and paper-study; with --full, by default those in ./results.",
+            help="The output folder of a study, for effects and paper-study; with --full, by default ./results.",
             metavar="DIR",
             readable=False,
         ),
