@@ -368,7 +368,7 @@ def test_a_contender_that_fails_or_is_slow_is_left_out_with_more_workers_and_the
         speed_of_others, "contenders_of", lambda way, syne_tune, versions: {**ways, "threads": threadless}
     )
     told = []
-    scope = Scope((1, 2, 4), {"pool": 16}, 2, 1.5, 4)
+    scope = Scope((1, 2, 4), {"pool": 16}, 2, 1.5)
     table = speed_of_others.measure(scope, Request(tell=told.append)).table.set_index(["contender", "workers"])
     turns = table["turns"]
     assert {name: turns[name].tolist() for name in [*ways, "threads"]} == {
