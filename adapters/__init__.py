@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters.adapter import Adapter, Benchmark, Mode, Run
-from adapters.registry import Descriptor, available, load
+from zerowait.adapters.adapter import Adapter, Benchmark, Mode, Run
+from zerowait.adapters.registry import Descriptor, available, load
 
 __all__ = ["Adapter", "Benchmark", "Descriptor", "Mode", "Run", "available", "load"]

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
-from suite.errors import SpecificationError
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     import os
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from ConfigSpace import ConfigurationSpace
 
-    from suite.evaluation import AskTellOptimizer, Budget, Evaluation
-    from suite.overhead import Overhead
-    from suite.simulator import Simulator
+    from zerowait.suite.evaluation import AskTellOptimizer, Budget, Evaluation
+    from zerowait.suite.overhead import Overhead
+    from zerowait.suite.simulator import Simulator
 
 Mode: TypeAlias = Literal["native", "ask_tell"]
 MODES: tuple[Mode, ...] = ("native", "ask_tell")
@@ -79,7 +79,7 @@ class Run:
     @property
     def optimizer_seed(self) -> int:
         """The optimizer's seed, an integer from 0 to 2**32 - 1."""
-        from suite.seeds import optimizer_seed
+        from zerowait.suite.seeds import optimizer_seed
 
         return optimizer_seed(self.seed)
 
@@ -132,7 +132,7 @@ class Adapter:
     nondeterminism: ClassVar[str] = ""
     """Why it is not deterministic in its other modes: what in the library's source stands in the way."""
     isolated: ClassVar[bool] = False
-    """Whether the native mode runs in a process of its own, see `adapters.isolation`."""
+    """Whether the native mode runs in a process of its own, see `zerowait.adapters.isolation`."""
     asks_isolated: ClassVar[bool] = False
     """Whether ask-and-tell does so too, unless this process has the fixed environment: `hash()` decides something."""
     simulator_options: ClassVar[Mapping[str, Any]] = {}
@@ -168,7 +168,7 @@ class Adapter:
         absent = cls.absent()
         if not absent:
             return None
-        from adapters.environments import creation, environment_for
+        from zerowait.adapters.environments import creation, environment_for
 
         modules = " and ".join(absent)
         text = (
@@ -220,7 +220,7 @@ class Adapter:
         n_workers
             Simulated workers, at least 1.
         seed
-            Run seed; the optimizer gets `suite.seeds.optimizer_seed(seed)`.
+            Run seed; the optimizer gets `zerowait.suite.seeds.optimizer_seed(seed)`.
         budget
             When the run ends: a number of evaluations, a simulated time in seconds, or whichever comes first.
         overhead
@@ -288,27 +288,27 @@ class Adapter:
 
     def _run_ask_tell(self, run: Run) -> pd.DataFrame:
         if self.asks_isolated:
-            from adapters.isolation import has_fixed_environment, run_interruptible
+            from zerowait.adapters.isolation import has_fixed_environment, run_interruptible
 
             if not has_fixed_environment():
                 return run_interruptible(self._asked_and_told, run)
         return self._asked_and_told(run)
 
     def _asked_and_told(self, run: Run) -> pd.DataFrame:
-        from suite.asktell import simulate
+        from zerowait.suite.asktell import simulate
 
         with self.session(run):
             return simulate(self.ask_tell(run), run.benchmark, **run.specification())
 
     def _run_native(self, run: Run) -> pd.DataFrame:
         if self.isolated:
-            from adapters.isolation import run_isolated
+            from zerowait.adapters.isolation import run_isolated
 
             return run_isolated(self._simulated, run)
         return self._simulated(run)
 
     def _simulated(self, run: Run) -> pd.DataFrame:
-        from suite.simulator import Simulator
+        from zerowait.suite.simulator import Simulator
 
         with (
             self.session(run),
@@ -321,7 +321,7 @@ class Adapter:
 
 def _check_unused(directory: Path) -> None:
     """Refuse a folder with a run: its evaluations are not those of the optimizer that would start now."""
-    from suite.rundir import RunDirectory
+    from zerowait.suite.rundir import RunDirectory
 
     run = RunDirectory(directory)
     if run.specification.exists() or run.trace.exists():

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from adapters.adapter import MODES, Adapter, Mode
-from adapters.conformance_benchmark import FAILED, LONGEST, Bowl, Epochs
-from adapters.conformance_run import FreshProcess, Outcome, Trial, carry_out, fresh_process, travel_by_value
-from adapters.leftovers import watch
-from suite.check import check, render
-from suite.evaluation import Budget
-from suite.overhead import Overhead
-from suite.trace import ATTRIBUTE, read_trace
+from zerowait.adapters.adapter import MODES, Adapter, Mode
+from zerowait.adapters.conformance_benchmark import FAILED, LONGEST, Bowl, Epochs
+from zerowait.adapters.conformance_run import FreshProcess, Outcome, Trial, carry_out, fresh_process, travel_by_value
+from zerowait.adapters.leftovers import watch
+from zerowait.suite.check import check, render
+from zerowait.suite.evaluation import Budget
+from zerowait.suite.overhead import Overhead
+from zerowait.suite.trace import ATTRIBUTE, read_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -17,9 +17,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adapters.spaces import plain
-from suite.evaluation import Evaluation
-from suite.identity import canonical_json
+from zerowait.adapters.spaces import plain
+from zerowait.suite.evaluation import Evaluation
+from zerowait.suite.identity import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

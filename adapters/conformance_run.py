@@ -12,20 +12,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.conformance_benchmark import Testimony, testimonies
-from adapters.leftovers import watch
+from zerowait.adapters.conformance_benchmark import Testimony, testimonies
+from zerowait.adapters.leftovers import watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pandas as pd
 
-    from adapters.adapter import Adapter, Mode
-    from adapters.conformance_benchmark import Bowl
-    from suite.evaluation import Budget
-    from suite.overhead import Overhead
+    from zerowait.adapters.adapter import Adapter, Mode
+    from zerowait.adapters.conformance_benchmark import Bowl
+    from zerowait.suite.evaluation import Budget
+    from zerowait.suite.overhead import Overhead
 
-_PROGRAM = "import sys; from adapters.conformance_run import serve; serve(sys.argv[1])"
+_PROGRAM = "import sys; from zerowait.adapters.conformance_run import serve; serve(sys.argv[1])"
 
 
 @dataclass(frozen=True, slots=True)

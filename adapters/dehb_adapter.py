@@ -7,17 +7,17 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adapters.adapter import Adapter, Benchmark, Run
-from suite.errors import SpecificationError, WorkerDied
-from suite.idle import Idle
+from zerowait.adapters.adapter import Adapter, Benchmark, Run
+from zerowait.suite.errors import SpecificationError, WorkerDied
+from zerowait.suite.idle import Idle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ConfigSpace import ConfigurationSpace
 
-    from suite.evaluation import AskTellOptimizer
-    from suite.simulator import Simulator
+    from zerowait.suite.evaluation import AskTellOptimizer
+    from zerowait.suite.simulator import Simulator
 
 MUTATIONS = ("rand1", "rand2", "rand2dir", "best1", "best2", "currenttobest1", "randtobest1")
 CROSSOVERS = ("bin", "exp")
@@ -69,7 +69,7 @@ class DEHBAdapter(Adapter):
 
     def ask_tell(self, run: Run) -> AskTellOptimizer:
         """Return an optimizer that asks and tells DEHB."""
-        from adapters.dehb_library import AskTellDEHB, QuietDEHB, Translation, dehb_options
+        from zerowait.adapters.dehb_library import AskTellDEHB, QuietDEHB, Translation, dehb_options
 
         # Asking and telling writes no file, since nothing is saved on the way: the folder only has to exist.
         dehb = QuietDEHB(n_workers=1, output_path=Path(__file__).parent, **dehb_options(self.parameters, run))
@@ -77,7 +77,7 @@ class DEHBAdapter(Adapter):
 
     def native(self, run: Run, simulator: Simulator) -> None:
         """Run `DEHB.run` with one Dask process for each worker, or in this process when there is one worker."""
-        from adapters.dehb_processes import dask_client, prepare_workers
+        from zerowait.adapters.dehb_processes import dask_client, prepare_workers
 
         limit = run.budget.max_evaluations
         n_workers = run.n_workers if limit is None else min(run.n_workers, limit)
@@ -86,7 +86,7 @@ class DEHBAdapter(Adapter):
 
         from distributed import KilledWorker
 
-        from adapters.dehb_library import SimulatedDEHB, Translation, dehb_options
+        from zerowait.adapters.dehb_library import SimulatedDEHB, Translation, dehb_options
 
         def optimize(folder: str, client: Any = None) -> None:
             dehb = SimulatedDEHB(

@@ -35,10 +35,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from dehb import DEHB  # type: ignore[import-untyped]
 
-from adapters.spaces import config_from_vector, nearest_fidelity
-from adapters.start_up import wait_for_calls
-from suite.errors import BudgetExhausted, ZerowaitError
-from suite.evaluation import Evaluation, Query
+from zerowait.adapters.spaces import config_from_vector, nearest_fidelity
+from zerowait.adapters.start_up import wait_for_calls
+from zerowait.suite.errors import BudgetExhausted, ZerowaitError
+from zerowait.suite.evaluation import Evaluation, Query
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from ConfigSpace.hyperparameters import UniformFloatHyperparameter
     from distributed import Client
 
-    from adapters.adapter import Run
-    from suite.simulator import Simulator
+    from zerowait.adapters.adapter import Run
+    from zerowait.suite.simulator import Simulator
 
 FAILED = sys.float_info.max
 """The fitness of an evaluation that failed."""

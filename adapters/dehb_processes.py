@@ -7,7 +7,7 @@ import os
 from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
 
-from adapters.clusters import start_cluster
+from zerowait.adapters.clusters import start_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ CONFIGURATION: dict[str, Any] = {
     # What a dead worker had evaluated cannot be repeated: the simulator ends the run.
     "distributed.scheduler.allowed-failures": 0,
 }
-_PRELOADED = ["distributed", "adapters.dehb_library", "suite.simulator", "suite.vigil"]
+_PRELOADED = ["distributed", "zerowait.adapters.dehb_library", "zerowait.suite.simulator", "zerowait.suite.vigil"]
 _CLOSE_SECONDS = 5.0
 
 

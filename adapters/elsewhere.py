@@ -14,15 +14,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from adapters.adapter import Adapter, Benchmark, Mode
-from adapters.environments import Environment, pins
-from adapters.isolation import run_elsewhere
-from adapters.links import link_caller
-from suite.errors import SpecificationError, WorkerDied
-from suite.evaluation import Budget
-from suite.identity import canonical_json
-from suite.overhead import Linear, Overhead
-from suite.recipe import Recipe, recipe_of
+from zerowait.adapters.adapter import Adapter, Benchmark, Mode
+from zerowait.adapters.environments import Environment, pins
+from zerowait.adapters.isolation import run_elsewhere
+from zerowait.adapters.links import link_caller
+from zerowait.suite.errors import SpecificationError, WorkerDied
+from zerowait.suite.evaluation import Budget
+from zerowait.suite.identity import canonical_json
+from zerowait.suite.overhead import Linear, Overhead
+from zerowait.suite.recipe import Recipe, recipe_of
 
 if TYPE_CHECKING:
     import os
@@ -93,7 +93,7 @@ class Elsewhere(Adapter):
             As there; also when the benchmark was not made by `benchmarks.load`, or the overhead is a function, neither
             of which can be sent.
         """
-        from suite.trace import read_trace
+        from zerowait.suite.trace import read_trace
 
         with tempfile.TemporaryDirectory(prefix="zerowait-") as temporary:
             folder = Path(temporary) / "run" if directory is None else Path(directory).absolute()
@@ -248,7 +248,7 @@ def contents(modules: list[str]) -> dict[str, Any]:
     import importlib
     from importlib.metadata import distributions
 
-    from adapters.environments import normalized
+    from zerowait.adapters.environments import normalized
 
     problems = []
     for module in modules:

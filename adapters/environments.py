@@ -6,7 +6,7 @@ final place, because a virtual environment cannot be moved, and exists as soon a
 into place when everything is installed. What a killed creation left has no manifest and is built anew.
 
 zerowait itself is not installed there: whatever runs in the environment runs the code of the caller
-(`adapters.elsewhere`).
+(`zerowait.adapters.elsewhere`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite.errors import SpecificationError, ZerowaitError
+from zerowait.suite.errors import SpecificationError, ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -362,7 +362,7 @@ def explained(folder: Path, what: str) -> Iterator[None]:
     except BlockingIOError:
         raise
     except OSError as error:
-        from suite.rundir import reason  # imports NumPy, which a listing of optimizers does not need
+        from zerowait.suite.rundir import reason  # imports NumPy, which a listing of optimizers does not need
 
         raise EnvironmentFailedError(
             f"cannot {what} in {folder}: {reason(error)}; the environment variable {ROOT_VARIABLE} names another folder"

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adapters.adapter import Adapter, Benchmark, Run
-from suite.errors import SpecificationError
+from zerowait.adapters.adapter import Adapter, Benchmark, Run
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from suite.evaluation import AskTellOptimizer
+    from zerowait.suite.evaluation import AskTellOptimizer
 
 PARAMETERS = ("model_name", "model_config", "rand_sample")
 FEWEST_RANDOM = 2
@@ -68,7 +68,7 @@ class HEBOAdapter(Adapter):
         model = parameters.get("model_name")
         if model is None:
             return
-        from adapters.hebo_library import MODELS
+        from zerowait.adapters.hebo_library import MODELS
 
         if model not in MODELS:
             raise SpecificationError(
@@ -77,13 +77,13 @@ class HEBOAdapter(Adapter):
 
     def refuses(self, benchmark: Benchmark) -> str | None:
         """Return what of the space HEBO cannot take, or None."""
-        from adapters.hebo_space import refuses_space
+        from zerowait.adapters.hebo_space import refuses_space
 
         return super().refuses(benchmark) or refuses_space(benchmark.space)
 
     def ask_tell(self, run: Run) -> AskTellOptimizer:
         """Return an optimizer that asks HEBO for suggestions and has it observe the results."""
-        from adapters.hebo_library import AskTellHEBO
-        from adapters.hebo_space import HeboSpace
+        from zerowait.adapters.hebo_library import AskTellHEBO
+        from zerowait.adapters.hebo_space import HeboSpace
 
         return AskTellHEBO(HeboSpace(run.benchmark.space), run.optimizer_seed, self.parameters)

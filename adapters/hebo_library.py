@@ -32,8 +32,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from suite.errors import ZerowaitError
-from suite.evaluation import Evaluation, Query
+from zerowait.suite.errors import ZerowaitError
+from zerowait.suite.evaluation import Evaluation, Query
 
 _threads = torch.get_num_threads()
 from hebo.acq_optimizers import evolution_optimizer  # type: ignore[import-untyped]  # noqa: E402 - between the two
@@ -52,7 +52,7 @@ if _CACHE not in os.environ:
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from adapters.hebo_space import HeboSpace
+    from zerowait.adapters.hebo_space import HeboSpace
 
 MODELS = tuple(model_names)
 """The surrogate models that can be used here; catboost only where it is installed."""

@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from adapters.spaces import plain
+from zerowait.adapters.spaces import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from hpbandster.core.dispatcher import Job  # type: ignore[import-untyped]
 
-from adapters.hpbandster_optimizers import SILENT, seeds
-from suite.errors import ZerowaitError
-from suite.evaluation import Query
+from zerowait.adapters.hpbandster_optimizers import SILENT, seeds
+from zerowait.suite.errors import ZerowaitError
+from zerowait.suite.evaluation import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from adapters.hpbandster_space import HpBandSterSpace
-    from suite.evaluation import Evaluation
+    from zerowait.adapters.hpbandster_space import HpBandSterSpace
+    from zerowait.suite.evaluation import Evaluation
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ import numpy as np
 from hpbandster.core.master import Master  # type: ignore[import-untyped]
 from hpbandster.optimizers import BOHB, HyperBand  # type: ignore[import-untyped]
 
-from adapters.spaces import plain
+from zerowait.adapters.spaces import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

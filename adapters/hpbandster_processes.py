@@ -41,17 +41,17 @@ from hpbandster.core.master import Master  # type: ignore[import-untyped]
 from hpbandster.core.nameserver import NameServer  # type: ignore[import-untyped]
 from hpbandster.core.worker import Worker  # type: ignore[import-untyped]
 
-from adapters.hpbandster_asktell import name_of
-from adapters.hpbandster_optimizers import SILENT, make_optimizer, seeds
-from adapters.start_up import LONGEST_START, wait_for_calls
-from suite.errors import BudgetExhausted, StalledError, WorkerDied, ZerowaitError
+from zerowait.adapters.hpbandster_asktell import name_of
+from zerowait.adapters.hpbandster_optimizers import SILENT, make_optimizer, seeds
+from zerowait.adapters.start_up import LONGEST_START, wait_for_calls
+from zerowait.suite.errors import BudgetExhausted, StalledError, WorkerDied, ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from multiprocessing.process import BaseProcess
 
-    from adapters.hpbandster_space import HpBandSterSpace
-    from suite.simulator import Simulator
+    from zerowait.adapters.hpbandster_space import HpBandSterSpace
+    from zerowait.suite.simulator import Simulator
 
 LOOPBACK = "127.0.0.1"
 NEVER = 10**8

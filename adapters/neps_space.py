@@ -27,8 +27,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from adapters.spaces import nearest_fidelity, plain
-from suite.errors import SpecificationError
+from zerowait.adapters.spaces import nearest_fidelity, plain
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

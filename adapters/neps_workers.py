@@ -30,9 +30,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from adapters.neps_random_state import seed_everything
-from adapters.start_up import wait_for_calls
-from suite.errors import BudgetExhausted, WorkerDied, ZerowaitError
+from zerowait.adapters.neps_random_state import seed_everything
+from zerowait.adapters.start_up import wait_for_calls
+from zerowait.suite.errors import BudgetExhausted, WorkerDied, ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
     import neps
 
-    from suite.evaluation import Query
-    from suite.simulator import Simulator
+    from zerowait.suite.evaluation import Query
+    from zerowait.suite.simulator import Simulator
 
 ATTEMPTS = 100
 """How often a worker starts `neps.run` when it meets a file that another one is writing; each takes 10 ms."""

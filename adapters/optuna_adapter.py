@@ -1,7 +1,7 @@
 """Optuna: `Study.optimize` with its own threads, or `Study.ask` and `Study.tell`.
 
 Optuna's samplers choose no training budget: every evaluation is a full training, unless a pruner ends it at a rung
-(`adapters.optuna_hyperband`).
+(`zerowait.adapters.optuna_hyperband`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adapters.adapter import Adapter, Benchmark, Run
-from suite.errors import SpecificationError, ZerowaitError
-from suite.evaluation import Evaluation, Query
-from suite.idle import Idle
+from zerowait.adapters.adapter import Adapter, Benchmark, Run
+from zerowait.suite.errors import SpecificationError, ZerowaitError
+from zerowait.suite.evaluation import Evaluation, Query
+from zerowait.suite.idle import Idle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from adapters.optuna_space import OptunaSpace
-    from suite.evaluation import AskTellOptimizer
-    from suite.simulator import Simulator
+    from zerowait.adapters.optuna_space import OptunaSpace
+    from zerowait.suite.evaluation import AskTellOptimizer
+    from zerowait.suite.simulator import Simulator
 
 _EXTRA = '"zerowait[optuna]"'
 
@@ -86,7 +86,7 @@ class OptunaAdapter(Adapter):
 
     def refuses(self, benchmark: Benchmark) -> str | None:
         """Return what of the space Optuna or the sampler cannot take, or None."""
-        from adapters.optuna_space import refuses_space
+        from zerowait.adapters.optuna_space import refuses_space
 
         return super().refuses(benchmark) or refuses_space(benchmark.space)
 
@@ -113,22 +113,22 @@ class OptunaAdapter(Adapter):
 
     def session(self, run: Run) -> AbstractContextManager[None]:  # noqa: ARG002 - the same for every run
         """Return what silences Optuna's logger while the run lasts."""
-        from adapters.optuna_threads import quiet
+        from zerowait.adapters.optuna_threads import quiet
 
         return quiet()
 
     def ask_tell(self, run: Run) -> AskTellOptimizer:
         """Return an optimizer that asks and tells a study."""
-        from adapters.optuna_space import OptunaSpace
-        from adapters.optuna_threads import make_study
+        from zerowait.adapters.optuna_space import OptunaSpace
+        from zerowait.adapters.optuna_threads import make_study
 
         study = make_study(self.make_sampler(run.optimizer_seed), self.make_pruner(run.benchmark))
         return AskTellStudy(study, OptunaSpace(run.benchmark.space), self.rungs(run.benchmark))
 
     def native(self, run: Run, simulator: Simulator) -> None:
         """Run `Study.optimize` with one thread for each worker."""
-        from adapters.optuna_space import OptunaSpace
-        from adapters.optuna_threads import make_study, optimize_in_threads
+        from zerowait.adapters.optuna_space import OptunaSpace
+        from zerowait.adapters.optuna_threads import make_study, optimize_in_threads
 
         optimize_in_threads(
             make_study(self.make_sampler(run.optimizer_seed), self.make_pruner(run.benchmark)),
@@ -174,7 +174,7 @@ class OptunaCmaEs(OptunaAdapter):
             return reason
         from optuna.distributions import CategoricalDistribution
 
-        from adapters.optuna_space import OptunaSpace
+        from zerowait.adapters.optuna_space import OptunaSpace
 
         parameters = OptunaSpace(benchmark.space).unconditional.values()
         if all(isinstance(p.distribution, CategoricalDistribution) or p.distribution.single() for p in parameters):

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adapters.optuna_adapter import OptunaTPE, Rung
-from adapters.spaces import between_fidelities
-from suite.errors import SpecificationError
+from zerowait.adapters.optuna_adapter import OptunaTPE, Rung
+from zerowait.adapters.spaces import between_fidelities
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import optuna
 
-    from adapters.adapter import Benchmark
+    from zerowait.adapters.adapter import Benchmark
 
 _ROUNDING = 1e-9
 """Relative error of a ratio that is still a power of eta: 0.9 / 0.1 may be less than 9."""

@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.samplers import BaseSampler
 
-from adapters.optuna_adapter import trial_id
-from adapters.start_up import wait_for_calls
-from suite.errors import BudgetExhausted, ZerowaitError
+from zerowait.adapters.optuna_adapter import trial_id
+from zerowait.adapters.start_up import wait_for_calls
+from zerowait.suite.errors import BudgetExhausted, ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.trial import FrozenTrial, TrialState
 
-    from adapters.optuna_adapter import Rung
-    from adapters.optuna_space import OptunaSpace
-    from suite.simulator import Simulator
+    from zerowait.adapters.optuna_adapter import Rung
+    from zerowait.adapters.optuna_space import OptunaSpace
+    from zerowait.suite.simulator import Simulator
 
 
 def make_study(sampler: BaseSampler, pruner: BasePruner) -> optuna.Study:

@@ -7,18 +7,18 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adapters.adapter import Adapter, Run
-from adapters.spaces import random_configs
-from adapters.start_up import wait_for_calls
-from suite.errors import BudgetExhausted, SpecificationError, WorkerDied, ZerowaitError
-from suite.evaluation import Evaluation, Query
-from suite.idle import Idle
+from zerowait.adapters.adapter import Adapter, Run
+from zerowait.adapters.spaces import random_configs
+from zerowait.adapters.start_up import wait_for_calls
+from zerowait.suite.errors import BudgetExhausted, SpecificationError, WorkerDied, ZerowaitError
+from zerowait.suite.evaluation import Evaluation, Query
+from zerowait.suite.idle import Idle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from suite.evaluation import AskTellOptimizer
-    from suite.simulator import Simulator
+    from zerowait.suite.evaluation import AskTellOptimizer
+    from zerowait.suite.simulator import Simulator
 
 
 class RandomSearch(Adapter):

@@ -9,39 +9,39 @@ from functools import partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from adapters.adapter import MODES, Adapter
-from adapters.environments import environment_for
-from suite.errors import SpecificationError
+from zerowait.adapters.adapter import MODES, Adapter
+from zerowait.adapters.environments import environment_for
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from importlib.metadata import EntryPoint
 
-    from adapters.adapter import Mode
-    from adapters.environments import Environment
+    from zerowait.adapters.adapter import Mode
+    from zerowait.adapters.environments import Environment
 
 ENTRY_POINT_GROUP = "zerowait.adapters"
 
 BUILT_IN = {
-    "random": "adapters.random_search:RandomSearch",
-    "optuna-tpe": "adapters.optuna_adapter:OptunaTPE",
-    "optuna-random": "adapters.optuna_adapter:OptunaRandom",
-    "optuna-cmaes": "adapters.optuna_adapter:OptunaCmaEs",
-    "optuna-gp": "adapters.optuna_adapter:OptunaGP",
-    "optuna-hyperband": "adapters.optuna_hyperband:OptunaHyperband",
-    "smac-hpo": "adapters.smac_adapter:SmacHpo",
-    "smac-blackbox": "adapters.smac_adapter:SmacBlackBox",
-    "smac-mf": "adapters.smac_adapter:SmacMultiFidelity",
-    "smac-hyperband": "adapters.smac_adapter:SmacHyperband",
-    "bohb": "adapters.hpbandster_adapter:Bohb",
-    "hyperband": "adapters.hpbandster_adapter:Hyperband",
-    "dehb": "adapters.dehb_adapter:DEHBAdapter",
-    "hebo": "adapters.hebo_adapter:HEBOAdapter",
-    "neps-random": "adapters.neps_adapter:NepsRandom",
-    "neps-hyperband": "adapters.neps_adapter:NepsHyperband",
-    "neps-asha": "adapters.neps_adapter:NepsAsha",
-    "neps-priorband": "adapters.neps_adapter:NepsPriorBand",
-    "neps-ifbo": "adapters.neps_adapter:NepsIfBO",
+    "random": "zerowait.adapters.random_search:RandomSearch",
+    "optuna-tpe": "zerowait.adapters.optuna_adapter:OptunaTPE",
+    "optuna-random": "zerowait.adapters.optuna_adapter:OptunaRandom",
+    "optuna-cmaes": "zerowait.adapters.optuna_adapter:OptunaCmaEs",
+    "optuna-gp": "zerowait.adapters.optuna_adapter:OptunaGP",
+    "optuna-hyperband": "zerowait.adapters.optuna_hyperband:OptunaHyperband",
+    "smac-hpo": "zerowait.adapters.smac_adapter:SmacHpo",
+    "smac-blackbox": "zerowait.adapters.smac_adapter:SmacBlackBox",
+    "smac-mf": "zerowait.adapters.smac_adapter:SmacMultiFidelity",
+    "smac-hyperband": "zerowait.adapters.smac_adapter:SmacHyperband",
+    "bohb": "zerowait.adapters.hpbandster_adapter:Bohb",
+    "hyperband": "zerowait.adapters.hpbandster_adapter:Hyperband",
+    "dehb": "zerowait.adapters.dehb_adapter:DEHBAdapter",
+    "hebo": "zerowait.adapters.hebo_adapter:HEBOAdapter",
+    "neps-random": "zerowait.adapters.neps_adapter:NepsRandom",
+    "neps-hyperband": "zerowait.adapters.neps_adapter:NepsHyperband",
+    "neps-asha": "zerowait.adapters.neps_adapter:NepsAsha",
+    "neps-priorband": "zerowait.adapters.neps_adapter:NepsPriorBand",
+    "neps-ifbo": "zerowait.adapters.neps_adapter:NepsIfBO",
 }
 """Name and place of the optimizers that come with zerowait; a third party cannot take their names."""
 
@@ -164,6 +164,6 @@ def _where_it_runs(adapter: type[Adapter]) -> tuple[type[Adapter], Environment |
     environment = environment_for(adapter.library) if adapter.absent() else None
     if environment is None or not environment.exists:
         return adapter, None
-    from adapters.elsewhere import elsewhere
+    from zerowait.adapters.elsewhere import elsewhere
 
     return elsewhere(adapter, environment), environment

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing import forkserver, get_context
 from typing import TYPE_CHECKING, Any
 
-from adapters.clusters import start_cluster
+from zerowait.adapters.clusters import start_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ CONFIGURATION: Mapping[str, Any] = {
 
 def start_forkserver() -> None:
     """Start the process from which workers are forked, which imports what they need in the meantime."""
-    get_context("forkserver").set_forkserver_preload(["distributed", "adapters.smac_native"])
+    get_context("forkserver").set_forkserver_preload(["distributed", "zerowait.adapters.smac_native"])
     forkserver.ensure_running()
 
 

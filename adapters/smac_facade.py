@@ -24,7 +24,7 @@ from smac.main.config_selector import ConfigSelector
 from smac.main.exceptions import ConfigurationSpaceExhaustedException
 from smac.runhistory import StatusType, TrialValue
 
-from adapters.smac_parameters import PARAMETERS, of_part
+from zerowait.adapters.smac_parameters import PARAMETERS, of_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from smac.facade.abstract_facade import AbstractFacade
     from smac.runner.abstract_runner import AbstractRunner
 
-    from adapters.adapter import Run
-    from suite.evaluation import Evaluation
+    from zerowait.adapters.adapter import Run
+    from zerowait.suite.evaluation import Evaluation
 
 FACADES: Mapping[str, type[AbstractFacade]] = {
     "smac-hpo": HyperparameterOptimizationFacade,

@@ -34,11 +34,11 @@ from smac.runhistory import StatusType, TrialInfo, TrialValue
 from smac.runner.abstract_serial_runner import AbstractSerialRunner
 from smac.runner.dask_runner import DaskParallelRunner
 
-from adapters.smac_cluster import local_cluster
-from adapters.smac_facade import crashed, make_facade, make_scenario, succeeded
-from adapters.smac_space import fidelity_of, plain_config
-from adapters.start_up import wait_for_calls
-from suite.errors import BudgetExhausted, ZerowaitError
+from zerowait.adapters.smac_cluster import local_cluster
+from zerowait.adapters.smac_facade import crashed, make_facade, make_scenario, succeeded
+from zerowait.adapters.smac_space import fidelity_of, plain_config
+from zerowait.adapters.start_up import wait_for_calls
+from zerowait.suite.errors import BudgetExhausted, ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     from distributed import Client
     from smac import Scenario
 
-    from adapters.adapter import Run
-    from suite.evaluation import Evaluation
-    from suite.simulator import Simulator
+    from zerowait.adapters.adapter import Run
+    from zerowait.suite.evaluation import Evaluation
+    from zerowait.suite.simulator import Simulator
 
 
 def optimize(optimizer: str, run: Run, simulator: Simulator, settings: Mapping[str, Any]) -> None:

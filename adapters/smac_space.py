@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from adapters.spaces import config_from_vector, nearest_fidelity
+from zerowait.adapters.spaces import config_from_vector, nearest_fidelity
 
 if TYPE_CHECKING:
     from ConfigSpace import Configuration, ConfigurationSpace

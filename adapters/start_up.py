@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from suite.errors import StalledError
+from zerowait.suite.errors import StalledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from suite.simulator import Simulator
+    from zerowait.suite.simulator import Simulator
 
 LONGEST_START = 120.0
 """Real seconds that one worker may take to make its first call: imports from a cold disk are slow."""

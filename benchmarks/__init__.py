@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.dataframe import from_dataframe
-from benchmarks.errors import DamagedDataError, DataMissingError
-from benchmarks.protocol import Benchmark, Fidelity
-from benchmarks.registry import Descriptor, Family, available, load
+from zerowait.benchmarks.dataframe import from_dataframe
+from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
+from zerowait.benchmarks.protocol import Benchmark, Fidelity
+from zerowait.benchmarks.registry import Descriptor, Family, available, load
 
 __all__ = [
     "Benchmark",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
-from benchmarks.errors import DamagedDataError, UnsafeArchiveError
+from zerowait.benchmarks.errors import DamagedDataError, UnsafeArchiveError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from benchmarks.analytic import (
+from zerowait.benchmarks.analytic import (
     BIBTEX,
     CITATION,
     DEFAULT_FIDELITY_RANGE,
@@ -15,9 +15,9 @@ from benchmarks.analytic import (
     RUNTIME,
     AnalyticBenchmark,
 )
-from benchmarks.facts import Facts
-from benchmarks.registry import Family
-from suite.errors import SpecificationError
+from zerowait.benchmarks.facts import Facts
+from zerowait.benchmarks.registry import Family
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

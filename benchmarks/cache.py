@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.errors import DataMissingError
+from zerowait.benchmarks.errors import DataMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from benchmarks.cache import ABSENT, cache_folder, one_at_a_time, unreadable, unwritable
-from benchmarks.errors import DamagedDataError, DataMissingError
-from suite.durable import to_disk
+from zerowait.benchmarks.cache import ABSENT, cache_folder, one_at_a_time, unreadable, unwritable
+from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
+from zerowait.suite.durable import to_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,7 +1,7 @@
 """The data that benchmarks read: what it is, who needs it, where it is looked for, and where it comes from.
 
 Everything lies below one folder, `$ZEROWAIT_DATA` or the user's data folder, one sub-folder for each data set. Nothing
-here opens a connection: `benchmarks.fetching` gets what is missing, `benchmarks.verification` examines what is there.
+here opens a connection: `zerowait.benchmarks.fetching` gets what is missing, `zerowait.benchmarks.verification` examines what is there.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path, PurePosixPath
 
-from benchmarks.errors import DataMissingError
-from suite.errors import SpecificationError
+from zerowait.benchmarks.errors import DataMissingError
+from zerowait.suite.errors import SpecificationError
 
 DOWNLOADS = "downloads"
 """The folder, below the data folder, in which archives wait to be unpacked, put there by a person or by us."""
@@ -236,7 +236,7 @@ DATA_SETS = (
         downloads=(Download("https://ndownloader.figshare.com/files/30379005", "nn.zip", archive=True),),
         folder="hpobench",
         inner="TabularData/nn",
-        convert="benchmarks.hpobench:TABLE.convert_official",
+        convert="zerowait.benchmarks.hpobench:TABLE.convert_official",
     ),
     DataSet(
         name="hpolib",
@@ -255,7 +255,7 @@ DATA_SETS = (
         ),
         folder="hpolib",
         inner="fcnet_tabular_benchmarks",
-        convert="benchmarks.hpolib:TABLE.convert_official",
+        convert="zerowait.benchmarks.hpolib:TABLE.convert_official",
     ),
     DataSet(
         name="jahs",

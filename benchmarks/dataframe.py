@@ -11,9 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
-from benchmarks import dataframe_store as storage
-from benchmarks.content import file_digest
-from benchmarks.dataframe_columns import (
+from zerowait.benchmarks import dataframe_store as storage
+from zerowait.benchmarks.content import file_digest
+from zerowait.benchmarks.dataframe_columns import (
     INACTIVE,
     Columns,
     as_names,
@@ -22,7 +22,7 @@ from benchmarks.dataframe_columns import (
     shown_list,
     sorted_columns,
 )
-from benchmarks.dataframe_space import (
+from zerowait.benchmarks.dataframe_space import (
     Match,
     Scale,
     check_names_of_space,
@@ -35,13 +35,13 @@ from benchmarks.dataframe_space import (
     space_as_text,
     space_from_text,
 )
-from benchmarks.errors import DamagedDataError, DataMissingError
-from benchmarks.facts import Facts
-from benchmarks.protocol import Fidelity, as_float, check_names, check_seed, label_of
-from benchmarks.registry import Family
-from suite.errors import SpecificationError, shown
-from suite.evaluation import Config, Evaluation
-from suite.recipe import Recipe
+from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
+from zerowait.benchmarks.facts import Facts
+from zerowait.benchmarks.protocol import Fidelity, as_float, check_names, check_seed, label_of
+from zerowait.benchmarks.registry import Family
+from zerowait.suite.errors import SpecificationError, shown
+from zerowait.suite.evaluation import Config, Evaluation
+from zerowait.suite.recipe import Recipe
 
 if TYPE_CHECKING:
     import os
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from ConfigSpace import ConfigurationSpace
 
-    from benchmarks.dataframe_columns import Column
+    from zerowait.benchmarks.dataframe_columns import Column
 
 NAME = "table"
 DISTANCE, MATCHED_FIDELITY = "distance", "matched_fidelity"
@@ -102,7 +102,7 @@ def from_dataframe(  # noqa: PLR0913 - the columns of a table and how to look th
         Parameters whose inferred scale is logarithmic; only with match "nearest".
     space
         The search space, or the path of its JSON; None infers it from the columns, see
-        `benchmarks.dataframe_space.inferred_space`. With match "exact", the table must have every combination of an
+        `zerowait.benchmarks.dataframe_space.inferred_space`. With match "exact", the table must have every combination of an
         inferred space. A parameter that a given space makes conditional is empty where it is inactive.
     label
         What figures and errors call it; "table/<name of the file>" by default.
@@ -249,7 +249,7 @@ class DataFrameBenchmark:
             return None
         arguments = {"path": str(c.path), **asdict(c.columns), "match": c.match, "log": list(c.log), "label": c.label}
         listed = {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
-        return Recipe("benchmarks.registry:load", {"name": NAME, **listed})
+        return Recipe("zerowait.benchmarks.registry:load", {"name": NAME, **listed})
 
     @cached_property
     def fidelity(self) -> Fidelity | None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmarks.dataframe_columns import INACTIVE, Columns, Sorted, shown_list
-from suite.errors import SpecificationError
+from zerowait.benchmarks.dataframe_columns import INACTIVE, Columns, Sorted, shown_list
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
 
-    from benchmarks.dataframe_columns import Column, Kind
+    from zerowait.benchmarks.dataframe_columns import Column, Kind
 
 Match = Literal["exact", "nearest"]
 

@@ -9,14 +9,14 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.cache import cache_folder
-from benchmarks.errors import DamagedDataError, DataMissingError
+from zerowait.benchmarks.cache import cache_folder
+from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from benchmarks.dataframe_columns import Column
+    from zerowait.benchmarks.dataframe_columns import Column
 
 # Raised whenever the file's layout or the meaning of its columns changes.
 FORMAT = 1

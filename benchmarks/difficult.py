@@ -10,15 +10,15 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from benchmarks.difficult_problems import Bowl, Branches, Problem
-from benchmarks.errors import TrainingFailedError
-from benchmarks.facts import Facts
-from benchmarks.noise import uniform
-from benchmarks.protocol import Fidelity, as_float, check_seed, check_task, label_of
-from benchmarks.registry import Family
-from suite.errors import SpecificationError
-from suite.evaluation import Config, Evaluation
-from suite.identity import canonical_json
+from zerowait.benchmarks.difficult_problems import Bowl, Branches, Problem
+from zerowait.benchmarks.errors import TrainingFailedError
+from zerowait.benchmarks.facts import Facts
+from zerowait.benchmarks.noise import uniform
+from zerowait.benchmarks.protocol import Fidelity, as_float, check_seed, check_task, label_of
+from zerowait.benchmarks.registry import Family
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.evaluation import Config, Evaluation
+from zerowait.suite.identity import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

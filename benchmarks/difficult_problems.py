@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from benchmarks.protocol import as_float, check_names
-from suite.errors import SpecificationError
+from zerowait.benchmarks.protocol import as_float, check_names
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,8 +17,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.errors import FetchFailedError
-from suite.durable import to_disk
+from zerowait.benchmarks.errors import FetchFailedError
+from zerowait.suite.durable import to_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from suite.errors import ZerowaitError
+from zerowait.suite.errors import ZerowaitError
 
 
 class DataMissingError(ZerowaitError, RuntimeError):

@@ -17,11 +17,11 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from benchmarks.archives import unpack
-from benchmarks.data import DOWNLOADS, DataSet, Download, data_folder
-from benchmarks.download import download, kept, wrong
-from benchmarks.errors import DamagedDataError, FetchFailedError, UnsafeArchiveError
-from benchmarks.verification import write_manifest
+from zerowait.benchmarks.archives import unpack
+from zerowait.benchmarks.data import DOWNLOADS, DataSet, Download, data_folder
+from zerowait.benchmarks.download import download, kept, wrong
+from zerowait.benchmarks.errors import DamagedDataError, FetchFailedError, UnsafeArchiveError
+from zerowait.benchmarks.verification import write_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from benchmarks.protocol import as_float, check_names
-from suite.errors import SpecificationError
+from zerowait.benchmarks.protocol import as_float, check_names
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from benchmarks.analytic import (
+from zerowait.benchmarks.analytic import (
     BIBTEX,
     CITATION,
     DEFAULT_FIDELITY_RANGE,
@@ -16,8 +16,8 @@ from benchmarks.analytic import (
     RUNTIME,
     AnalyticBenchmark,
 )
-from benchmarks.facts import Facts
-from benchmarks.registry import Family
+from zerowait.benchmarks.facts import Facts
+from zerowait.benchmarks.registry import Family
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from benchmarks.facts import Facts
-from benchmarks.grid import Axis
-from benchmarks.hpobench_official import HPOBenchFiles
-from benchmarks.registry import Family
-from benchmarks.table_family import Metric, Table
-from benchmarks.tabular import TabularBenchmark
+from zerowait.benchmarks.facts import Facts
+from zerowait.benchmarks.grid import Axis
+from zerowait.benchmarks.hpobench_official import HPOBenchFiles
+from zerowait.benchmarks.registry import Family
+from zerowait.benchmarks.table_family import Metric, Table
+from zerowait.benchmarks.tabular import TabularBenchmark
 
 
 def error(balanced_accuracy: float) -> float:

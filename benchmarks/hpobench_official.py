@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.conversion import new_array, open_array
-from benchmarks.errors import DamagedDataError
-from benchmarks.grid import RELATIVE_TOLERANCE, Axis
-from benchmarks.stacked import StackedTrainings
-from suite.errors import ZerowaitError
+from zerowait.benchmarks.conversion import new_array, open_array
+from zerowait.benchmarks.errors import DamagedDataError
+from zerowait.benchmarks.grid import RELATIVE_TOLERANCE, Axis
+from zerowait.benchmarks.stacked import StackedTrainings
+from zerowait.suite.errors import ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

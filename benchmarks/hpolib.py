@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from types import MappingProxyType
 
-from benchmarks.facts import Facts
-from benchmarks.grid import Axis
-from benchmarks.hpolib_official import HPOLibFiles
-from benchmarks.registry import Family
-from benchmarks.table_family import Metric, Table
-from benchmarks.tabular import TabularBenchmark
+from zerowait.benchmarks.facts import Facts
+from zerowait.benchmarks.grid import Axis
+from zerowait.benchmarks.hpolib_official import HPOLibFiles
+from zerowait.benchmarks.registry import Family
+from zerowait.benchmarks.table_family import Metric, Table
+from zerowait.benchmarks.tabular import TabularBenchmark
 
 AXES = (
     Axis("activation_fn_1", ("relu", "tanh")),

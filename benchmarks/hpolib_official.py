@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.conversion import new_array, open_array
-from benchmarks.errors import DamagedDataError, DataMissingError
-from benchmarks.grid import Axis, Grid
-from suite.errors import SpecificationError, ZerowaitError, shown
+from zerowait.benchmarks.conversion import new_array, open_array
+from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
+from zerowait.benchmarks.grid import Axis, Grid
+from zerowait.suite.errors import SpecificationError, ZerowaitError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

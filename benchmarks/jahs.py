@@ -6,14 +6,14 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from benchmarks.content import files_digest
-from benchmarks.data import data_set
-from benchmarks.facts import Facts
-from benchmarks.jahs_surrogate import Slow, Surrogate, open_surrogate
-from benchmarks.protocol import Fidelity, as_float, check_names, check_seed, check_task, label_of
-from benchmarks.registry import Family
-from suite.errors import SpecificationError
-from suite.evaluation import Config, Evaluation
+from zerowait.benchmarks.content import files_digest
+from zerowait.benchmarks.data import data_set
+from zerowait.benchmarks.facts import Facts
+from zerowait.benchmarks.jahs_surrogate import Slow, Surrogate, open_surrogate
+from zerowait.benchmarks.protocol import Fidelity, as_float, check_names, check_seed, check_task, label_of
+from zerowait.benchmarks.registry import Family
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.evaluation import Config, Evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

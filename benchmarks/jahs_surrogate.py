@@ -11,7 +11,7 @@ import functools
 import warnings
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from benchmarks.errors import DamagedDataError, DataMissingError
+from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

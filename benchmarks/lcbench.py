@@ -5,11 +5,11 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from benchmarks.facts import Facts
-from benchmarks.protocol import Fidelity
-from benchmarks.registry import Family
-from benchmarks.surrogate import LICENCE, YAHPO_BIBTEX, YAHPO_CITATION, Scenario, SurrogateBenchmark
-from suite.errors import SpecificationError
+from zerowait.benchmarks.facts import Facts
+from zerowait.benchmarks.protocol import Fidelity
+from zerowait.benchmarks.registry import Family
+from zerowait.benchmarks.surrogate import LICENCE, YAHPO_BIBTEX, YAHPO_CITATION, Scenario, SurrogateBenchmark
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

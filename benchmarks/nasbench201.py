@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from benchmarks.facts import Facts
-from benchmarks.grid import Axis
-from benchmarks.registry import Family
-from benchmarks.table_family import Metric, Table
-from benchmarks.tabular import TabularBenchmark
+from zerowait.benchmarks.facts import Facts
+from zerowait.benchmarks.grid import Axis
+from zerowait.benchmarks.registry import Family
+from zerowait.benchmarks.table_family import Metric, Table
+from zerowait.benchmarks.tabular import TabularBenchmark
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 

@@ -6,10 +6,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from benchmarks.cache import ABSENT
-from benchmarks.conversion import Conversion, Report, ensure, forget, stored
-from benchmarks.data import data_set
-from benchmarks.errors import DamagedDataError, DataMissingError
+from zerowait.benchmarks.cache import ABSENT
+from zerowait.benchmarks.conversion import Conversion, Report, ensure, forget, stored
+from zerowait.benchmarks.data import data_set
+from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from benchmarks.grid import Axis
+    from zerowait.benchmarks.grid import Axis
 
 
 class Trainings(Protocol):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.errors import DamagedDataError, DataMissingError
-from benchmarks.tables import INSTALL, PACKAGE, VERSION, missing_reason, open_table
+from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
+from zerowait.benchmarks.tables import INSTALL, PACKAGE, VERSION, missing_reason, open_table
 
 if TYPE_CHECKING:
-    from benchmarks.tables import TableFile
+    from zerowait.benchmarks.tables import TableFile
 
 NAME = "tables"
 """What `zerowait data` calls it."""
@@ -23,7 +23,7 @@ COMMAND = INSTALL
 
 def files() -> list[TableFile]:
     """Return every table of the package."""
-    from benchmarks import hpobench, hpolib, nasbench201
+    from zerowait.benchmarks import hpobench, hpolib, nasbench201
 
     return [table.file(task) for table in (hpobench.TABLE, hpolib.TABLE, nasbench201.TABLE) for task in table.tasks]
 

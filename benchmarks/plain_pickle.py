@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from benchmarks.errors import DamagedDataError
+from zerowait.benchmarks.errors import DamagedDataError
 
 if TYPE_CHECKING:
     from pathlib import Path

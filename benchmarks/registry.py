@@ -15,11 +15,11 @@ from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.errors import DataMissingError
-from benchmarks.facts import Facts
-from benchmarks.protocol import Benchmark, check_task
-from suite.errors import SpecificationError
-from suite.recipe import remember
+from zerowait.benchmarks.errors import DataMissingError
+from zerowait.benchmarks.facts import Facts
+from zerowait.benchmarks.protocol import Benchmark, check_task
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.recipe import remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,22 +28,22 @@ ENTRY_POINT_GROUP = "zerowait.benchmarks"
 
 # Where each built-in family is described; a module is imported only when its family is asked for.
 BUILT_IN = {
-    "branin": "benchmarks.branin:FAMILY",
-    "difficult": "benchmarks.difficult:FAMILY",
-    "hartmann3": "benchmarks.hartmann:FAMILY_3",
-    "hartmann6": "benchmarks.hartmann:FAMILY_6",
-    "hpobench": "benchmarks.hpobench:FAMILY",
-    "hpolib": "benchmarks.hpolib:FAMILY",
-    "jahs": "benchmarks.jahs:FAMILY",
-    "lcbench": "benchmarks.lcbench:FAMILY",
-    "nasbench201": "benchmarks.nasbench201:FAMILY",
-    "table": "benchmarks.dataframe:FAMILY",
+    "branin": "zerowait.benchmarks.branin:FAMILY",
+    "difficult": "zerowait.benchmarks.difficult:FAMILY",
+    "hartmann3": "zerowait.benchmarks.hartmann:FAMILY_3",
+    "hartmann6": "zerowait.benchmarks.hartmann:FAMILY_6",
+    "hpobench": "zerowait.benchmarks.hpobench:FAMILY",
+    "hpolib": "zerowait.benchmarks.hpolib:FAMILY",
+    "jahs": "zerowait.benchmarks.jahs:FAMILY",
+    "lcbench": "zerowait.benchmarks.lcbench:FAMILY",
+    "nasbench201": "zerowait.benchmarks.nasbench201:FAMILY",
+    "table": "zerowait.benchmarks.dataframe:FAMILY",
 }
 _YAHPO = (
     "iaml_glmnet", "iaml_ranger", "iaml_rpart", "iaml_super", "iaml_xgboost", "rbv2_aknn", "rbv2_glmnet",
     "rbv2_ranger", "rbv2_rpart", "rbv2_super", "rbv2_svm", "rbv2_xgboost",
 )  # fmt: skip
-BUILT_IN.update(dict.fromkeys(_YAHPO, "benchmarks.yahpo:family"))
+BUILT_IN.update(dict.fromkeys(_YAHPO, "zerowait.benchmarks.yahpo:family"))
 
 
 def nothing_missing(task: str | None) -> str | None:  # noqa: ARG001 - the signature of Family.missing
@@ -145,7 +145,7 @@ def load(name: str, *, task: str | None = None, **parameters: Any) -> Benchmark:
     _check_present(family, task)
     benchmark = family.make(**arguments)
     # An optimizer in another environment makes the same benchmark there.
-    remember(benchmark, "benchmarks.registry:load", {"name": name, "task": task, **parameters})
+    remember(benchmark, "zerowait.benchmarks.registry:load", {"name": name, "task": task, **parameters})
     return benchmark
 
 

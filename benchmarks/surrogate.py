@@ -11,14 +11,14 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from benchmarks.content import files_digest
-from benchmarks.data import data_set
-from benchmarks.errors import DamagedDataError
-from benchmarks.protocol import Fidelity, check_seed, check_task, label_of
-from benchmarks.surrogate_session import SESSIONS, ModelFile, missing_runtime
-from benchmarks.surrogate_space import Space, read_encoding, read_space
-from suite.errors import SpecificationError
-from suite.evaluation import Config, Evaluation
+from zerowait.benchmarks.content import files_digest
+from zerowait.benchmarks.data import data_set
+from zerowait.benchmarks.errors import DamagedDataError
+from zerowait.benchmarks.protocol import Fidelity, check_seed, check_task, label_of
+from zerowait.benchmarks.surrogate_session import SESSIONS, ModelFile, missing_runtime
+from zerowait.benchmarks.surrogate_space import Space, read_encoding, read_space
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.evaluation import Config, Evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ class Scenario:
     name: str
     """The name that `benchmarks.load` takes, which is YAHPO Gym's."""
     data: str
-    """The data set in `benchmarks.data` that holds its files."""
+    """The data set in `zerowait.benchmarks.data` that holds its files."""
     folder: str
     """Its folder in that data set; "." when the data set is the scenario."""
     task_column: str

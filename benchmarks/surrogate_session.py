@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.errors import DamagedDataError, DataMissingError
+from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

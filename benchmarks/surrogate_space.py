@@ -12,9 +12,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from benchmarks.errors import DamagedDataError, DataMissingError
-from benchmarks.protocol import as_float
-from suite.errors import SpecificationError, shown
+from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
+from zerowait.benchmarks.protocol import as_float
+from zerowait.suite.errors import SpecificationError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

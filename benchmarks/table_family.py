@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks import official
-from benchmarks.errors import DamagedDataError, DataMissingError
-from benchmarks.grid import Axis, Grid
-from benchmarks.official import OfficialFiles, Trainings
-from benchmarks.stacked import StackedTrainings
-from benchmarks.tables import PACKAGE, TableFile, missing_reason, open_table
-from suite.errors import SpecificationError
+from zerowait.benchmarks import official
+from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
+from zerowait.benchmarks.grid import Axis, Grid
+from zerowait.benchmarks.official import OfficialFiles, Trainings
+from zerowait.benchmarks.stacked import StackedTrainings
+from zerowait.benchmarks.tables import PACKAGE, TableFile, missing_reason, open_table
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from benchmarks.conversion import Report
+    from zerowait.benchmarks.conversion import Report
 
 # The package's numbers and the official ones are the same but for what printing a float may have cost.
 _AGREEMENT = 1e-6

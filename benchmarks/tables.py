@@ -20,8 +20,8 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.cache import ABSENT, cache_folder, check_writable, one_at_a_time, unreadable, unwritable
-from benchmarks.errors import DamagedDataError, DataMissingError
+from zerowait.benchmarks.cache import ABSENT, cache_folder, check_writable, one_at_a_time, unreadable, unwritable
+from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,7 +132,7 @@ def convert(file: TableFile) -> NDArray[np.float64]:
     """
     import numpy as np
 
-    from benchmarks.plain_pickle import read_plain_pickle
+    from zerowait.benchmarks.plain_pickle import read_plain_pickle
 
     source = file.source
     data = read_plain_pickle(source)

@@ -7,14 +7,14 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, get_args
 
-from benchmarks import official
-from benchmarks.errors import DataMissingError, TrainingFailedError
-from benchmarks.grid import Grid, SpaceKind, Value
-from benchmarks.official import OfficialFiles, Trainings
-from benchmarks.protocol import Fidelity, check_seed, check_task, label_of
-from benchmarks.table_family import Table
-from suite.errors import SpecificationError
-from suite.evaluation import Config, Evaluation
+from zerowait.benchmarks import official
+from zerowait.benchmarks.errors import DataMissingError, TrainingFailedError
+from zerowait.benchmarks.grid import Grid, SpaceKind, Value
+from zerowait.benchmarks.official import OfficialFiles, Trainings
+from zerowait.benchmarks.protocol import Fidelity, check_seed, check_task, label_of
+from zerowait.benchmarks.table_family import Table
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.evaluation import Config, Evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
     from numpy.typing import NDArray
 
-# As suite.seeds has it; a plain integer in the range is not checked further, because a query must be fast.
+# As zerowait.suite.seeds has it; a plain integer in the range is not checked further, because a query must be fast.
 _MAX_SEED = 2**63 - 1
 
 

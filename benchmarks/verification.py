@@ -11,13 +11,13 @@ import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.download import digest, wrong
+from zerowait.benchmarks.download import digest, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from benchmarks.data import DataSet
+    from zerowait.benchmarks.data import DataSet
 
 MANIFEST = ".zerowait.json"
 """The file, in a data set's folder, with the sizes and digests of what was put there."""

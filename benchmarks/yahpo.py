@@ -10,9 +10,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.facts import Facts
-from benchmarks.registry import Family
-from benchmarks.surrogate import LICENCE, YAHPO_BIBTEX, YAHPO_CITATION, Scenario, SurrogateBenchmark
+from zerowait.benchmarks.facts import Facts
+from zerowait.benchmarks.registry import Family
+from zerowait.benchmarks.surrogate import LICENCE, YAHPO_BIBTEX, YAHPO_CITATION, Scenario, SurrogateBenchmark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,10 +8,10 @@ import traceback
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from experiments.attempts import TRACE_FILE, CellFolders
-from experiments.versions import check_data, check_versions
-from suite.errors import ZerowaitError
-from suite.identity import canonical_json, digest
+from zerowait.experiments.attempts import TRACE_FILE, CellFolders
+from zerowait.experiments.versions import check_data, check_versions
+from zerowait.suite.errors import ZerowaitError
+from zerowait.suite.identity import canonical_json, digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from benchmarks import Benchmark
-    from experiments.study import Mode
-    from suite.evaluation import Budget
-    from suite.overhead import Overhead
+    from zerowait.benchmarks import Benchmark
+    from zerowait.experiments.study import Mode
+    from zerowait.suite.evaluation import Budget
+    from zerowait.suite.overhead import Overhead
 
 CELL_FILE = "cell.json"
 MOST_DEATHS = 2
@@ -120,7 +120,7 @@ def run_cell(cell: Cell, folders: CellFolders) -> Outcome:
     died = folders.wait_for_attempts(key)
     finished = folders.finished(key)
     if finished.is_dir():
-        from suite.trace import read_trace
+        from zerowait.suite.trace import read_trace
 
         return Outcome(key, _makespan(read_trace(finished / TRACE_FILE)))
     if died >= MOST_DEATHS:
@@ -147,7 +147,7 @@ def run_cell(cell: Cell, folders: CellFolders) -> Outcome:
 
 def execute(cell: Cell, directory: Path) -> pd.DataFrame:
     """Run the cell in this process, in the given folder, and return its trace."""
-    import adapters
+    from zerowait import adapters
 
     adapter = adapters.load(cell.optimizer, **cell.optimizer_parameters)
     check_versions(cell.versions, adapter)
@@ -179,7 +179,7 @@ _OPTIMA: dict[str, float | None] = {}
 
 def _benchmark(cell: Cell) -> Benchmark:
     # A new object for every cell: a search space holds a random generator, which cells must not share.
-    import benchmarks
+    from zerowait import benchmarks
 
     return benchmarks.load(cell.benchmark, task=cell.task, **cell.benchmark_parameters)
 

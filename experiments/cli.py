@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments import data_cli, environments_cli, export_cli, plot_cli, report_cli, study_cli, verify_cli
-from suite.errors import ZerowaitError
+from zerowait.experiments import data_cli, environments_cli, export_cli, plot_cli, report_cli, study_cli, verify_cli
+from zerowait.suite.errors import ZerowaitError
 
 # Everything else is imported inside the commands, so that `zerowait --help` answers at once. Paths are not `readable`
 # for typer: what is wrong with a path is told in one line, like everything else.
@@ -89,7 +89,7 @@ def list_(
     ] = False,
 ) -> None:
     """List optimizers and benchmarks: what can run here, and what to do about what cannot."""
-    from experiments.listing import print_benchmarks, print_benchmarks_in_full, print_optimizers
+    from zerowait.experiments.listing import print_benchmarks, print_benchmarks_in_full, print_optimizers
 
     if kind is not Kind.BENCHMARKS:
         print_optimizers()
@@ -106,8 +106,8 @@ def check(
     ],
 ) -> None:
     """Verify a run's journal against every invariant; exit code 1 when something is broken."""
-    from suite.check import check as check_run
-    from suite.check import render
+    from zerowait.suite.check import check as check_run
+    from zerowait.suite.check import render
 
     report = check_run(folder)
     for line in render(report):
@@ -132,11 +132,11 @@ def bench(
 ) -> None:
     """Measure what simulating costs per evaluation, beside the peers; or what the benchmarks cost."""
     if benchmarks:
-        from experiments import query_speed
+        from zerowait.experiments import query_speed
 
         query_speed.print_rows(query_speed.report((), _err))
         return
-    from experiments import speed
+    from zerowait.experiments import speed
 
     speed.main(evaluations=evaluations, workers=workers or None, peers=peers)
 
@@ -156,7 +156,7 @@ def overhead(
     table: Annotated[Path | None, typer.Option("--csv", help="A file for the table.", readable=False)] = None,
 ) -> None:
     """Measure what optimizers spend on an evaluation, and how much of that is their library waiting."""
-    from experiments import overhead_report
+    from zerowait.experiments import overhead_report
 
     rows = overhead_report.report(optimizers or (), workers or overhead_report.DEFAULT_WORKERS, evaluations, _err)
     overhead_report.print_rows(rows)

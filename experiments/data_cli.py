@@ -13,8 +13,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.data import DataSet
-    from benchmarks.fetching import Report
+    from zerowait.benchmarks.data import DataSet
+    from zerowait.benchmarks.fetching import Report
 
 DAMAGED, INTERRUPTED = 1, 130
 PLAIN_SECONDS = 5.0
@@ -47,10 +47,10 @@ Mirror = Annotated[
 @app.command("list")
 def list_() -> None:
     """List what each benchmark needs: where it is looked for, whether it is there, size, licence and source."""
-    import benchmarks
-    from benchmarks import packaged
-    from benchmarks.data import DATA_SETS, data_folder
-    from experiments.listing import print_blocks
+    from zerowait import benchmarks
+    from zerowait.benchmarks import packaged
+    from zerowait.benchmarks.data import DATA_SETS, data_folder
+    from zerowait.experiments.listing import print_blocks
 
     given = "$ZEROWAIT_DATA" if os.environ.get("ZEROWAIT_DATA") else "set ZEROWAIT_DATA for another"
     _out(f"data folder: {data_folder()} ({given})\n")
@@ -94,9 +94,9 @@ def list_() -> None:
 @app.command()
 def fetch(name: Name, *, mirror: Mirror = None) -> None:
     """Download, unpack and convert data; what has arrived is kept, and the next fetch goes on from there."""
-    from benchmarks import fetching, packaged
-    from benchmarks.data import data_set
-    from suite.errors import SpecificationError
+    from zerowait.benchmarks import fetching, packaged
+    from zerowait.benchmarks.data import data_set
+    from zerowait.suite.errors import SpecificationError
 
     if name == packaged.NAME:
         raise SpecificationError(f"the data {name!r} is {packaged.PLACE}; get it with: {packaged.COMMAND}")
@@ -118,9 +118,9 @@ def verify(names: Names = None) -> None:
 
     Without a name, what is absent altogether is no damage.
     """
-    from benchmarks import packaged
-    from benchmarks.data import DATA_SETS, data_set
-    from benchmarks.verification import problems
+    from zerowait.benchmarks import packaged
+    from zerowait.benchmarks.data import DATA_SETS, data_set
+    from zerowait.benchmarks.verification import problems
 
     chosen = {name: None if name == packaged.NAME else data_set(name) for name in names or ()}
     if not names:
@@ -150,7 +150,7 @@ def _status(found: DataSet) -> str | None:
     """Tell in one line what is missing, or None when all is there."""
     from rich.filesize import decimal
 
-    from benchmarks.fetching import unfinished
+    from zerowait.benchmarks.fetching import unfinished
 
     missing = found.missing()
     if not missing:

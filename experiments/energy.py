@@ -13,13 +13,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from suite.errors import SpecificationError
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from experiments.cells import Cell
-    from experiments.grid import Summary
+    from zerowait.experiments.cells import Cell
+    from zerowait.experiments.grid import Summary
 
 WATTS_PER_WORKER = 10.0
 """Of a reserved core that only waits. An assumption; for comparison, an idle server with 12 cores was measured at

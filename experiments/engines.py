@@ -10,11 +10,11 @@ from collections import Counter, deque
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Protocol
 
-from adapters import isolation
-from adapters.clusters import start_cluster
-from experiments.attempts import CellFolders
-from experiments.cells import Cell, Outcome, last_line, run_batch, run_cell
-from suite.errors import RunDirectoryError, SpecificationError
+from zerowait.adapters import isolation
+from zerowait.adapters.clusters import start_cluster
+from zerowait.experiments.attempts import CellFolders
+from zerowait.experiments.cells import Cell, Outcome, last_line, run_batch, run_cell
+from zerowait.suite.errors import RunDirectoryError, SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence

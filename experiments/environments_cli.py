@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from adapters import Adapter, Mode
-    from adapters.environments import Environment
+    from zerowait.adapters import Adapter, Mode
+    from zerowait.adapters.environments import Environment
 
 DAMAGED = 1
 
@@ -26,7 +26,7 @@ Name = Annotated[str, typer.Argument(help="An environment; `zerowait env list` s
 @app.command()
 def create(name: Name) -> None:
     """Build an environment unless it exists: a virtual environment with pinned versions, a minute or two."""
-    from adapters import environments
+    from zerowait.adapters import environments
 
     environments.create(name, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201 - the command's output
 
@@ -34,10 +34,10 @@ def create(name: Name) -> None:
 @app.command("list")
 def list_() -> None:
     """List environments: the library of each, the optimizers that it is for, and where it is."""
-    import adapters
-    from adapters import environments
-    from adapters.environments import environment, normalized
-    from experiments.listing import print_environments
+    from zerowait import adapters
+    from zerowait.adapters import environments
+    from zerowait.adapters.environments import environment, normalized
+    from zerowait.experiments.listing import print_environments
 
     optimizers = adapters.available()
     rows = []
@@ -63,13 +63,13 @@ def list_() -> None:
 @app.command()
 def verify(name: Name) -> None:
     """Check an environment's versions and imports and run an optimizer in it; exit code 1 when something is wrong."""
-    from adapters import environments
-    from adapters.elsewhere import examine
+    from zerowait.adapters import environments
+    from zerowait.adapters.elsewhere import examine
 
     wanted = environments.environment(name)
     adapters_of_it = _adapters_of(wanted)
     modules = dict.fromkeys(module for adapter in adapters_of_it for module in adapter.requires)
-    problems = examine(wanted, ("suite", "benchmarks", "adapters", *modules))
+    problems = examine(wanted, ("zerowait", *modules))
     if not problems and adapters_of_it:
         problems += _failure(wanted, adapters_of_it[0])
     for problem in problems:
@@ -83,7 +83,7 @@ def verify(name: Name) -> None:
 @app.command()
 def remove(name: Name) -> None:
     """Remove an environment, that of other versions of zerowait and Python included."""
-    from adapters import environments
+    from zerowait.adapters import environments
 
     gone = environments.remove(name)
     for folder in gone:
@@ -94,17 +94,17 @@ def remove(name: Name) -> None:
 
 def _adapters_of(environment: Environment) -> list[type[Adapter]]:
     """Return the adapters of the environment's library."""
-    from adapters.environments import normalized
-    from adapters.registry import classes
+    from zerowait.adapters.environments import normalized
+    from zerowait.adapters.registry import classes
 
     return [found for found in classes().values() if normalized(found.library) == normalized(environment.library)]
 
 
 def _failure(environment: Environment, adapter: type[Adapter]) -> list[str]:
     """Run the optimizer in the environment for a few evaluations; return what goes wrong."""
-    import benchmarks
-    from adapters.elsewhere import elsewhere
-    from suite import Budget, Overhead
+    from zerowait import benchmarks
+    from zerowait.adapters.elsewhere import elsewhere
+    from zerowait.suite import Budget, Overhead
 
     mode: Mode = "native" if "native" in adapter.modes else "ask_tell"
     try:

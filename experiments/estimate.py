@@ -7,14 +7,14 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from experiments.cells import execute, last_line
-from suite.evaluation import Budget
+from zerowait.experiments.cells import execute, last_line
+from zerowait.suite.evaluation import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from experiments.cells import Cell
+    from zerowait.experiments.cells import Cell
 
 FEW, MORE = 8, 24
 """Evaluations of the two short runs: what both need is the start of a run, what the second needs more is theirs."""

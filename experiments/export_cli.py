@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.plot_cli import study_folder
+from zerowait.experiments.plot_cli import study_folder
 
 app = typer.Typer(
     name="export",
@@ -53,7 +53,7 @@ def optuna(
     seed: Seeds = None,
 ) -> None:
     """Write an Optuna storage, one Optuna study a run; look at it with: optuna-dashboard FILE."""
-    from experiments.exports_optuna import export_optuna
+    from zerowait.experiments.exports_optuna import export_optuna
 
     n = export_optuna(study_folder(folder), out, _where(optimizer, benchmark, workers, seed), _err)
     _out(f"{n} runs: {out}")
@@ -70,7 +70,7 @@ def ioh(
     seed: Seeds = None,
 ) -> None:
     """Write the format of IOHprofiler, which IOHanalyzer and iohinspector open."""
-    from experiments.exports_ioh import export_ioh
+    from zerowait.experiments.exports_ioh import export_ioh
 
     for label in export_ioh(study_folder(folder), out, _where(optimizer, benchmark, workers, seed)):
         _err(f"left out, because it has no result: {label}")
@@ -92,7 +92,7 @@ def csv(
     seed: Seeds = None,
 ) -> None:
     """Write two tables: cells.csv with a row for each run, traces.csv with a row for each evaluation."""
-    from experiments.exports_csv import export_csv
+    from zerowait.experiments.exports_csv import export_csv
 
     for path in export_csv(study_folder(folder), out, _where(optimizer, benchmark, workers, seed), column or None):
         _out(f"table: {path}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from experiments.exports import pairs, refuse_existing
-from suite import store
+from zerowait.experiments.exports import pairs, refuse_existing
+from zerowait.suite import store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ def export_csv(
     out
         Folder for the files; new or empty.
     where
-        Which runs; see `experiments.exports.pairs`.
+        Which runs; see `zerowait.experiments.exports.pairs`.
     columns
         Columns of the traces, or patterns such as `config.*`; None takes all.
 

@@ -13,8 +13,8 @@ import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from experiments.exports import pairs, refuse_existing
-from suite.errors import SpecificationError, ZerowaitError
+from zerowait.experiments.exports import pairs, refuse_existing
+from zerowait.suite.errors import SpecificationError, ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,7 +48,7 @@ def export_optuna(
         A new file: `.db`, `.sqlite` or `.sqlite3` for SQLite, `.log` or `.journal` for Optuna's journal, which is
         written several times faster.
     where
-        Which runs; see `experiments.exports.pairs`.
+        Which runs; see `zerowait.experiments.exports.pairs`.
     tell
         Takes a sentence about a benchmark whose search space is not at hand: its ranges are then those observed.
 
@@ -112,8 +112,8 @@ class _Space:
     @classmethod
     def of(cls, cell: Mapping[str, Any], trace: pd.DataFrame, tell: Callable[[str], None]) -> _Space:
         """Return the benchmark's own space, or what was observed when it cannot be loaded or expressed."""
-        import benchmarks
-        from adapters.optuna_space import OptunaSpace, refuses_space
+        from zerowait import benchmarks
+        from zerowait.adapters.optuna_space import OptunaSpace, refuses_space
 
         specification = json.loads(cell["specification"])
         try:

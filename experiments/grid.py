@@ -10,17 +10,17 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from experiments.attempts import CellFolders
-from experiments.cells import Cell, Outcome
-from plots.loading import STUDY_FILE
-from suite.errors import RunDirectoryError, SpecificationError
-from suite.trace import replace_file
+from zerowait.experiments.attempts import CellFolders
+from zerowait.experiments.cells import Cell, Outcome
+from zerowait.plots.loading import STUDY_FILE
+from zerowait.suite.errors import RunDirectoryError, SpecificationError
+from zerowait.suite.trace import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
-    from experiments.engines import Engine
+    from zerowait.experiments.engines import Engine
 
 
 @dataclass(frozen=True, slots=True)

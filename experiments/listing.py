@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-import adapters
-import benchmarks
+from zerowait import adapters, benchmarks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -32,16 +32,16 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite.errors import SpecificationError
-from suite.evaluation import Budget
-from suite.overhead import Overhead
-from suite.processes import Process, cpu_times, this_process
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.evaluation import Budget
+from zerowait.suite.overhead import Overhead
+from zerowait.suite.processes import Process, cpu_times, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from adapters import Mode
-    from suite.evaluation import Evaluation
+    from zerowait.adapters import Mode
+    from zerowait.suite.evaluation import Evaluation
 
 DEFAULT_WORKERS = (1, 4)
 DEFAULT_EVALUATIONS = 50
@@ -130,8 +130,8 @@ def measure(
     optimizer: str, mode: Mode, workers: int, evaluations: int, parameters: Mapping[str, Any] | None = None
 ) -> Row:
     """Measure one optimizer in one mode, in a fresh process; an error of the run becomes the row's problem."""
-    import adapters
-    from adapters.isolation import run_isolated
+    from zerowait import adapters
+    from zerowait.adapters.isolation import run_isolated
 
     try:
         adapter = adapters.load(optimizer, **(parameters or {}))
@@ -148,8 +148,7 @@ def _run(
     optimizer: str, mode: Mode, workers: int, evaluations: int, parameters: dict[str, Any]
 ) -> tuple[list[float], list[dict[str, Any]], int]:
     """Make the run; return what was charged, in the order of starts, the calls, and how often workers were idle."""
-    import adapters
-    import benchmarks
+    from zerowait import adapters, benchmarks
 
     with tempfile.TemporaryDirectory(prefix="zerowait-") as folder:
         log = Path(folder) / "calls"
@@ -250,7 +249,7 @@ def report(
     SpecificationError
         A name is unknown.
     """
-    import adapters
+    from zerowait import adapters
 
     known = {found.name: found for found in adapters.available()}
     unknown = [name for name in optimizers if name not in known]
@@ -282,7 +281,7 @@ def print_rows(rows: Sequence[Row]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from experiments.listing import UNLIMITED_WIDTH
+    from zerowait.experiments.listing import UNLIMITED_WIDTH
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("optimizer", "library", "mode"):

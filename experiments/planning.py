@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import adapters
-from experiments.cells import Cell
-from experiments.reference import full_training
-from experiments.study import Mode, OptimizerTable, Study, suggestion
-from experiments.tasks import Choice, Skipped, at, choose
-from experiments.versions import DATA_LIBRARIES, data_of, versions_of
-from suite.errors import SpecificationError
-from suite.specification import MAX_WORKERS
+from zerowait import adapters
+from zerowait.experiments.cells import Cell
+from zerowait.experiments.reference import full_training
+from zerowait.experiments.study import Mode, OptimizerTable, Study, suggestion
+from zerowait.experiments.tasks import Choice, Skipped, at, choose
+from zerowait.experiments.versions import DATA_LIBRARIES, data_of, versions_of
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.specification import MAX_WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adapters import Adapter
+    from zerowait.adapters import Adapter
 
 MOST_CELLS = 1_000_000
 """Of one study; so many run for days and need gigabytes of memory to list."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suite.errors import SpecificationError
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from plots.panels import FigureFiles
+    from zerowait.plots.panels import FigureFiles
 
 # Everything heavy is imported inside the functions, so that `zerowait --help` answers at once.
 
@@ -85,8 +85,8 @@ def draw(
     ZerowaitError
         The study cannot be read, or there is no such figure, option or style, or it cannot be drawn or written.
     """
-    from plots.catalogue import FIGURES, figure_kind
-    from plots.loading import load_study
+    from zerowait.plots.catalogue import FIGURES, figure_kind
+    from zerowait.plots.loading import load_study
 
     kinds = [k for k in FIGURES.values() if not k.needs_reference] if figure == ALL else [figure_kind(figure)]
     if figure == ALL and (options or _is_file(out)):
@@ -121,14 +121,14 @@ def _is_file(out: Path | None) -> bool:
 def study_folder(study: Path) -> Path:
     """Return the output folder of a study that may be named by its file."""
     if study.suffix.lower() == ".toml" and not study.is_dir():
-        from experiments.study import load_study
+        from zerowait.experiments.study import load_study
 
         return load_study(study).folder
     return study
 
 
 def _report(files: FigureFiles) -> None:
-    from experiments.reporting import relative
+    from zerowait.experiments.reporting import relative
 
     _out(f"figure: {relative(files.pdf)}")
     _out(f"figure: {relative(files.png)}")
@@ -138,7 +138,7 @@ def _report(files: FigureFiles) -> None:
 
 
 def _list() -> None:
-    from plots.catalogue import FIGURES
+    from zerowait.plots.catalogue import FIGURES
 
     for kind in FIGURES.values():
         _out(f"{kind.name}\n    {kind.summary}")

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
 
-from suite.evaluation import Budget
-from suite.overhead import Overhead
+from zerowait.suite.evaluation import Budget
+from zerowait.suite.overhead import Overhead
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
@@ -27,7 +27,7 @@ class BudgetTable(Table):
     max_time: Positive | None = None
     """Simulated seconds."""
     full_trainings: Positive | None = None
-    """Simulated time in trainings at the highest fidelity; see `experiments.reference` for how long one takes."""
+    """Simulated time in trainings at the highest fidelity; see `zerowait.experiments.reference` for how long one takes."""
 
     @model_validator(mode="after")
     def _has_an_end(self) -> BudgetTable:

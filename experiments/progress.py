@@ -7,16 +7,16 @@ import sys
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from experiments.energy import Assumptions, energy, mass, saving
-from experiments.reporting import duration
+from zerowait.experiments.energy import Assumptions, energy, mass, saving
+from zerowait.experiments.reporting import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console, RenderableType
 
-    from experiments.cells import Cell
-    from experiments.grid import Summary
+    from zerowait.experiments.cells import Cell
+    from zerowait.experiments.grid import Summary
 
 PLAIN_SECONDS = 5.0
 """Without a terminal, at least so many seconds pass between two lines..."""

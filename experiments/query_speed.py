@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
-from suite.errors import ZerowaitError
+from zerowait.suite.errors import ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from multiprocessing.connection import Connection
 
-    import benchmarks
+    from zerowait import benchmarks
 
 QUERIES = 2000
 """Timed queries of a benchmark, each of another configuration."""
@@ -74,7 +74,7 @@ def report(names: Iterable[str], say: Callable[[str], None], queries: int = QUER
     DataMissingError
         The data of a named benchmark is not here.
     """
-    import benchmarks
+    from zerowait import benchmarks
 
     known = {found.name: found for found in benchmarks.available()}
     wanted = list(names)
@@ -100,7 +100,7 @@ def print_rows(rows: Iterable[Speed]) -> None:
     """Print the table."""
     from rich.table import Table
 
-    from experiments.listing import console
+    from zerowait.experiments.listing import console
 
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("benchmark", no_wrap=True)
@@ -183,7 +183,7 @@ def _loaded(name: str, task: str | None) -> tuple[benchmarks.Benchmark, float]:
     """Return a benchmark that has answered its first query, and the seconds that this took."""
     import ConfigSpace  # noqa: F401 - its import is not the benchmark's
 
-    import benchmarks
+    from zerowait import benchmarks
 
     began = time.perf_counter()
     benchmark = benchmarks.load(name, task=task)
@@ -195,7 +195,7 @@ def _query_times(benchmark: benchmarks.Benchmark, queries: int) -> list[float]:
     """Return the seconds of each query, with a seed, at the full fidelity."""
     import copy
 
-    from benchmarks.errors import TrainingFailedError
+    from zerowait.benchmarks.errors import TrainingFailedError
 
     space = copy.deepcopy(benchmark.space)
     space.seed(0)

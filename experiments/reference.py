@@ -7,11 +7,11 @@ import math
 from statistics import median
 from typing import TYPE_CHECKING
 
-from suite.errors import SpecificationError
-from suite.evaluation import as_evaluation
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.evaluation import as_evaluation
 
 if TYPE_CHECKING:
-    from benchmarks import Benchmark
+    from zerowait.benchmarks import Benchmark
 
 SAMPLES = 101
 """So many configurations are asked: an odd number, so that the median is the runtime of one of them."""

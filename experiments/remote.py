@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from experiments.engines import ENVIRONMENT, START_WORKERS, Workers, run_on, threaded, threads_of
-from suite.errors import SpecificationError
+from zerowait.experiments.engines import ENVIRONMENT, START_WORKERS, Workers, run_on, threaded, threads_of
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from distributed import Client, Security
 
-    from experiments.attempts import CellFolders
-    from experiments.cells import Cell, Outcome
+    from zerowait.experiments.attempts import CellFolders
+    from zerowait.experiments.cells import Cell, Outcome
 
 CONFIGURATION: dict[str, Any] = {"distributed.admin.tick.limit": "1 h"}
 CONNECT_SECONDS = 5.0

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from plots.report import Fact
-    from plots.report_material import Material
+    from zerowait.plots.report import Fact
+    from zerowait.plots.report_material import Material
 
 # Everything heavy is imported inside the functions, so that `zerowait --help` answers at once.
 
@@ -37,10 +37,10 @@ def report(
 
     The page works from a file, without a network.
     """
-    from experiments.plot_cli import study_folder
-    from experiments.reporting import relative
-    from plots.report import write_report
-    from plots.report_material import gather
+    from zerowait.experiments.plot_cli import study_folder
+    from zerowait.experiments.reporting import relative
+    from zerowait.plots.report import write_report
+    from zerowait.plots.report_material import gather
 
     folder = study_folder(study)
     material = gather(folder)
@@ -65,9 +65,9 @@ def saved(material: Material) -> tuple[list[Fact], list[str]]:
     SpecificationError
         An environment variable of the assumptions is no number.
     """
-    from experiments.energy import Assumptions, energy, mass, saving
-    from plots.report import Fact
-    from plots.runtime import readable
+    from zerowait.experiments.energy import Assumptions, energy, mass, saving
+    from zerowait.plots.report import Fact
+    from zerowait.plots.runtime import readable
 
     assumptions = Assumptions.of_environment()
     found = saving(material.worker_seconds, material.real_seconds, assumptions)

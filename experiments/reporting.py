@@ -6,14 +6,14 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.attempts import ERROR_FILE
+from zerowait.experiments.attempts import ERROR_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from experiments.attempts import CellFolders
-    from experiments.cells import Cell
-    from experiments.grid import Summary
+    from zerowait.experiments.attempts import CellFolders
+    from zerowait.experiments.cells import Cell
+    from zerowait.experiments.grid import Summary
 
 MOST_FAILURES = 20
 """So many failed cells are named in a summary."""
@@ -62,7 +62,7 @@ def error_lines(errors: Mapping[str, tuple[str, str]], folders: CellFolders) -> 
 
 def draw_study(folder: Path, out: Path | None) -> list[str]:
     """Draw the figure of a study, and return where it and the table behind it are."""
-    from plots.catalogue import plot_study
+    from zerowait.plots.catalogue import plot_study
 
     files = plot_study(folder, out)
     return [

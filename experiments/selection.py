@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from suite.errors import SpecificationError
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from experiments.cells import Cell
-    from experiments.tasks import Skipped
+    from zerowait.experiments.cells import Cell
+    from zerowait.experiments.tasks import Skipped
 
 FORM = "OPTIMIZER,BENCHMARK,CONDITION..., such as 'optuna*,*,P=8,seed<5'"
 

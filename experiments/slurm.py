@@ -10,18 +10,18 @@ import tempfile
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from adapters import isolation
-from experiments.engines import CONFIGURATION, Workers, interrupts_blocked, run_on
-from experiments.study import suggestion
-from suite.errors import SpecificationError
+from zerowait.adapters import isolation
+from zerowait.experiments.engines import CONFIGURATION, Workers, interrupts_blocked, run_on
+from zerowait.experiments.study import suggestion
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from distributed import Client
 
-    from experiments.attempts import CellFolders
-    from experiments.cells import Cell, Outcome
+    from zerowait.experiments.attempts import CellFolders
+    from zerowait.experiments.cells import Cell, Outcome
 
 DEFAULTS: Mapping[str, Any] = {"cores": 1, "processes": 1, "memory": "4GB"}
 """Of a job, where the options say nothing else: a run keeps one core busy."""

@@ -21,7 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from suite import Evaluation, Overhead, Query, Simulator, simulate
+from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
 
 Config = dict[str, float]
 PEER = "mfhpo-simulator"

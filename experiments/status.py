@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from experiments.attempts import CellFolders
-    from experiments.cells import Cell
+    from zerowait.experiments.attempts import CellFolders
+    from zerowait.experiments.cells import Cell
 
 
 class State(StrEnum):

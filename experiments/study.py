@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
-from experiments.policies import BudgetTable, OverheadSetting, OverheadTable, Table, overhead_policy
-from suite.errors import SpecificationError, shown
-from suite.seeds import MAX_RUN_SEED
-from suite.specification import MAX_ASK_TELL_WORKERS
+from zerowait.experiments.policies import BudgetTable, OverheadSetting, OverheadTable, Table, overhead_policy
+from zerowait.suite.errors import SpecificationError, shown
+from zerowait.suite.seeds import MAX_RUN_SEED
+from zerowait.suite.specification import MAX_ASK_TELL_WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
     from pydantic_core import ErrorDetails
 
-    from suite.overhead import Overhead
+    from zerowait.suite.overhead import Overhead
 
 Mode = Literal["native", "ask_tell"]
 MOST_SEEDS = 100_000
@@ -57,7 +57,7 @@ class BenchmarkTable(Table):
     """One benchmark of the study, with the tasks to take from it."""
 
     name: str
-    """A benchmark's name, or `name/task`; either may have the wildcards of `experiments.tasks`."""
+    """A benchmark's name, or `name/task`; either may have the wildcards of `zerowait.experiments.tasks`."""
     tasks: list[str] | None = Field(default=None, min_length=1)
     """Tasks by name or with wildcards; None for a benchmark that has none."""
     parameters: dict[str, Any] = Field(default_factory=dict)

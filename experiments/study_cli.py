@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suite.errors import SpecificationError
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from experiments.cells import Cell
-    from experiments.engines import Engine
-    from experiments.grid import StudyFolder
-    from experiments.planning import Plan
-    from experiments.remote import Certificates
+    from zerowait.experiments.cells import Cell
+    from zerowait.experiments.engines import Engine
+    from zerowait.experiments.grid import StudyFolder
+    from zerowait.experiments.planning import Plan
+    from zerowait.experiments.remote import Certificates
 
 SOME_FAILED, INTERRUPTED = 1, 130
 
@@ -102,12 +102,12 @@ def run(  # noqa: PLR0913 - one parameter an option
     Finished cells are never run again: repeat the command to continue a study that was interrupted, and add
     --retry-failed to try failed cells again.
     """
-    from experiments.energy import Assumptions, energy_lines
-    from experiments.grid import run_grid
-    from experiments.progress import progress, together
-    from experiments.reporting import failure_lines, summary_lines
-    from experiments.selection import select
-    from experiments.store import StoreWriter, update
+    from zerowait.experiments.energy import Assumptions, energy_lines
+    from zerowait.experiments.grid import run_grid
+    from zerowait.experiments.progress import progress, together
+    from zerowait.experiments.reporting import failure_lines, summary_lines
+    from zerowait.experiments.selection import select
+    from zerowait.experiments.store import StoreWriter, update
 
     Assumptions.of_environment()  # a wrong variable is said now and not when the study has run
     certificates = _certificates(tls_ca_file, tls_cert, tls_key)
@@ -143,7 +143,7 @@ def run(  # noqa: PLR0913 - one parameter an option
 
 def _skipped_lines(plan: Plan, only: list[str] | None) -> list[str]:
     """Return what is said of pairs that cannot run; whoever asks for some cells wants no list about all the others."""
-    from experiments.selection import parse_selection
+    from zerowait.experiments.selection import parse_selection
 
     selections = [parse_selection(text) for text in only or ()]
     named = [one for one in plan.skipped if not selections or any(selection.concerns(one) for selection in selections)]
@@ -154,7 +154,7 @@ def _skipped_lines(plan: Plan, only: list[str] | None) -> list[str]:
 
 
 def _draw(folder: Path) -> None:
-    from experiments.reporting import draw_study
+    from zerowait.experiments.reporting import draw_study
 
     try:
         for line in draw_study(folder, None):
@@ -169,8 +169,8 @@ def status(study: StudyFile, *, output: Output = None, skip_missing_data: SkipMi
     The exit code is 0 when all are finished, 1 when some have failed, and 3 when none has failed but some are missing
     or running.
     """
-    from experiments.status import status_of
-    from experiments.study_tables import failed_lines, print_status
+    from zerowait.experiments.status import status_of
+    from zerowait.experiments.study_tables import failed_lines, print_status
 
     _, plan, folder = _planned(study, output, skip_missing_data=skip_missing_data)
     found = status_of(plan.cells, folder.cells)
@@ -182,9 +182,9 @@ def status(study: StudyFile, *, output: Output = None, skip_missing_data: SkipMi
 
 def _planned(study: Path, output: Path | None, *, skip_missing_data: bool) -> tuple[str, Plan, StudyFolder]:
     """Return a study's name, plan and folder."""
-    from experiments.grid import StudyFolder
-    from experiments.planning import make_plan
-    from experiments.study import load_study
+    from zerowait.experiments.grid import StudyFolder
+    from zerowait.experiments.planning import make_plan
+    from zerowait.experiments.study import load_study
 
     specification = load_study(study)
     plan = make_plan(specification, str(study), skip_missing_data=skip_missing_data)
@@ -201,7 +201,7 @@ def _engine(
     certificates: Certificates | None,
 ) -> Engine:
     """Return what executes cells."""
-    from experiments.engines import InProcess, LocalDask
+    from zerowait.experiments.engines import InProcess, LocalDask
 
     places = [
         name
@@ -219,13 +219,13 @@ def _engine(
             raise SpecificationError("--in-process uses this process alone; leave out --jobs")
         return InProcess()
     if scheduler is not None:
-        from experiments.remote import RemoteDask
+        from zerowait.experiments.remote import RemoteDask
 
         if jobs is not None:
             raise SpecificationError("--scheduler uses the workers that the cluster has; leave out --jobs")
         return RemoteDask(scheduler, certificates, _err)
     if slurm:
-        from experiments.slurm import Slurm, parse_options
+        from zerowait.experiments.slurm import Slurm, parse_options
 
         if jobs is None:
             raise SpecificationError("--slurm needs to know how many jobs to submit; add --jobs NUMBER")
@@ -234,7 +234,7 @@ def _engine(
 
 
 def _certificates(authority: Path | None, certificate: Path | None, key: Path | None) -> Certificates | None:
-    from experiments.remote import Certificates
+    from zerowait.experiments.remote import Certificates
 
     if authority is None and certificate is None and key is None:
         return None
@@ -246,10 +246,10 @@ def _certificates(authority: Path | None, certificate: Path | None, key: Path | 
 def _print_dry_run(plan: Plan, chosen: Sequence[Cell], folder: StudyFolder, jobs: int | None) -> None:
     import tempfile
 
-    from adapters.isolation import run_interruptible
-    from experiments.engines import cores
-    from experiments.estimate import estimate, rows
-    from experiments.study_tables import estimate_lines, print_rows
+    from zerowait.adapters.isolation import run_interruptible
+    from zerowait.experiments.engines import cores
+    from zerowait.experiments.estimate import estimate, rows
+    from zerowait.experiments.study_tables import estimate_lines, print_rows
 
     finished = folder.cells.finished_keys()
     missing = [cell for cell in chosen if cell.key not in finished]

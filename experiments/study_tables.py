@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments.listing import print_table
-from experiments.reporting import duration, error_lines
-from experiments.status import State
+from zerowait.experiments.listing import print_table
+from zerowait.experiments.reporting import duration, error_lines
+from zerowait.experiments.status import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from experiments.attempts import CellFolders
-    from experiments.estimate import Estimate, Row
-    from experiments.status import Status
+    from zerowait.experiments.attempts import CellFolders
+    from zerowait.experiments.estimate import Estimate, Row
+    from zerowait.experiments.status import Status
 
 
 def print_rows(rows: Sequence[Row]) -> None:

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-import benchmarks
-from benchmarks import DataMissingError
-from experiments.study import BenchmarkTable, Study, suggestion
-from suite.errors import SpecificationError, ZerowaitError
+from zerowait import benchmarks
+from zerowait.benchmarks import DataMissingError
+from zerowait.experiments.study import BenchmarkTable, Study, suggestion
+from zerowait.suite.errors import SpecificationError, ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks import Benchmark, Descriptor
+    from zerowait.benchmarks import Benchmark, Descriptor
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,8 +53,8 @@ def verify(
     ] = None,
 ) -> None:
     """Repeat an experiment of the paper with numbers that can fail; exit code 1 when a gate does."""
-    from experiments.verification import EXPERIMENTS, Request, run
-    from experiments.verification.outcome import show, write
+    from zerowait.experiments.verification import EXPERIMENTS, Request, run
+    from zerowait.experiments.verification.outcome import show, write
 
     if name == LIST:
         for experiment, (_, description) in EXPERIMENTS.items():

@@ -6,14 +6,14 @@ import functools
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from adapters.environments import normalized
-from suite.errors import SpecificationError
+from zerowait.adapters.environments import normalized
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from adapters import Adapter
-    from benchmarks import Benchmark
+    from zerowait.adapters import Adapter
+    from zerowait.benchmarks import Benchmark
 
 COMMON_LIBRARIES = ("zerowait", "numpy", "ConfigSpace")
 """Distributions that every trace depends on."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plots import style
-from plots.blocks import counted, listed
-from plots.panels import Canvas, described
-from plots.study import KEYS, Study
-from suite.errors import SpecificationError
+from zerowait.plots import style
+from zerowait.plots.blocks import counted, listed
+from zerowait.plots.panels import Canvas, described
+from zerowait.plots.study import KEYS, Study
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,7 @@ def match_table(study: Study, *, reference: str | Path | Study | None = None) ->
     if reference is None:
         raise SpecificationError("a match compares with a reference; set reference=FOLDER, of runs that really waited")
     if not isinstance(reference, Study):
-        from plots.loading import load_study
+        from zerowait.plots.loading import load_study
 
         reference = load_study(reference, columns=MATCH_COLUMNS)
     theirs = {tuple(key): run for run, key in enumerate(reference.cells[list(KEYS)].itertuples(index=False))}

@@ -1,7 +1,7 @@
 """Figures over the share of the time budget that average over benchmarks: regret, ranks and reached targets.
 
 Benchmarks are made comparable by their own time: 1 is the time until which all runs of a benchmark with that number of
-workers are compared (`plots.blocks`). Every optimizer is read at the same times.
+workers are compared (`zerowait.plots.blocks`). Every optimizer is read at the same times.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from plots.blocks import (
+from zerowait.plots.blocks import (
     Blocks,
     Horizon,
     blocks,
@@ -20,8 +20,8 @@ from plots.blocks import (
     listed,
     reference_sentence,
 )
-from plots.panels import Canvas, described, draw_curve, label_decades, spread_sentence, workers_title
-from plots.statistics import (
+from zerowait.plots.panels import Canvas, described, draw_curve, label_decades, spread_sentence, workers_title
+from zerowait.plots.statistics import (
     average_ranks,
     bootstrap_means,
     generator,
@@ -30,13 +30,13 @@ from plots.statistics import (
     share_reached,
     times_to_targets,
 )
-from suite.errors import SpecificationError
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from plots.statistics import Floats
-    from plots.study import Study
+    from zerowait.plots.statistics import Floats
+    from zerowait.plots.study import Study
 
 Scale = Literal["worst", "first"]
 POINTS = 100
@@ -57,7 +57,7 @@ def regret_table(study: Study, *, horizon: Horizon = "common", scale: Scale = "w
     Raises
     ------
     SpecificationError
-        Nothing can be compared; see `plots.blocks.blocks`.
+        Nothing can be compared; see `zerowait.plots.blocks.blocks`.
     """
     groups = blocks(study, horizon)
     rows = []

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from suite.errors import SpecificationError
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from plots.statistics import Floats, Integers
-    from plots.study import Study
+    from zerowait.plots.statistics import Floats, Integers
+    from zerowait.plots.study import Study
 
 Horizon = Literal["common", "longest"]
 """Until when optimizers are compared: the end of the one that ends first, by the median of its seeds, or of the longest

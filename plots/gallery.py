@@ -1,6 +1,6 @@
 """The gallery of the documentation: every figure of a study as a small picture with its caption and its command.
 
-    python -m plots.gallery STUDY [FOLDER]
+    python -m zerowait.plots.gallery STUDY [FOLDER]
 
 writes `README.md` and the pictures into `docs/gallery`, or another folder.
 """
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plots import style
-from plots.catalogue import FIGURES, Drawn
-from plots.loading import load_study
-from suite.errors import SpecificationError
+from zerowait.plots import style
+from zerowait.plots.catalogue import FIGURES, Drawn
+from zerowait.plots.loading import load_study
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from plots.study import Study
+    from zerowait.plots.study import Study
 
 DOTS_PER_INCH = 90
 STUDY_FILE = "study.toml"
@@ -94,7 +94,7 @@ def _head(study: Study, folder: Path, file: Path) -> str:
     linked = f" ([{file.name}]({file.name}))" if file.is_file() else ""
     return (
         "# Gallery\n"
-        f"Made by `python -m plots.gallery {named}` from a study{linked} of "
+        f"Made by `python -m zerowait.plots.gallery {named}` from a study{linked} of "
         f"{', '.join(study.optimizers)} on {', '.join(sorted(cells['benchmark'].unique()))}, with {workers} workers "
         f"and {cells['seed'].nunique()} seeds: {len(study)} runs. How to draw a figure for a paper, and its options: "
         "[figures](../figures.md). All of them on one page, with filters and tables: [the report](../report.md).\n"

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plots.study import EVALUATION_COLUMNS, FACTS, KEYS, Study, study_of, study_of_runs
-from suite.errors import TraceError
-from suite.store_cells import CELLS_FILE, STORE
+from zerowait.plots.study import EVALUATION_COLUMNS, FACTS, KEYS, Study, study_of, study_of_runs
+from zerowait.suite.errors import TraceError
+from zerowait.suite.store_cells import CELLS_FILE, STORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
-    from plots.statistics import Floats, Integers, Mask
+    from zerowait.plots.statistics import Floats, Integers, Mask
 
 STUDY_FILE = "study.json"
 """Lists, under `cells`, the folders whose traces are the study's; others there are of its older versions."""
@@ -42,7 +42,7 @@ class Run:
     optimum: float | None
     """The least loss that is possible on this benchmark; None when unknown."""
     trace: pd.DataFrame
-    """One row an evaluation, in delivery order; see `suite.trace.COLUMNS`."""
+    """One row an evaluation, in delivery order; see `zerowait.suite.trace.COLUMNS`."""
 
     @property
     def ends(self) -> Floats:
@@ -58,7 +58,7 @@ class Run:
 def load_study(folder: str | Path, *, columns: Sequence[str] = (), where: Sequence[str] = ()) -> Study:
     """Return the study in a folder, of its traces these columns (all that figures read by default).
 
-    `where` chooses runs by conditions, see `plots.selection`; colours and references remain those of the whole study.
+    `where` chooses runs by conditions, see `zerowait.plots.selection`; colours and references remain those of the whole study.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def _of_store(folder: Path, columns: Sequence[str]) -> Study:
     import numpy as np
     import pandas as pd
 
-    from suite import store
+    from zerowait.suite import store
 
     cells = store.load_cells(folder).rename(columns={"run_seed": "seed"})
     for name in FACTS:
@@ -199,7 +199,7 @@ def load_run(path: Path) -> Run:
     TraceError
         The file is no trace, or has no label that names its optimizer and its benchmark.
     """
-    from suite.trace import ATTRIBUTE, read_trace
+    from zerowait.suite.trace import ATTRIBUTE, read_trace
 
     trace = read_trace(path)
     specification: dict[str, Any] = trace.attrs[ATTRIBUTE]["specification"]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plots import style
-from plots.statistics import is_logarithmic
-from suite.errors import SpecificationError
+from zerowait.plots import style
+from zerowait.plots.statistics import is_logarithmic
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -16,20 +16,20 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plots import report_tables as tables
-from plots import style
-from plots.blocks import counted
-from plots.catalogue import FIGURES, Drawn, FigureKind
-from plots.report_data import DIGITS, MOST_POINTS, interactive_data
-from plots.runtime import readable
-from suite.errors import SpecificationError
-from suite.trace import replace_file
+from zerowait.plots import report_tables as tables
+from zerowait.plots import style
+from zerowait.plots.blocks import counted
+from zerowait.plots.catalogue import FIGURES, Drawn, FigureKind
+from zerowait.plots.report_data import DIGITS, MOST_POINTS, interactive_data
+from zerowait.plots.runtime import readable
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.trace import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from plots.report_material import Material
-    from plots.study import Study
+    from zerowait.plots.report_material import Material
+    from zerowait.plots.study import Study
 
 PAGE = Path(__file__).parent / "page"
 LARGEST_SVG, MOST_POINTS_OF_SVG = 150_000, 3_000
@@ -80,7 +80,7 @@ def write_report(
     Parameters
     ----------
     material
-        What `plots.report_material.gather` read.
+        What `zerowait.plots.report_material.gather` read.
     out
         The file; its folder is made.
     look

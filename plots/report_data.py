@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plots import style
-from plots.performance import performance_table
-from plots.scaling import ALL, speed_up_table
-from plots.statistics import LOGARITHMIC_FROM
-from suite.errors import SpecificationError
+from zerowait.plots import style
+from zerowait.plots.performance import performance_table
+from zerowait.plots.scaling import ALL, speed_up_table
+from zerowait.plots.statistics import LOGARITHMIC_FROM
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
-    from plots.statistics import Floats, Integers
-    from plots.study import Study
+    from zerowait.plots.statistics import Floats, Integers
+    from zerowait.plots.study import Study
 
 DIGITS = 5
 """Significant digits of embedded numbers."""
@@ -132,7 +132,7 @@ def _ranks(study: Study, index: Mapping[str, Mapping[Any, int]]) -> dict[str, An
 
 
 def _horizon(study: Study, runs: Integers) -> float:
-    """Return until when these runs are compared: see `plots.blocks.Horizon`."""
+    """Return until when these runs are compared: see `zerowait.plots.blocks.Horizon`."""
     return float(study.cells.iloc[runs].groupby("optimizer")["until"].median().min())
 
 

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plots.catalogue import FIGURES
-from plots.loading import STUDY_FILE, listed_cells, load_runs, load_study
-from plots.study import study_of_runs
-from suite import store
-from suite.errors import TraceError
-from suite.store_cells import CELLS_FILE, STORE
-from suite.trace import ATTRIBUTE
+from zerowait.plots.catalogue import FIGURES
+from zerowait.plots.loading import STUDY_FILE, listed_cells, load_runs, load_study
+from zerowait.plots.study import study_of_runs
+from zerowait.suite import store
+from zerowait.suite.errors import TraceError
+from zerowait.suite.store_cells import CELLS_FILE, STORE
+from zerowait.suite.trace import ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
-    from plots.loading import Run
-    from plots.study import Study
+    from zerowait.plots.loading import Run
+    from zerowait.plots.study import Study
 
 COUNTS = ("evaluations", "failed", "lost")
 ERROR_FILE = "error.txt"
@@ -147,4 +147,4 @@ def _last_line(path: Path) -> str:
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         return "its error was not kept"
-    return next((line.strip() for line in reversed(lines) if line.strip()), "").removeprefix("suite.errors.")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "").removeprefix("zerowait.suite.errors.")

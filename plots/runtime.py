@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plots import style
-from plots.blocks import counted
-from plots.occupation import STATES, columns_of, intervals, shares
-from plots.panels import (
+from zerowait.plots import style
+from zerowait.plots.blocks import counted
+from zerowait.plots.occupation import STATES, columns_of, intervals, shares
+from zerowait.plots.panels import (
     Canvas,
     described,
     draw_points,
@@ -19,14 +19,14 @@ from plots.panels import (
     spread_sentence,
     workers_title,
 )
-from plots.statistics import bootstrap_means, generator, percentile_interval
-from suite.errors import SpecificationError
+from zerowait.plots.statistics import bootstrap_means, generator, percentile_interval
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from plots.statistics import Integers
-    from plots.study import Study
+    from zerowait.plots.statistics import Integers
+    from zerowait.plots.study import Study
 
 MOST_TIMELINES = 6
 """So many runs fit into one figure."""
@@ -114,7 +114,7 @@ def wall_time_latex(table: pd.DataFrame) -> str:
 def overhead_table(study: Study) -> pd.DataFrame:
     """Return the share of the workers' time that goes into each state.
 
-    Columns: `optimizer`, `n_workers`, `state`, `share`, `n_runs`; see `plots.occupation`.
+    Columns: `optimizer`, `n_workers`, `state`, `share`, `n_runs`; see `zerowait.plots.occupation`.
     """
     import pandas as pd
 
@@ -145,7 +145,7 @@ def overhead_table(study: Study) -> pd.DataFrame:
 
 
 def timeline_table(study: Study, *, until: float | None = None) -> pd.DataFrame:
-    """Return what each worker does when; see `plots.occupation.intervals`.
+    """Return what each worker does when; see `zerowait.plots.occupation.intervals`.
 
     Columns: `optimizer`, `benchmark`, `n_workers`, `seed`, `worker`, `state`, `begin`, `end` (simulated s). Of a study
     that has more than `MOST_TIMELINES` runs, the first seed of each optimizer on the first benchmark with the most

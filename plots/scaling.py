@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from plots import style
-from plots.anytime import SCALES, Scale
-from plots.blocks import counted, listed, reference_sentence
-from plots.panels import Canvas, described, draw_points, label_decades, label_workers, spread_sentence
-from plots.statistics import (
+from zerowait.plots import style
+from zerowait.plots.anytime import SCALES, Scale
+from zerowait.plots.blocks import counted, listed, reference_sentence
+from zerowait.plots.panels import Canvas, described, draw_points, label_decades, label_workers, spread_sentence
+from zerowait.plots.statistics import (
     RESAMPLES,
     bootstrap_means,
     generator,
@@ -22,13 +22,13 @@ from plots.statistics import (
     time_to_target,
     upper_median,
 )
-from suite.errors import SpecificationError
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from plots.statistics import Floats, Integers
-    from plots.study import Study
+    from zerowait.plots.statistics import Floats, Integers
+    from zerowait.plots.study import Study
 
 Panels = Literal["all", "benchmark"]
 ALL = "all benchmarks"

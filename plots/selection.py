@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from suite.errors import SpecificationError
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
-    from plots.statistics import Mask
+    from zerowait.plots.statistics import Mask
 
 NAMES = {
     "P": "n_workers",

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from plots.statistics import average_ranks
-from suite.errors import SpecificationError
+from zerowait.plots.statistics import average_ranks
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from plots.statistics import Floats
+    from zerowait.plots.statistics import Floats
 
 PostHoc = Literal["conover", "nemenyi"]
 FEWEST_BLOCKS = 2

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plots.selection import selected
-from plots.statistics import best_at, normalised_regret
-from suite.errors import SpecificationError
-from suite.trace import ATTRIBUTE
+from zerowait.plots.selection import selected
+from zerowait.plots.statistics import best_at, normalised_regret
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.trace import ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pandas as pd
 
-    from plots.loading import Run
-    from plots.statistics import Floats, Integers, Mask
+    from zerowait.plots.loading import Run
+    from zerowait.plots.statistics import Floats, Integers, Mask
 
 KEYS = ("benchmark", "n_workers", "optimizer", "seed")
 """What names a run, in the order by which runs are sorted."""
@@ -106,7 +106,7 @@ class Study:
         return float(of["reference"]), float(of[scale])
 
     def where(self, conditions: Sequence[str]) -> Study:
-        """Return the runs that meet all conditions; see `plots.selection`. References and colours stay the study's.
+        """Return the runs that meet all conditions; see `zerowait.plots.selection`. References and colours stay the study's.
 
         Raises
         ------

@@ -6,24 +6,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from suite.asktell import simulate
-    from suite.evaluation import AskTellOptimizer, Budget, Evaluation, Objective, Query
-    from suite.overhead import Overhead
-    from suite.simulator import Simulator
-    from suite.trace import read_trace, write_trace
+    from zerowait.suite.asktell import simulate
+    from zerowait.suite.evaluation import AskTellOptimizer, Budget, Evaluation, Objective, Query
+    from zerowait.suite.overhead import Overhead
+    from zerowait.suite.simulator import Simulator
+    from zerowait.suite.trace import read_trace, write_trace
 
 # Resolved on first use, so that the command line starts without NumPy.
 _HOMES = {
-    "AskTellOptimizer": "suite.evaluation",
-    "Budget": "suite.evaluation",
-    "Evaluation": "suite.evaluation",
-    "Objective": "suite.evaluation",
-    "Overhead": "suite.overhead",
-    "Query": "suite.evaluation",
-    "Simulator": "suite.simulator",
-    "read_trace": "suite.trace",
-    "simulate": "suite.asktell",
-    "write_trace": "suite.trace",
+    "AskTellOptimizer": "zerowait.suite.evaluation",
+    "Budget": "zerowait.suite.evaluation",
+    "Evaluation": "zerowait.suite.evaluation",
+    "Objective": "zerowait.suite.evaluation",
+    "Overhead": "zerowait.suite.overhead",
+    "Query": "zerowait.suite.evaluation",
+    "Simulator": "zerowait.suite.simulator",
+    "read_trace": "zerowait.suite.trace",
+    "simulate": "zerowait.suite.asktell",
+    "write_trace": "zerowait.suite.trace",
 }
 
 __all__ = [
@@ -35,4 +35,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'suite' has no attribute {name!r}")
+    raise AttributeError(f"module 'zerowait.suite' has no attribute {name!r}")

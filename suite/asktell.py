@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite import timeline
-from suite.continuation import Ledger, State, charge, training_length
-from suite.errors import InvalidEvaluationError, SpecificationError, shown
-from suite.evaluation import (
+from zerowait.suite import timeline
+from zerowait.suite.continuation import Ledger, State, charge, training_length
+from zerowait.suite.errors import InvalidEvaluationError, SpecificationError, shown
+from zerowait.suite.evaluation import (
     LONGEST,
     AnyObjective,
     AskTellOptimizer,
@@ -23,13 +23,13 @@ from suite.evaluation import (
     Query,
     as_evaluation,
 )
-from suite.identity import canonical_json_of_checked, digest
-from suite.overhead import Overhead
-from suite.pending import Delivered, InFlight, Pending
-from suite.rundir import explained, reason
-from suite.seeds import ObjectiveSeeds, check_run_seed
-from suite.specification import MAX_ASK_TELL_WORKERS, make_specification
-from suite.trace import build_trace, make_metadata, measured_facts, write_trace
+from zerowait.suite.identity import canonical_json_of_checked, digest
+from zerowait.suite.overhead import Overhead
+from zerowait.suite.pending import Delivered, InFlight, Pending
+from zerowait.suite.rundir import explained, reason
+from zerowait.suite.seeds import ObjectiveSeeds, check_run_seed
+from zerowait.suite.specification import MAX_ASK_TELL_WORKERS, make_specification
+from zerowait.suite.trace import build_trace, make_metadata, measured_facts, write_trace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
         another result arrives; StopIteration ends the run's asking. An optimizer that survives failing objectives
         has `tell_failure(query, error)`; without it the objective's exception ends the run.
     objective
-        Evaluates a configuration; see `suite.evaluation.Objective`.
+        Evaluates a configuration; see `zerowait.suite.evaluation.Objective`.
     n_workers
         How many evaluations run at the same simulated time, at least 1.
     max_evaluations, max_time

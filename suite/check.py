@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from suite import journal
-from suite.committed import Committed, committed
-from suite.errors import RunDirectoryError
-from suite.invariants import Violation, violations
-from suite.rundir import RunDirectory, read_regular_file
-from suite.terms import Terms
+from zerowait.suite import journal
+from zerowait.suite.committed import Committed, committed
+from zerowait.suite.errors import RunDirectoryError
+from zerowait.suite.invariants import Violation, violations
+from zerowait.suite.rundir import RunDirectory, read_regular_file
+from zerowait.suite.terms import Terms
 
 __all__ = ["Report", "Violation", "check", "render"]
 

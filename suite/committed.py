@@ -9,10 +9,20 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from suite.errors import RunDirectoryError
-from suite.rundir import RunDirectory, read_regular_file
-from suite.shared_directory import read_header
-from suite.table import CELL, FIRST_RECORD, H_MAGIC, H_SLOTS, JOURNAL_END, MAGIC, RECORDED, UNDO_HEADER, UNDO_MARKER
+from zerowait.suite.errors import RunDirectoryError
+from zerowait.suite.rundir import RunDirectory, read_regular_file
+from zerowait.suite.shared_directory import read_header
+from zerowait.suite.table import (
+    CELL,
+    FIRST_RECORD,
+    H_MAGIC,
+    H_SLOTS,
+    JOURNAL_END,
+    MAGIC,
+    RECORDED,
+    UNDO_HEADER,
+    UNDO_MARKER,
+)
 
 _HEADER_BYTES = FIRST_RECORD * CELL
 _MOST_LOOKS = 100

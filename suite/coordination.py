@@ -2,7 +2,7 @@
 
     FREE -claim-> EVALUATING -finish-> FINISHED -deliver-> DELIVERED -take-> FREE
 
-Every method runs the rules of `suite.timeline` on the shared table within the transport's critical section.
+Every method runs the rules of `zerowait.suite.timeline` on the shared table within the transport's critical section.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from suite import timeline
-from suite.continuation import State, charge, training_length
-from suite.errors import BudgetExhausted, RunAborted, RunDirectoryError, TooManyCallsError, WorkerDied
-from suite.evaluation import Budget
-from suite.idle import Idle
-from suite.journal import line
-from suite.logger import logger
-from suite.overhead import Overhead
-from suite.processes import is_alive, this_process
-from suite.rundir import reason
-from suite.table import (
+from zerowait.suite import timeline
+from zerowait.suite.continuation import State, charge, training_length
+from zerowait.suite.errors import BudgetExhausted, RunAborted, RunDirectoryError, TooManyCallsError, WorkerDied
+from zerowait.suite.evaluation import Budget
+from zerowait.suite.idle import Idle
+from zerowait.suite.journal import line
+from zerowait.suite.logger import logger
+from zerowait.suite.overhead import Overhead
+from zerowait.suite.processes import is_alive, this_process
+from zerowait.suite.rundir import reason
+from zerowait.suite.table import (
     AFTER,
     BASE,
     BORN,
@@ -72,8 +72,8 @@ from suite.table import (
     Status,
     Verdict,
 )
-from suite.transport import Transport
-from suite.vigil import Vigil
+from zerowait.suite.transport import Transport
+from zerowait.suite.vigil import Vigil
 
 LOST_TEXT = b',"status":"lost","value":NaN,"metrics":{}'
 
@@ -320,7 +320,7 @@ class Coordinator:
     # -- delivery --------------------------------------------------------------------------------------------------
 
     def bound(self, table: SlotTable) -> float:
-        """Return the least bound of the slots that hold no result; see `suite.timeline`."""
+        """Return the least bound of the slots that hold no result; see `zerowait.suite.timeline`."""
         ints, floats = table.ints, table.floats
         bound = math.inf
         if ints[EVALUATING]:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from suite.errors import SpecificationError
-from suite.processes import TICK, Process, cpu_times
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.processes import TICK, Process, cpu_times
 
 Sign = Literal["cpu", "grace", "never"]
 

@@ -14,13 +14,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from suite import timeline
-from suite.continuation import State, best_state, charge, training_length
-from suite.history import Entry, History, problems
-from suite.identity import digest
-from suite.journal import Damage, Record
-from suite.seeds import ObjectiveSeeds
-from suite.terms import Terms
+from zerowait.suite import timeline
+from zerowait.suite.continuation import State, best_state, charge, training_length
+from zerowait.suite.history import Entry, History, problems
+from zerowait.suite.identity import digest
+from zerowait.suite.journal import Damage, Record
+from zerowait.suite.seeds import ObjectiveSeeds
+from zerowait.suite.terms import Terms
 
 # A sleeper that wakes when its time is over may find, after division by the time scale, the last digits rounded down.
 _ROUNDING = 1e-9

@@ -10,12 +10,12 @@ import os
 import struct
 import sys
 
-from suite.errors import UnsupportedPlatformError
+from zerowait.suite.errors import UnsupportedPlatformError
 
 if sys.platform != "linux":  # said here, because whatever several processes share needs this module
     raise UnsupportedPlatformError(
         f"the multi-core Simulator needs Linux (locks of open file descriptions, posix_fallocate), and this is "
-        f"{sys.platform}; `suite.simulate`, for ask-and-tell optimizers, runs here as well"
+        f"{sys.platform}; `zerowait.simulate`, for ask-and-tell optimizers, runs here as well"
     )
 
 import fcntl

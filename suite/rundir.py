@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suite.descriptors import advice
-from suite.errors import RunDirectoryError, RunMismatchError, shown
-from suite.journal import append
-from suite.trace import replace_file
+from zerowait.suite.descriptors import advice
+from zerowait.suite.errors import RunDirectoryError, RunMismatchError, shown
+from zerowait.suite.journal import append
+from zerowait.suite.trace import replace_file
 
 FORMAT_VERSION = 1
 _MARK = b"a run of zerowait\n"  # in the lock file, so that what a killed creation left is known as ours

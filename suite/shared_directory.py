@@ -18,15 +18,15 @@ import struct
 import time
 from typing import Any
 
-from suite import journal
-from suite.continuation import State, best_state, id_disagrees
-from suite.errors import RunDirectoryError
-from suite.identity import digest
-from suite.locks import MUTEX, ByteLocks
-from suite.participant import Participant
-from suite.processes import Process, this_process
-from suite.rundir import RunDirectory, explained, read_regular_file
-from suite.table import (
+from zerowait.suite import journal
+from zerowait.suite.continuation import State, best_state, id_disagrees
+from zerowait.suite.errors import RunDirectoryError
+from zerowait.suite.identity import digest
+from zerowait.suite.locks import MUTEX, ByteLocks
+from zerowait.suite.participant import Participant
+from zerowait.suite.processes import Process, this_process
+from zerowait.suite.rundir import RunDirectory, explained, read_regular_file
+from zerowait.suite.table import (
     CELL,
     FIRST_RECORD,
     JOURNAL_END,
@@ -273,7 +273,7 @@ class JournalLedger:
         self._read += len(data)
 
     def _apply(self, record: dict[str, Any]) -> None:
-        from suite.recorded import config_text, identity_of
+        from zerowait.suite.recorded import config_text, identity_of
 
         identity = identity_of(record)
         self._configs.setdefault(identity, digest(config_text(record)))

@@ -14,22 +14,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from suite import shared_directory as several_hosts
-from suite import temporary, transport
-from suite.asktell import failed_runtime
-from suite.coordination import Call, Coordinator, Rules
-from suite.errors import BudgetExhausted, SpecificationError, StalledError
-from suite.evaluation import AnyObjective, Budget, Evaluation, ObjectiveSignature, as_evaluation, check_fidelity
-from suite.identity import canonical_json, check_config_id, digest
-from suite.idle import Idle
-from suite.overhead import Overhead
-from suite.recorded import trace_of
-from suite.rundir import RunDirectory, cannot, explained
-from suite.seeds import ObjectiveSeeds, check_run_seed
-from suite.specification import MAX_WORKERS, make_specification
-from suite.table import Status
-from suite.trace import write_trace
-from suite.transport import LocalTransport, Transport
+from zerowait.suite import shared_directory as several_hosts
+from zerowait.suite import temporary, transport
+from zerowait.suite.asktell import failed_runtime
+from zerowait.suite.coordination import Call, Coordinator, Rules
+from zerowait.suite.errors import BudgetExhausted, SpecificationError, StalledError
+from zerowait.suite.evaluation import (
+    AnyObjective,
+    Budget,
+    Evaluation,
+    ObjectiveSignature,
+    as_evaluation,
+    check_fidelity,
+)
+from zerowait.suite.identity import canonical_json, check_config_id, digest
+from zerowait.suite.idle import Idle
+from zerowait.suite.overhead import Overhead
+from zerowait.suite.recorded import trace_of
+from zerowait.suite.rundir import RunDirectory, cannot, explained
+from zerowait.suite.seeds import ObjectiveSeeds, check_run_seed
+from zerowait.suite.specification import MAX_WORKERS, make_specification
+from zerowait.suite.table import Status
+from zerowait.suite.trace import write_trace
+from zerowait.suite.transport import LocalTransport, Transport
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +53,7 @@ class Simulator:
     Parameters
     ----------
     objective
-        Evaluates a configuration; see `suite.evaluation.Objective`.
+        Evaluates a configuration; see `zerowait.suite.evaluation.Objective`.
     n_workers
         How many simulated workers there are: as many calls as that may run at once.
     directory

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from suite.errors import SpecificationError
-from suite.evaluation import Budget
-from suite.overhead import Overhead
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.evaluation import Budget
+from zerowait.suite.overhead import Overhead
 
 MAX_WORKERS = 100_000
 """Of a `Simulator`, which keeps a record and a FIFO for each."""

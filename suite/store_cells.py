@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
-from suite.errors import TraceError
-from suite.identity import digest
-from suite.trace import ATTRIBUTE, COLUMNS, FORMAT_VERSION
+from zerowait.suite.errors import TraceError
+from zerowait.suite.identity import digest
+from zerowait.suite.trace import ATTRIBUTE, COLUMNS, FORMAT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

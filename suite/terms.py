@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from suite.errors import RunDirectoryError, SpecificationError, shown
-from suite.evaluation import Budget
-from suite.overhead import seconds_of
-from suite.rundir import RunDirectory
-from suite.seeds import check_run_seed
-from suite.specification import MAX_WORKERS
+from zerowait.suite.errors import RunDirectoryError, SpecificationError, shown
+from zerowait.suite.evaluation import Budget
+from zerowait.suite.overhead import seconds_of
+from zerowait.suite.rundir import RunDirectory
+from zerowait.suite.seeds import check_run_seed
+from zerowait.suite.specification import MAX_WORKERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from suite.evaluation import Budget
-from suite.overhead import Sampling
+from zerowait.suite.evaluation import Budget
+from zerowait.suite.overhead import Sampling
 
 OrderKey: TypeAlias = tuple[float, float, bytes, float, float, int]
 

@@ -1,4 +1,8 @@
-"""What a script needs of zerowait: simulate runs, and load the results of studies."""
+"""Exact, fast simulation of asynchronous parallel hyperparameter optimization on zero-cost benchmarks.
+
+`Simulator` takes the place of the objective for any parallel optimizer, `simulate` asks and tells an optimizer in one
+process; `benchmarks` and `adapters` hold what there is to compare, `load_study` reads what studies have found.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +10,63 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from suite.asktell import simulate
-    from suite.overhead import Overhead
-    from suite.simulator import Simulator
-    from suite.store import load_cells, load_study
-    from suite.trace import read_trace
+    from zerowait import adapters, benchmarks
+    from zerowait.suite.asktell import simulate
+    from zerowait.suite.errors import (
+        BudgetExhausted,
+        InvalidEvaluationError,
+        RunAborted,
+        RunDirectoryError,
+        RunMismatchError,
+        SpecificationError,
+        StalledError,
+        TooManyCallsError,
+        TraceError,
+        UnsupportedPlatformError,
+        WorkerDied,
+        ZerowaitError,
+    )
+    from zerowait.suite.evaluation import AskTellOptimizer, Budget, Evaluation, Objective, Query
+    from zerowait.suite.idle import Idle
+    from zerowait.suite.overhead import Overhead
+    from zerowait.suite.simulator import Simulator
+    from zerowait.suite.store import load_cells, load_study
+    from zerowait.suite.trace import read_trace, write_trace
 
-# Resolved on first use, so that `import zerowait` costs nothing.
+__version__ = "0.2.0"
+
+# Where each name lives; resolved on first use, so that `import zerowait` costs nothing.
 _HOMES = {
-    "Overhead": "suite.overhead",
-    "Simulator": "suite.simulator",
-    "load_cells": "suite.store",
-    "load_study": "suite.store",
-    "read_trace": "suite.trace",
-    "simulate": "suite.asktell",
-}
+    "zerowait.suite.asktell": ("simulate",),
+    "zerowait.suite.errors": (
+        "BudgetExhausted", "InvalidEvaluationError", "RunAborted", "RunDirectoryError", "RunMismatchError",
+        "SpecificationError", "StalledError", "TooManyCallsError", "TraceError", "UnsupportedPlatformError",
+        "WorkerDied", "ZerowaitError",
+    ),
+    "zerowait.suite.evaluation": ("AskTellOptimizer", "Budget", "Evaluation", "Objective", "Query"),
+    "zerowait.suite.idle": ("Idle",),
+    "zerowait.suite.overhead": ("Overhead",),
+    "zerowait.suite.simulator": ("Simulator",),
+    "zerowait.suite.store": ("load_cells", "load_study"),
+    "zerowait.suite.trace": ("read_trace", "write_trace"),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = ["Overhead", "Simulator", "load_cells", "load_study", "read_trace", "simulate"]
+__all__ = [
+    "AskTellOptimizer", "Budget", "BudgetExhausted", "Evaluation", "Idle", "InvalidEvaluationError", "Objective",
+    "Overhead", "Query", "RunAborted", "RunDirectoryError", "RunMismatchError", "Simulator", "SpecificationError",
+    "StalledError", "TooManyCallsError", "TraceError", "UnsupportedPlatformError", "WorkerDied", "ZerowaitError",
+    "__version__", "adapters", "benchmarks", "load_cells", "load_study", "read_trace", "simulate", "write_trace",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'zerowait' has no attribute {name!r}")
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(_HOME_OF[name]), name)
+    if name in ("adapters", "benchmarks"):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module 'zerowait' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__

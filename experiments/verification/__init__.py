@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from suite.errors import SpecificationError
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from experiments.verification.outcome import Outcome
+    from zerowait.experiments.verification.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.verification import Request, effects_page, effects_ranks, effects_reruns, effects_traces
-from experiments.verification.effects_ranks import Changes
-from experiments.verification.effects_traces import Reading
-from experiments.verification.outcome import Gate, Outcome
-from plots.blocks import blocks, listed
-from plots.statistics import generator
-from suite.errors import SpecificationError
+from zerowait.experiments.verification import Request, effects_page, effects_ranks, effects_reruns, effects_traces
+from zerowait.experiments.verification.effects_ranks import Changes
+from zerowait.experiments.verification.effects_traces import Reading
+from zerowait.experiments.verification.outcome import Gate, Outcome
+from zerowait.plots.blocks import blocks, listed
+from zerowait.plots.statistics import generator
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from plots.statistics import Floats
-    from plots.study import Study
+    from zerowait.plots.statistics import Floats
+    from zerowait.plots.study import Study
 
 REFERENCE = Path("results") / "reference"
 """The study of the full version."""
@@ -63,10 +63,10 @@ def run(request: Request) -> Outcome:
 
 def tiny_study(folder: Path) -> Path:
     """Run the study of the quick version in this process and return its folder."""
-    from experiments.engines import InProcess
-    from experiments.grid import StudyFolder, run_grid
-    from experiments.planning import make_plan
-    from experiments.study import Study as Specification
+    from zerowait.experiments.engines import InProcess
+    from zerowait.experiments.grid import StudyFolder, run_grid
+    from zerowait.experiments.planning import make_plan
+    from zerowait.experiments.study import Study as Specification
 
     plan = make_plan(Specification.model_validate(TINY), "the tiny study")
     summary = run_grid("tiny", plan.cells, StudyFolder(folder.absolute()), InProcess())
@@ -125,8 +125,8 @@ def _named(reading: Reading, effect: str) -> Reading:
 
 def verify(folder: Path, scope: effects_reruns.Scope, request: Request) -> Outcome:
     """Compare right and wrong on the study in a folder."""
-    from plots.loading import load_study
-    from suite import store
+    from zerowait.plots.loading import load_study
+    from zerowait.suite import store
 
     study = load_study(folder, columns=("end", "value"))
     cells = store.load_cells(folder)
@@ -329,7 +329,7 @@ def _shared(folder: Path) -> pd.DataFrame:
     """Return which configurations runs of the study have in common; see `effects_traces.shared_configurations`."""
     import pandas as pd
 
-    from suite import store
+    from zerowait.suite import store
 
     table = store.load_study(folder, columns=["cell", "config.*"])
     # What another benchmark has is missing; equal configurations of one benchmark are equal in all columns.

@@ -28,16 +28,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.verification.schedules import Case, expected
-from suite.evaluation import Budget, Config, Evaluation, as_evaluation
-from suite.identity import canonical_json
+from zerowait.experiments.verification.schedules import Case, expected
+from zerowait.suite.evaluation import Budget, Config, Evaluation, as_evaluation
+from zerowait.suite.identity import canonical_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from benchmarks import Benchmark
-    from plots.loading import Run
-    from plots.study import Study
+    from zerowait.benchmarks import Benchmark
+    from zerowait.plots.loading import Run
+    from zerowait.plots.study import Study
 
 ORDER_OF_ASKING, REPEATED_SEEDS, PAPERS_BUDGETS = "order of asking", "repeated seeds", "paper's budgets"
 QUICK_TO_CHOOSE = ("random", "optuna-tpe", "optuna-cmaes", "hyperband", "dehb")
@@ -135,10 +135,9 @@ class Task:
 
 def execute(task: Task) -> Run:
     """Make a run and return it."""
-    import adapters
-    import benchmarks
-    from plots.loading import Run
-    from suite.overhead import Overhead
+    from zerowait import adapters, benchmarks
+    from zerowait.plots.loading import Run
+    from zerowait.suite.overhead import Overhead
 
     benchmark: Any = benchmarks.load(task.family, task=task.task, **task.benchmark_parameters)
     evaluated = benchmark
@@ -174,7 +173,7 @@ def in_processes(tasks: Sequence[Task]) -> list[Run]:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    from experiments.engines import cores
+    from zerowait.experiments.engines import cores
 
     with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
         return list(pool.map(execute, tasks, chunksize=4))
@@ -215,7 +214,7 @@ def of_the_study(cells: pd.DataFrame, scope: Scope) -> list[Task]:
     Parameters
     ----------
     cells
-        What `suite.store.load_cells` returns.
+        What `zerowait.suite.store.load_cells` returns.
     scope
         How many.
     """
@@ -284,7 +283,7 @@ def wrongly(tasks: Sequence[Task], mistake: str) -> list[Task]:
 
 def study_of(runs: Sequence[Run]) -> Study:
     """Return the runs as a study."""
-    from plots.study import study_of_runs
+    from zerowait.plots.study import study_of_runs
 
     return study_of_runs(runs, columns=("end", "value"))
 

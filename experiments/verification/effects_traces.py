@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.verification import effects_readings
-from plots.blocks import Blocks, blocks
+from zerowait.experiments.verification import effects_readings
+from zerowait.plots.blocks import Blocks, blocks
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from plots.statistics import Floats
-    from plots.study import Study
+    from zerowait.plots.statistics import Floats
+    from zerowait.plots.study import Study
 
 FRACTIONS = (0.25, 1.0)
 """Shares of the common budget at which step functions are read, those of the critical-difference diagram."""

@@ -13,10 +13,10 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from experiments.verification import Request, drivers, hand_computed_figure
-from experiments.verification.drivers import Observed
-from experiments.verification.outcome import Gate, Outcome
-from experiments.verification.schedules import Case
+from zerowait.experiments.verification import Request, drivers, hand_computed_figure
+from zerowait.experiments.verification.drivers import Observed
+from zerowait.experiments.verification.outcome import Gate, Outcome
+from zerowait.experiments.verification.schedules import Case
 
 COST = 10.0
 """Of sampling, for each known result and one more, in the expensive schedules."""

@@ -11,15 +11,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from plots import style
+from zerowait.plots import style
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from experiments.verification.hand_computed import ByHand
-    from experiments.verification.outcome import Outcome
-    from plots.panels import Canvas
+    from zerowait.experiments.verification.hand_computed import ByHand
+    from zerowait.experiments.verification.outcome import Outcome
+    from zerowait.plots.panels import Canvas
 
 SHOWN = ("evaluating", "sampling", "waiting")
 """States that are drawn, in the style of all timelines."""
@@ -55,7 +55,7 @@ def with_figure(outcome: Outcome, schedules: Mapping[str, ByHand]) -> Outcome:
 
 def write_figure(evaluations: pd.DataFrame, schedules: Mapping[str, ByHand], folder: Path) -> list[Path]:
     """Draw the schedules and the evaluations of their runs into a folder, and return the paths."""
-    from plots.panels import Canvas, new_figure
+    from zerowait.plots.panels import Canvas, new_figure
 
     look = style.LOOKS["web"]
     with style.context(look):
@@ -68,7 +68,7 @@ def save_pictures(figure: Figure, stem: Path, look: style.Look) -> list[Path]:
     """Write `stem`.png and `stem`.pdf, and no table: the experiment writes what the figure is drawn from."""
     import pandas as pd
 
-    from plots.panels import save_figure
+    from zerowait.plots.panels import save_figure
 
     with tempfile.TemporaryDirectory() as folder:
         files = save_figure(figure, pd.DataFrame(), Path(folder) / stem.name, look)
@@ -79,7 +79,7 @@ def placed(by_hand: ByHand) -> pd.DataFrame:
     """Return a schedule as the trace that a simulated run of it would have, a row an evaluation."""
     import pandas as pd
 
-    from suite.trace import worker_labels
+    from zerowait.suite.trace import worker_labels
 
     case, n = by_hand.case, len(by_hand.end)
     # The k-th configuration is for the worker that the (k - P)-th result frees.
@@ -99,7 +99,7 @@ def placed(by_hand: ByHand) -> pd.DataFrame:
 
 def bars(by_hand: ByHand) -> pd.DataFrame:
     """Return what each worker does until its last result: columns `worker`, `state`, `begin`, `end` (simulated s)."""
-    from plots.occupation import intervals
+    from zerowait.plots.occupation import intervals
 
     trace = placed(by_hand)
     table = intervals(trace, by_hand.case.workers)

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite.evaluation import Budget, Evaluation
-from suite.identity import canonical_json, digest
-from suite.overhead import Overhead
-from suite.trace import ATTRIBUTE
+from zerowait.suite.evaluation import Budget, Evaluation
+from zerowait.suite.identity import canonical_json, digest
+from zerowait.suite.overhead import Overhead
+from zerowait.suite.trace import ATTRIBUTE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from adapters.adapter import Adapter, Run
+    from zerowait.adapters.adapter import Adapter, Run
 
 LEAST_FACTOR, GREATEST_FACTOR = 0.5, 1.5
 """Between them lies what a spread multiplies the runtimes of a configuration by."""
@@ -141,9 +141,9 @@ def run_library(
     directory
         Where the run's folder is made; None for the system's temporary one.
     """
-    import adapters
-    from adapters.adapter import Run
-    from adapters.isolation import run_isolated
+    from zerowait import adapters
+    from zerowait.adapters.adapter import Run
+    from zerowait.adapters.isolation import run_isolated
 
     adapter = adapters.load(optimizer)
     with tempfile.TemporaryDirectory(prefix="zerowait-verify-", dir=directory) as folder:
@@ -156,8 +156,8 @@ def run_library(
 
 def _run(adapter: Adapter, run: Run, simulated: bool) -> Ran:  # noqa: FBT001 - crosses to another process by position
     """Let the library's own machinery call what sleeps, or what simulates; nothing else differs."""
-    from suite.naive import NaiveRun
-    from suite.simulator import Simulator
+    from zerowait.suite.naive import NaiveRun
+    from zerowait.suite.simulator import Simulator
 
     benchmark = run.benchmark
     assert isinstance(benchmark, Shortened)

@@ -22,11 +22,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from experiments.verification import Request, drivers, order_match_figures
-from experiments.verification.drivers import Observed
-from experiments.verification.outcome import Gate, Outcome
-from experiments.verification.schedules import Case, Schedule, Telling, expected, gap
-from suite.errors import StalledError
+from zerowait.experiments.verification import Request, drivers, order_match_figures
+from zerowait.experiments.verification.drivers import Observed
+from zerowait.experiments.verification.outcome import Gate, Outcome
+from zerowait.experiments.verification.schedules import Case, Schedule, Telling, expected, gap
+from zerowait.suite.errors import StalledError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,7 +149,7 @@ def tau(one: Observed, truth: Observed) -> float:
     """Return Kendall's rank correlation of two orders of the same evaluations (Kendall 1938)."""
     import pandas as pd
 
-    from plots.agreement import kendall_tau
+    from zerowait.plots.agreement import kendall_tau
 
     if one.order == truth.order:
         return 1.0  # to the last bit, which a quotient of square roots need not be

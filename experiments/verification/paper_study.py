@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.verification import Request, effects, effects_ranks, effects_traces, paper_study_figure
-from experiments.verification.outcome import Gate, Outcome
-from plots.blocks import Blocks, Horizon, blocks, listed
-from plots.significance import FEWEST_BLOCKS, friedman
-from plots.statistics import average_ranks, generator, percentile_interval
-from suite.errors import SpecificationError
+from zerowait.experiments.verification import Request, effects, effects_ranks, effects_traces, paper_study_figure
+from zerowait.experiments.verification.outcome import Gate, Outcome
+from zerowait.plots.blocks import Blocks, Horizon, blocks, listed
+from zerowait.plots.significance import FEWEST_BLOCKS, friedman
+from zerowait.plots.statistics import average_ranks, generator, percentile_interval
+from zerowait.suite.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from plots.statistics import Floats
-    from plots.study import Study
+    from zerowait.plots.statistics import Floats
+    from zerowait.plots.study import Study
 
 RESULTS = Path("results")
 STUDIES = ("paper", "paper-fair", "reference")
@@ -70,8 +70,8 @@ def verify(folders: Sequence[Path], request: Request) -> Outcome:
     """Compare numbers of workers on the studies in these folders."""
     import pandas as pd
 
-    from plots.loading import load_study
-    from plots.runtime import overhead_table
+    from zerowait.plots.loading import load_study
+    from zerowait.plots.runtime import overhead_table
 
     ranks, orders, overheads, gates, notes = [], [], [], [], []
     for folder in folders:

@@ -13,16 +13,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.verification import Request
-from experiments.verification.outcome import Gate, Outcome
-from suite.errors import SpecificationError
+from zerowait.experiments.verification import Request
+from zerowait.experiments.verification.outcome import Gate, Outcome
+from zerowait.suite.errors import SpecificationError
 
 NAMES = ("hand-computed", "order-match", "runtime-reduction")
 SPEED = "speed-up"
 """In the names of gates that are not counted here."""
 PATIENCE = 300.0
 """Real seconds for one of them."""
-_COMMAND = "from experiments.cli import main; main()"
+_COMMAND = "from zerowait.experiments.cli import main; main()"
 
 
 def run(request: Request) -> Outcome:

@@ -30,12 +30,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, Self
 
-from experiments.verification import Request, drivers
-from experiments.verification.outcome import Gate, Outcome
-from experiments.verification.schedules import Case, expected, gap
-from suite import Evaluation, Overhead, Query, Simulator, simulate
-from suite.evaluation import Config
-from suite.naive import NaiveRun
+from zerowait.experiments.verification import Request, drivers
+from zerowait.experiments.verification.outcome import Gate, Outcome
+from zerowait.experiments.verification.schedules import Case, expected, gap
+from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
+from zerowait.suite.evaluation import Config
+from zerowait.suite.naive import NaiveRun
 
 WORKERS = 4
 STEP = 0.2
@@ -80,7 +80,7 @@ class Scaled:
     noise = False
 
     def __init__(self) -> None:
-        import benchmarks
+        from zerowait import benchmarks
 
         self._benchmark = benchmarks.load("hartmann6", noise=self.noise)
         runtime = self._benchmark.formula.runtime  # type: ignore[attr-defined]

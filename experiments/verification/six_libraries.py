@@ -16,10 +16,10 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from experiments.verification import Request
-from experiments.verification.library_runs import Ran, Shortened, run_library
-from experiments.verification.outcome import Gate, Outcome
-from experiments.verification.run_distances import MEASURES, Distance, distance, is_odd, most_odd
+from zerowait.experiments.verification import Request
+from zerowait.experiments.verification.library_runs import Ran, Shortened, run_library
+from zerowait.experiments.verification.outcome import Gate, Outcome
+from zerowait.experiments.verification.run_distances import MEASURES, Distance, distance, is_odd, most_odd
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,13 +38,13 @@ process that was just woken up. docs/verification.md says which form of this lim
 
 
 def _branin(scale: float) -> Shortened:
-    import benchmarks
+    from zerowait import benchmarks
 
     return Shortened(benchmarks.load("branin"), scale, spread=True)
 
 
 def _lcbench(scale: float) -> Shortened:
-    import benchmarks
+    from zerowait import benchmarks
 
     return Shortened(benchmarks.load("lcbench", task="167104"), scale, spread=False)
 
@@ -106,8 +106,8 @@ def verify(scope: Scope, request: Request) -> Outcome:
     DataMissingError
         The data of a benchmark are not here.
     """
-    import adapters
-    from suite.errors import SpecificationError
+    from zerowait import adapters
+    from zerowait.suite.errors import SpecificationError
 
     benchmarks = {name: problem.make(problem.scale) for name, problem in scope.problems.items()}
     for benchmark in benchmarks.values():

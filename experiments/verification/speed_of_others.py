@@ -24,12 +24,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from experiments import speed
-from experiments.speed import Config
-from experiments.verification import Request, speed_figure
-from experiments.verification.outcome import Gate, Outcome
-from experiments.versions import installed_versions
-from suite.errors import SpecificationError, ZerowaitError
+from zerowait.experiments import speed
+from zerowait.experiments.speed import Config
+from zerowait.experiments.verification import Request, speed_figure
+from zerowait.experiments.verification.outcome import Gate, Outcome
+from zerowait.experiments.versions import installed_versions
+from zerowait.suite.errors import SpecificationError, ZerowaitError
 
 SYNE_TUNE = "Syne Tune"
 OPTUNAHUB_NOTE = (

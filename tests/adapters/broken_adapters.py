@@ -19,11 +19,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from adapters import Adapter
-from adapters.conformance import AdapterConformance
-from adapters.random_search import RandomSearch
-from adapters.spaces import random_configs
-from suite import Budget, Overhead, Query
+from zerowait.adapters import Adapter
+from zerowait.adapters.conformance import AdapterConformance
+from zerowait.adapters.random_search import RandomSearch
+from zerowait.adapters.spaces import random_configs
+from zerowait.suite import Budget, Overhead, Query
 
 BROKEN = {}
 """The tests by which each broken adapter is to be caught, with a part of what they say."""

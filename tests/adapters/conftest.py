@@ -13,7 +13,7 @@ import pytest
 from ConfigSpace import Categorical, ConfigurationSpace, Constant, EqualsCondition, Float, Integer
 from ConfigSpace import OrdinalHyperparameter as Ordinal
 
-from suite import Budget, Evaluation, Overhead
+from zerowait.suite import Budget, Evaluation, Overhead
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from adapters import Adapter, load
-from adapters.spaces import random_configs
-from suite import Budget, Query, read_trace
-from suite.errors import SpecificationError
-from suite.seeds import optimizer_seed
+from zerowait.adapters import Adapter, load
+from zerowait.adapters.spaces import random_configs
+from zerowait.suite import Budget, Query, read_trace
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.seeds import optimizer_seed
 
 
 class Asked(Adapter):

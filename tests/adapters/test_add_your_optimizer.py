@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from adapters.adapter import Adapter
-from adapters.conformance import AdapterConformance
-from adapters.registry import BUILT_IN, ENTRY_POINT_GROUP, available
+from zerowait.adapters.adapter import Adapter
+from zerowait.adapters.conformance import AdapterConformance
+from zerowait.adapters.registry import BUILT_IN, ENTRY_POINT_GROUP, available
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "add-your-optimizer.md").read_text(encoding="utf-8")

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import pytest
 
-from adapters.conformance_benchmark import Bowl
-from adapters.registry import load
-from adapters.spaces import between_fidelities, nearest_fidelity
-from suite import Budget, Overhead
-from suite.errors import SpecificationError
+from zerowait.adapters.conformance_benchmark import Bowl
+from zerowait.adapters.registry import load
+from zerowait.adapters.spaces import between_fidelities, nearest_fidelity
+from zerowait.suite import Budget, Overhead
+from zerowait.suite.errors import SpecificationError
 
 
 @dataclass(frozen=True)

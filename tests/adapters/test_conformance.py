@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from adapters.conformance import AdapterConformance
-from adapters.conformance_benchmark import (
+from zerowait.adapters.conformance import AdapterConformance
+from zerowait.adapters.conformance_benchmark import (
     Bowl,
     Epochs,
     conditional_space,
@@ -24,7 +24,7 @@ from adapters.conformance_benchmark import (
     numerical_space,
     unordered_space,
 )
-from adapters.spaces import random_configs
+from zerowait.adapters.spaces import random_configs
 
 ROOT = Path(__file__).resolve().parents[2]
 BROKEN_ADAPTERS = Path(__file__).with_name("broken_adapters.py")
@@ -67,7 +67,9 @@ def examination(tmp_path_factory):
     """What the kit says of every broken adapter."""
     plugin = Examination()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("adapters.leftovers.GRACE", 0.3)  # what these adapters leave behind does not go by itself
+        patch.setattr(
+            "zerowait.adapters.leftovers.GRACE", 0.3
+        )  # what these adapters leave behind does not go by itself
         pytest.main(
             [
                 str(BROKEN_ADAPTERS), "-q", "--tb=native", "--noconftest", "-c", os.devnull, f"--rootdir={ROOT}",

@@ -21,9 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from adapters import load
-from adapters.conformance import AdapterConformance
-from adapters.conformance_benchmark import (
+from zerowait.adapters import load
+from zerowait.adapters.conformance import AdapterConformance
+from zerowait.adapters.conformance_benchmark import (
     Bowl,
     Epochs,
     conditional_space,
@@ -31,11 +31,11 @@ from adapters.conformance_benchmark import (
     mixed_space,
     numerical_space,
 )
-from adapters.dehb_library import FAILED, QuietDEHB, inwards
-from adapters.spaces import config_from_vector
-from suite import Budget, Evaluation, Overhead
-from suite.errors import InvalidEvaluationError, SpecificationError, WorkerDied
-from suite.seeds import optimizer_seed
+from zerowait.adapters.dehb_library import FAILED, QuietDEHB, inwards
+from zerowait.adapters.spaces import config_from_vector
+from zerowait.suite import Budget, Evaluation, Overhead
+from zerowait.suite.errors import InvalidEvaluationError, SpecificationError, WorkerDied
+from zerowait.suite.seeds import optimizer_seed
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -18,18 +18,17 @@ import numpy as np
 import psutil
 import pytest
 
-import adapters
-import benchmarks
-from adapters import environments
-from adapters.adapter import Adapter
-from adapters.elsewhere import elsewhere, examine
-from adapters.isolation import run_elsewhere
-from adapters.links import link_caller
-from adapters.random_search import RandomSearch
-from adapters.registry import classes
-from suite import Budget, Overhead, read_trace
-from suite.check import check
-from suite.errors import SpecificationError, WorkerDied, ZerowaitError
+from zerowait import adapters, benchmarks
+from zerowait.adapters import environments
+from zerowait.adapters.adapter import Adapter
+from zerowait.adapters.elsewhere import elsewhere, examine
+from zerowait.adapters.isolation import run_elsewhere
+from zerowait.adapters.links import link_caller
+from zerowait.adapters.random_search import RandomSearch
+from zerowait.adapters.registry import classes
+from zerowait.suite import Budget, Overhead, read_trace
+from zerowait.suite.check import check
+from zerowait.suite.errors import SpecificationError, WorkerDied, ZerowaitError
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = Path(os.environ.get("ZEROWAIT_ENVIRONMENTS", ROOT / ".venv-environments"))
@@ -62,7 +61,7 @@ def dehb_there(environment):
 def without_dehb(monkeypatch):
     """Make DEHB look as if it were not installed here."""
     monkeypatch.setattr(
-        "adapters.adapter.find_spec", lambda name: None if name == "dehb" else find_spec(name)
+        "zerowait.adapters.adapter.find_spec", lambda name: None if name == "dehb" else find_spec(name)
     )  # fmt: skip
 
 
@@ -84,7 +83,7 @@ def test_the_environment_is_what_it_should_be_beside_what_excludes_it(environmen
     assert neps is not None
     assert int(np.__version__.partition(".")[0]) >= 2
     assert environment.versions()["numpy"] == "1.26.4"
-    assert examine(environment, ("dehb", "suite", "benchmarks", "adapters")) == []
+    assert examine(environment, ("dehb", "zerowait.suite", "zerowait.benchmarks", "zerowait.adapters")) == []
     # DEHB's own requirements are met there, which they are not here.
     command = [sys.executable, "-m", "pip", "--python", environment.interpreter, "check"]
     assert subprocess.check_output(command, text=True) == "No broken requirements found.\n"
@@ -146,7 +145,7 @@ def test_a_benchmark_of_another_package_is_found_there(random_there, tmp_path, m
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bowls\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[zerowait.benchmarks]\nbowls = bowls:FAMILY\n")
     (site / "bowls.py").write_text(
-        "from benchmarks import Family\n"
+        "from zerowait.benchmarks import Family\n"
         "class Bowl:\n"
         "    name, label, task, fidelity, metrics, optimum, citation, licence = "
         "'bowls', 'bowls', None, None, {}, 0.0, '', ''\n"
@@ -252,11 +251,11 @@ def test_what_is_damaged_is_told(environment, tmp_path, monkeypatch):
 
 SCRIPT = """
 import sys
-import benchmarks
-from adapters import environments
-from adapters.elsewhere import elsewhere
-from adapters.random_search import RandomSearch
-from suite import Budget, Overhead
+from zerowait import benchmarks
+from zerowait.adapters import environments
+from zerowait.adapters.elsewhere import elsewhere
+from zerowait.adapters.random_search import RandomSearch
+from zerowait.suite import Budget, Overhead
 elsewhere(RandomSearch, environments.environment("dehb"))().optimize(
     benchmarks.load("branin"), n_workers=4, seed=0, budget=Budget(max_evaluations=1_000_000), overhead=Overhead.none(),
     directory=sys.argv[1],
@@ -299,7 +298,7 @@ def add(a, b):
     return {"sum": a + b, "hash": os.environ["PYTHONHASHSEED"]}
 
 def refuse():
-    from suite.errors import SpecificationError
+    from zerowait.suite.errors import SpecificationError
     raise SpecificationError("seed is -1")
 
 def odd():
@@ -350,7 +349,7 @@ def test_an_error_keeps_its_type_where_that_exists_here_and_its_text_always(call
 
 def test_a_module_of_the_current_folder_takes_no_ones_place(call, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "suite.py").write_text("raise AssertionError('imported from the current folder')")
+    (tmp_path / "here" / "zerowait.py").write_text("raise AssertionError('imported from the current folder')")
     monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(SpecificationError, match="seed is -1"):
         call("refuse")
@@ -359,6 +358,6 @@ def test_a_module_of_the_current_folder_takes_no_ones_place(call, tmp_path, monk
 def test_the_links_show_zerowait_and_no_library(tmp_path):
     link_caller(tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
-    assert {"suite", "benchmarks", "adapters"} <= names
+    assert "zerowait" in names
     assert not {"numpy", "pandas", "dehb", "site-packages"} & names
     assert any(name.startswith("zerowait-") for name in names)

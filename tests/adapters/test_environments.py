@@ -18,9 +18,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from adapters import environments
-from adapters.environments import EnvironmentFailedError, create, environment, existing, pins, remove, requirements
-from suite.errors import SpecificationError
+from zerowait.adapters import environments
+from zerowait.adapters.environments import (
+    EnvironmentFailedError,
+    create,
+    environment,
+    existing,
+    pins,
+    remove,
+    requirements,
+)
+from zerowait.suite.errors import SpecificationError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CREATOR = """
 import resource, sys
 from pathlib import Path
-from adapters import environments
+from zerowait.adapters import environments
 environments.REQUIREMENTS = Path(sys.argv[1])
 environments.LIBRARIES = {"tiny": "tiny-library"}
 if len(sys.argv) > 2:
@@ -189,7 +197,7 @@ def test_an_interrupted_creation_leaves_nothing(tiny):
 
 
 def test_without_a_pip_here_the_environment_gets_its_own(tiny, monkeypatch):
-    monkeypatch.setattr("adapters.environments.find_spec", lambda name: None)
+    monkeypatch.setattr("zerowait.adapters.environments.find_spec", lambda name: None)
     assert "pip" in create("tiny").versions()
 
 

@@ -36,15 +36,15 @@ from hebo.optimizers.hebo import HEBO
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters import load
-from adapters.conformance import AdapterConformance
-from adapters.conformance_benchmark import Bowl, config_problems, mixed_space, numerical_space
-from adapters.hebo_library import AskTellHEBO, LentGenerators, _seeded_pymoo, _seeded_torch, _working
-from adapters.hebo_space import HeboSpace, refuses_space
-from adapters.spaces import random_configs
-from suite import Budget, Evaluation
-from suite.errors import InvalidEvaluationError, SpecificationError
-from suite.seeds import optimizer_seed
+from zerowait.adapters import load
+from zerowait.adapters.conformance import AdapterConformance
+from zerowait.adapters.conformance_benchmark import Bowl, config_problems, mixed_space, numerical_space
+from zerowait.adapters.hebo_library import AskTellHEBO, LentGenerators, _seeded_pymoo, _seeded_torch, _working
+from zerowait.adapters.hebo_space import HeboSpace, refuses_space
+from zerowait.adapters.spaces import random_configs
+from zerowait.suite import Budget, Evaluation
+from zerowait.suite.errors import InvalidEvaluationError, SpecificationError
+from zerowait.suite.seeds import optimizer_seed
 
 
 class TestHEBO(AdapterConformance):

@@ -38,9 +38,9 @@ from ConfigSpace.hyperparameters import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.conformance_benchmark import conditional_space
-from adapters.hpbandster_space import HpBandSterSpace, refuses_space
-from adapters.spaces import config_from_vector, plain
+from zerowait.adapters.conformance_benchmark import conditional_space
+from zerowait.adapters.hpbandster_space import HpBandSterSpace, refuses_space
+from zerowait.adapters.spaces import config_from_vector, plain
 
 texts = st.text(
     st.characters(exclude_characters="\0"), max_size=5

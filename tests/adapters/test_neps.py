@@ -16,13 +16,13 @@ import pytest
 from ConfigSpace import Categorical, ConfigurationSpace, Float, Integer
 from pandas.testing import assert_frame_equal
 
-from adapters import available, load
-from adapters.conformance import AdapterConformance
-from adapters.conformance_benchmark import Bowl, Epochs, unordered_space
-from adapters.leftovers import watch
-from suite.check import check
-from suite.errors import InvalidEvaluationError, SpecificationError, WorkerDied
-from suite.seeds import optimizer_seed
+from zerowait.adapters import available, load
+from zerowait.adapters.conformance import AdapterConformance
+from zerowait.adapters.conformance_benchmark import Bowl, Epochs, unordered_space
+from zerowait.adapters.leftovers import watch
+from zerowait.suite.check import check
+from zerowait.suite.errors import InvalidEvaluationError, SpecificationError, WorkerDied
+from zerowait.suite.seeds import optimizer_seed
 
 neps = pytest.importorskip("neps", reason="NePS is not installed")
 
@@ -108,7 +108,7 @@ def test_files_of_equal_native_runs_are_equal_byte_for_byte(run, tmp_path, name,
 
 
 def run_of(directory):
-    from suite.trace import read_trace
+    from zerowait.suite.trace import read_trace
 
     return read_trace(directory / "trace.parquet")
 
@@ -265,7 +265,7 @@ class _Simulator:
     """Stands in for the simulator of a worker that is given a fake `neps.run`."""
 
     def __call__(self, config, fidelity, config_id):
-        from suite import Evaluation
+        from zerowait.suite import Evaluation
 
         return Evaluation(1.0, 2.0)
 
@@ -276,8 +276,8 @@ class _Simulator:
 def make_worker():
     import multiprocessing
 
-    from adapters.neps_workers import Job, _Worker
-    from suite.evaluation import Query
+    from zerowait.adapters.neps_workers import Job, _Worker
+    from zerowait.suite.evaluation import Query
 
     def query(name, config):
         return Query(config, None, name)
@@ -356,7 +356,7 @@ def test_a_killed_worker_ends_the_run_and_names_itself(run):
 def test_every_optimizer_is_listed_without_loading_neps():
     program = """
 import sys
-import adapters
+from zerowait import adapters
 names = {found.name: found for found in adapters.available()}
 assert {"neps-random", "neps-hyperband", "neps-asha", "neps-priorband", "neps-ifbo"} <= set(names), names
 assert not {"neps", "torch"} & set(sys.modules)

@@ -31,9 +31,9 @@ from ConfigSpace.hyperparameters import Constant as ConstantHyperparameter
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from adapters.neps_space import NepsSpace, refuses_space
-from adapters.spaces import random_configs
-from suite.errors import SpecificationError
+from zerowait.adapters.neps_space import NepsSpace, refuses_space
+from zerowait.adapters.spaces import random_configs
+from zerowait.suite.errors import SpecificationError
 
 neps = pytest.importorskip("neps", reason="NePS is not installed")
 

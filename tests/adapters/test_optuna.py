@@ -11,14 +11,14 @@ import pytest
 from ConfigSpace import Categorical, ConfigurationSpace, EqualsCondition, Float, ForbiddenEqualsClause
 from pandas.testing import assert_frame_equal
 
-from adapters import load
-from adapters.conformance import AdapterConformance
-from adapters.conformance_benchmark import Bowl, conditional_space
-from adapters.optuna_space import OptunaSpace
-from adapters.optuna_threads import quiet
-from suite import Budget, Overhead
-from suite.errors import InvalidEvaluationError, SpecificationError
-from suite.seeds import optimizer_seed
+from zerowait.adapters import load
+from zerowait.adapters.conformance import AdapterConformance
+from zerowait.adapters.conformance_benchmark import Bowl, conditional_space
+from zerowait.adapters.optuna_space import OptunaSpace
+from zerowait.adapters.optuna_threads import quiet
+from zerowait.suite import Budget, Overhead
+from zerowait.suite.errors import InvalidEvaluationError, SpecificationError
+from zerowait.suite.seeds import optimizer_seed
 
 SAMPLERS = ["optuna-random", "optuna-tpe", "optuna-cmaes", "optuna-gp"]
 EVALUATIONS = {"optuna-gp": 12}  # its model starts with the eleventh and takes a second for each
@@ -175,7 +175,7 @@ class Wrong:
 @pytest.mark.parametrize("n_workers", [1, 4])
 @pytest.mark.parametrize("mode", ["native", "ask_tell"])
 def test_an_objective_that_returns_nonsense_ends_the_run(bowl, run, mode, n_workers, monkeypatch):
-    monkeypatch.setattr("adapters.optuna_adapter.OptunaAdapter.simulator_options", {})  # shortens the wait
+    monkeypatch.setattr("zerowait.adapters.optuna_adapter.OptunaAdapter.simulator_options", {})  # shortens the wait
     with pytest.raises(InvalidEvaluationError, match="without 'value'"):
         run(load("optuna-random"), Wrong(bowl.space), mode, n_workers)
 
@@ -193,7 +193,7 @@ def test_a_defect_in_the_last_trials_is_not_lost(bowl, run, n_workers, monkeypat
         return sample(self, study, trial, name, distribution)
 
     monkeypatch.setattr(optuna.samplers.RandomSampler, "sample_independent", break_down)
-    monkeypatch.setattr("adapters.optuna_adapter.OptunaAdapter.simulator_options", {})
+    monkeypatch.setattr("zerowait.adapters.optuna_adapter.OptunaAdapter.simulator_options", {})
     with pytest.raises(ArithmeticError, match="the sampler broke down"):
         run(load("optuna-random"), bowl, "native", n_workers, evaluations=12)
 

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from adapters import load
-from adapters.conformance import AdapterConformance
-from adapters.conformance_benchmark import Bowl, Epochs, conditional_space, numerical_space
-from adapters.optuna_space import OptunaSpace
-from suite import Budget, Overhead
-from suite.errors import SpecificationError
-from suite.seeds import optimizer_seed
+from zerowait.adapters import load
+from zerowait.adapters.conformance import AdapterConformance
+from zerowait.adapters.conformance_benchmark import Bowl, Epochs, conditional_space, numerical_space
+from zerowait.adapters.optuna_space import OptunaSpace
+from zerowait.suite import Budget, Overhead
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.seeds import optimizer_seed
 
 
 class TestHyperband(AdapterConformance):

@@ -40,8 +40,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from adapters.optuna_space import OptunaSpace, refuses_space
-from adapters.spaces import random_configs
+from zerowait.adapters.optuna_space import OptunaSpace, refuses_space
+from zerowait.adapters.spaces import random_configs
 
 scalars = st.one_of(
     st.none(),

@@ -14,11 +14,11 @@ import psutil
 import pytest
 from pandas.testing import assert_frame_equal
 
-from adapters import load
-from adapters.conformance import AdapterConformance
-from adapters.random_search import _fill
-from suite import Budget, Evaluation, Overhead
-from suite.errors import InvalidEvaluationError, SpecificationError, WorkerDied
+from zerowait.adapters import load
+from zerowait.adapters.conformance import AdapterConformance
+from zerowait.adapters.random_search import _fill
+from zerowait.suite import Budget, Evaluation, Overhead
+from zerowait.suite.errors import InvalidEvaluationError, SpecificationError, WorkerDied
 
 
 class TestRandomSearch(AdapterConformance):

@@ -9,9 +9,9 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-import adapters
-from adapters import Adapter, available, load
-from suite.errors import SpecificationError
+from zerowait import adapters
+from zerowait.adapters import Adapter, available, load
+from zerowait.suite.errors import SpecificationError
 
 
 class Third(Adapter):
@@ -43,14 +43,14 @@ class EntryPoint:
 def plug_in(monkeypatch):
     def plug_in(**plugins):
         points = [EntryPoint(name.replace("_", "-"), loaded) for name, loaded in plugins.items()]
-        monkeypatch.setattr("adapters.registry.entry_points", lambda group: points if group else [])
+        monkeypatch.setattr("zerowait.adapters.registry.entry_points", lambda group: points if group else [])
 
     return plug_in
 
 
 @pytest.fixture
 def without_torch(monkeypatch, tmp_path):
-    from adapters import adapter
+    from zerowait.adapters import adapter
 
     monkeypatch.setenv("ZEROWAIT_ENVIRONMENTS", str(tmp_path))  # nor is there an environment that has it
     find_spec = adapter.find_spec
@@ -63,7 +63,7 @@ def described(name):
 
 def test_listing_imports_no_library():
     program = (
-        "import sys, json, adapters; names = [d.name for d in adapters.available()];"
+        "import sys, json; from zerowait import adapters; names = [d.name for d in adapters.available()];"
         "print(json.dumps([names, sorted(m for m in sys.modules if '.' not in m)]))"
     )
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
@@ -99,7 +99,7 @@ def test_loading_an_optimizer_whose_library_is_missing_says_what_to_install():
 
 
 def test_the_module_of_every_requirement_is_looked_up_and_not_imported(monkeypatch):
-    from adapters import adapter
+    from zerowait.adapters import adapter
 
     asked = []
     monkeypatch.setattr(adapter, "find_spec", lambda name: asked.append(name) or ModuleSpec(name, None))
@@ -144,7 +144,7 @@ def test_a_plugin_cannot_take_the_name_of_another_optimizer(plug_in):
     plug_in(random=Third)
     both = [descriptor for descriptor in available() if descriptor.name == "random"]
     assert [descriptor.installed for descriptor in both] == [True, False]
-    assert "its name is taken by adapters.random_search:RandomSearch" in both[1].problem
+    assert "its name is taken by zerowait.adapters.random_search:RandomSearch" in both[1].problem
     assert type(load("random")).__name__ == "RandomSearch"
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adapters import load
-from adapters.conformance import AdapterConformance
-from adapters.conformance_benchmark import Bowl, conditional_space
+from zerowait.adapters import load
+from zerowait.adapters.conformance import AdapterConformance
+from zerowait.adapters.conformance_benchmark import Bowl, conditional_space
 
 SEARCH = {"challengers": 50, "local_search_iterations": 2}
 """Settings that make a sample cheap."""

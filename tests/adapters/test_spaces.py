@@ -21,7 +21,7 @@ from ConfigSpace import (
     OrdinalHyperparameter as Ordinal,
 )
 
-from adapters.spaces import plain, random_configs
+from zerowait.adapters.spaces import plain, random_configs
 
 
 @pytest.fixture

@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 import pytest
 from file_server import FileServer, Served
 
-from benchmarks import download as downloading
-from benchmarks import fetching, packaged
-from benchmarks.data import DATA_SETS, DataSet, Download, data_folder, data_set
-from benchmarks.errors import DataMissingError, FetchFailedError
-from benchmarks.verification import MANIFEST, problems
-from suite.errors import SpecificationError
+from zerowait.benchmarks import download as downloading
+from zerowait.benchmarks import fetching, packaged
+from zerowait.benchmarks.data import DATA_SETS, DataSet, Download, data_folder, data_set
+from zerowait.benchmarks.errors import DataMissingError, FetchFailedError
+from zerowait.benchmarks.verification import MANIFEST, problems
+from zerowait.suite.errors import SpecificationError
 
 REAL = os.environ.get("ZEROWAIT_DATA", "")  # before the fixture below puts another in its place
 ONE, TWO = random.Random(0).randbytes(100_000), b'{"two": 2}'
@@ -239,8 +239,8 @@ def test_a_process_that_is_killed_while_it_unpacks_leaves_nothing_that_looks_who
     wanted, _ = archived
     code = (
         "import os, signal, sys\n"
-        "from benchmarks import fetching\n"
-        "from benchmarks.data import DataSet, Download\n"
+        "from zerowait.benchmarks import fetching\n"
+        "from zerowait.benchmarks.data import DataSet, Download\n"
         "def report(what, done, total):\n"
         "    if what.startswith('unpack'):\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -259,8 +259,8 @@ def test_two_that_fetch_at_once_fetch_once(archived, server):
     wanted, served = archived
     served.pause = 0.02
     code = (
-        "from benchmarks import fetching\n"
-        "from benchmarks.data import DataSet, Download\n"
+        "from zerowait.benchmarks import fetching\n"
+        "from zerowait.benchmarks.data import DataSet, Download\n"
         f"print(fetching.fetch({wanted!r}))"
     )
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]

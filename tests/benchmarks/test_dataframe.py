@@ -19,10 +19,10 @@ from ConfigSpace import Categorical, ConfigurationSpace, EqualsCondition, Float,
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks import DamagedDataError, DataMissingError, from_dataframe, load
-from benchmarks import dataframe_store as storage
-from suite.errors import SpecificationError
-from suite.recipe import recipe_of
+from zerowait.benchmarks import DamagedDataError, DataMissingError, from_dataframe, load
+from zerowait.benchmarks import dataframe_store as storage
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.recipe import recipe_of
 
 ROOT = Path(__file__).parents[2]
 PARAMS = ["rate", "optimizer", "nesterov", "units"]
@@ -482,7 +482,7 @@ def test_a_file_is_converted_once_and_again_when_it_changes(tmp_path, monkeypatc
     first = from_dataframe(path, **COLUMNS)
     files = list((tmp_path / "cache").rglob("*"))
     with monkeypatch.context() as m:
-        m.setattr("benchmarks.dataframe.read_frame", lambda *_: pytest.fail("it was read again"))
+        m.setattr("zerowait.benchmarks.dataframe.read_frame", lambda *_: pytest.fail("it was read again"))
         assert from_dataframe(path, **COLUMNS).content == first.content
     assert list((tmp_path / "cache").rglob("*")) == files
     FRAME.assign(loss=FRAME.loss + 1.0).to_csv(path, index=False)
@@ -595,8 +595,8 @@ TOML_COLUMNS = (
 
 
 def test_a_study_takes_two_tables_and_new_cells_when_their_file_changes(tmp_path, monkeypatch):
-    from experiments.planning import make_plan
-    from experiments.study import load_study
+    from zerowait.experiments.planning import make_plan
+    from zerowait.experiments.study import load_study
 
     monkeypatch.chdir(tmp_path)
     FRAME.to_csv("mine.csv", index=False)
@@ -611,7 +611,7 @@ def test_a_study_takes_two_tables_and_new_cells_when_their_file_changes(tmp_path
 def test_zerowait_run_takes_a_users_own_csv(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
-    from experiments.cli import app
+    from zerowait.experiments.cli import app
 
     monkeypatch.chdir(tmp_path)
     FRAME.to_csv("mine.csv", index=False)

@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-import adapters
-from benchmarks import load
-from benchmarks.difficult import TASKS
-from benchmarks.errors import TrainingFailedError
-from suite import Budget, Overhead
-from suite.check import check
-from suite.errors import SpecificationError
+from zerowait import adapters
+from zerowait.benchmarks import load
+from zerowait.benchmarks.difficult import TASKS
+from zerowait.benchmarks.errors import TrainingFailedError
+from zerowait.suite import Budget, Overhead
+from zerowait.suite.check import check
+from zerowait.suite.errors import SpecificationError
 
 BOWLS = tuple(task for task in TASKS if task != "conditional")
 AT_THE_MINIMUM = {"x0": 0.25, "x1": 0.75}
@@ -224,7 +224,7 @@ def test_a_label_names_what_is_not_the_default_and_a_pickle_keeps_it():
 
 def test_draws_are_the_same_in_another_process_and_in_every_version():
     query = "load('difficult', task='pareto-runtime')({'x0': 0.25, 'x1': 0.75}, seed=42).runtime"
-    code = f"from benchmarks import load; print(repr({query}))"
+    code = f"from zerowait.benchmarks import load; print(repr({query}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     here = load("difficult", task="pareto-runtime")(AT_THE_MINIMUM, seed=42).runtime
     assert float(done.stdout) == here == GOLDEN_PARETO

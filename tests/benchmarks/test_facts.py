@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from benchmarks import Family, available, load
-from benchmarks.facts import Facts
-from benchmarks.registry import BUILT_IN
+from zerowait.benchmarks import Family, available, load
+from zerowait.benchmarks.facts import Facts
+from zerowait.benchmarks.registry import BUILT_IN
 
 LISTED = {found.name: found for found in available()}
 ENTRY = re.compile(r"@(\w+)\{([\w:-]+),\n(.*?)\n\}", flags=re.DOTALL)

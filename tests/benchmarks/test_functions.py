@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from benchmarks import Fidelity, load
-from suite.errors import SpecificationError
+from zerowait.benchmarks import Fidelity, load
+from zerowait.suite.errors import SpecificationError
 
 NAMES = ("branin", "hartmann3", "hartmann6")
 DIMENSION = {"branin": 2, "hartmann3": 3, "hartmann6": 6}
@@ -244,19 +244,19 @@ def test_the_same_query_has_the_same_noise_whatever_its_types_and_order():
 
 def test_the_noise_is_the_same_in_another_process_and_in_every_version():
     query = "load('hartmann6', noise=True)({f'x{i}': 0.25 for i in range(6)}, fidelity=33, seed=42).value"
-    code = f"from benchmarks import load; print(repr({query}))"
+    code = f"from zerowait.benchmarks import load; print(repr({query}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(done.stdout) == load("hartmann6", noise=True)(as_config([0.25] * 6), fidelity=33, seed=42).value
     # The stream itself is fixed: a change would change results that were published with an earlier version.
-    from benchmarks.noise import standard_normal
+    from zerowait.benchmarks.noise import standard_normal
 
     assert standard_normal(42, '{"x0":0.25}', 33) == pytest.approx(GOLDEN_NOISE, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_noise_is_that_of_the_canonical_configuration(name):
-    from benchmarks.noise import standard_normal
-    from suite.identity import canonical_json
+    from zerowait.benchmarks.noise import standard_normal
+    from zerowait.suite.identity import canonical_json
 
     config = as_config([0.1 + 0.2, 1e-300, 1.0, 0.0, 1 / 3, 5e-324][: DIMENSION[name]])
     noise = load(name).formula.noise_sd * standard_normal(7, canonical_json(config), 33)

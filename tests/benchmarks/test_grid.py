@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.grid import Axis, Grid
-from suite.errors import SpecificationError
+from zerowait.benchmarks.grid import Axis, Grid
+from zerowait.suite.errors import SpecificationError
 
 AXES = (
     Axis("rate", (1e-5, 3.5938137e-5, 1.0)),

@@ -19,10 +19,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import DamagedDataError, Fidelity, load, tables
-from benchmarks.grid import Grid
-from benchmarks.hpobench import OFFICIAL, TABLE, HPOBench
-from suite.errors import SpecificationError
+from zerowait.benchmarks import DamagedDataError, Fidelity, load, tables
+from zerowait.benchmarks.grid import Grid
+from zerowait.benchmarks.hpobench import OFFICIAL, TABLE, HPOBench
+from zerowait.suite.errors import SpecificationError
 
 EPOCHS, SEEDS = (3, 9, 27, 81, 243), (665, 1319, 7222, 7541, 8916)
 SCORES = ("acc", "bal_acc", "f1", "precision")
@@ -319,7 +319,7 @@ def test_numbers_that_differ_from_the_package_at_the_highest_fidelity_are_refuse
 # The peak of the process itself: what `getrusage` says counts the process that started it.
 CONVERT = """
 from pathlib import Path
-from benchmarks.hpobench import TABLE
+from zerowait.benchmarks.hpobench import TABLE
 TABLE.convert_official()
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
@@ -329,7 +329,7 @@ def test_a_tenth_of_a_real_file_is_converted_in_little_memory(home):
     axes = (replace(TABLE.axes[0], values=TABLE.axes[0].values[:1]), *TABLE.axes[1:])  # noqa: PD011
     put(home, "vehicle", official_table(axes))
     code = (
-        "from benchmarks import hpobench as h, tables; from dataclasses import replace\n"
+        "from zerowait.benchmarks import hpobench as h, tables; from dataclasses import replace\n"
         "tables.PACKAGE = 'no-such-package'\n"
         "axes = (replace(h.AXES[0], values=h.AXES[0].values[:1]), *h.AXES[1:])\n"
         "h.TABLE = replace(h.TABLE, axes=axes, official=replace(h.OFFICIAL, axes=axes))\n"
@@ -376,7 +376,7 @@ def test_a_file_of_real_size_is_converted_within_a_gigabyte_and_agrees_with_the_
 
 TOUCH = """
 import sys
-from benchmarks import load
+from zerowait.benchmarks import load
 benchmark = load("hpobench", task="vehicle")
 total = sum(benchmark(benchmark._grid.config(row), fidelity=z, seed=row).runtime
             for row in range(30_000) for z in (27, 81, 243))

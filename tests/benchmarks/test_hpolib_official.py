@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import DamagedDataError, Fidelity, load, tables
-from benchmarks.errors import TrainingFailedError
-from benchmarks.hpolib import OFFICIAL, TABLE, HPOLib
-from suite.errors import SpecificationError
+from zerowait.benchmarks import DamagedDataError, Fidelity, load, tables
+from zerowait.benchmarks.errors import TrainingFailedError
+from zerowait.benchmarks.hpolib import OFFICIAL, TABLE, HPOLib
+from zerowait.suite.errors import SpecificationError
 
 # The official grid with fewer values, so that a file is small.
 FEW = {
@@ -265,7 +265,7 @@ def real(tmp_path_factory):
 # The peak of the process itself: what `getrusage` says counts the process that started it.
 CONVERT = """
 from pathlib import Path
-from benchmarks.hpolib import TABLE
+from zerowait.benchmarks.hpolib import TABLE
 TABLE.convert_official()
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
@@ -296,7 +296,7 @@ def test_a_file_of_real_size_is_converted_within_a_gigabyte_and_agrees_with_the_
 
 TOUCH = """
 import sys
-from benchmarks import load
+from zerowait.benchmarks import load
 benchmark = load("hpolib", task="naval_propulsion")
 total = sum(benchmark(benchmark._grid.config(row), fidelity=z, seed=row).runtime
             for row in range(0, 62_208, 4) for z in range(11, 101, 10))

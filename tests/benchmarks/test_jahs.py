@@ -23,11 +23,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import DamagedDataError, DataMissingError, load
-from benchmarks.data import data_set
-from benchmarks.jahs import CHOICES, RATES, SIZES, TASKS, missing, random_rows
-from benchmarks.jahs_surrogate import Slow, Surrogate, open_surrogate, predictions
-from suite.errors import SpecificationError
+from zerowait.benchmarks import DamagedDataError, DataMissingError, load
+from zerowait.benchmarks.data import data_set
+from zerowait.benchmarks.jahs import CHOICES, RATES, SIZES, TASKS, missing, random_rows
+from zerowait.benchmarks.jahs_surrogate import Slow, Surrogate, open_surrogate, predictions
+from zerowait.suite.errors import SpecificationError
 
 joblib = pytest.importorskip("joblib", reason="joblib is not installed (pip install 'zerowait[jahs]')")
 sklearn = pytest.importorskip("sklearn", reason="scikit-learn is not installed (pip install 'zerowait[jahs]')")
@@ -200,7 +200,7 @@ def test_a_query_takes_at_most_one_millisecond_and_less_than_the_pipeline(data, 
 
 def test_only_the_surrogates_that_are_asked_for_are_read_and_only_on_first_use(data, tmp_path):
     code = (
-        "import sys; from benchmarks import load; import benchmarks.jahs_surrogate as s\n"
+        "import sys; from zerowait.benchmarks import load; import zerowait.benchmarks.jahs_surrogate as s\n"
         "read = []; original = s._read\n"
         "def spy(path): read.append(path.parent.name + '/' + path.name); return original(path)\n"
         "s._read = spy\n"
@@ -310,7 +310,7 @@ def test_columns_that_the_model_has_not_remembered_are_read_from_the_parameters(
     rows = random_rows(20)
     expected = predictions(models["runtime"], HEADERS, rows)
     # What has not remembered the names cannot check them either, and so cannot be asked as a whole.
-    monkeypatch.setattr("benchmarks.jahs_surrogate.predictions", lambda *_: expected[:16])
+    monkeypatch.setattr("zerowait.benchmarks.jahs_surrogate.predictions", lambda *_: expected[:16])
     surrogate = open_surrogate(tmp_path / "runtime", random_rows)
     assert type(surrogate) is Surrogate
     assert [surrogate(row) for row in rows] == expected
@@ -459,7 +459,7 @@ def test_an_option_that_does_not_fit_is_refused(options, what):
 
 
 def test_a_continued_evaluation_of_a_runtime_that_falls_charges_nothing_more(benchmark_):
-    from suite import Overhead, Query, simulate
+    from zerowait.suite import Overhead, Query, simulate
 
     benchmark_.space.seed(0)
     for config in benchmark_.space.sample_configuration(500):

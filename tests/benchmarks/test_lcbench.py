@@ -18,12 +18,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks import DamagedDataError, DataMissingError, available, load, surrogate_session
-from benchmarks.data import data_set
-from benchmarks.lcbench import BEST_KNOWN, FAMILY, SCENARIO, TASKS
-from benchmarks.surrogate import FILES
-from benchmarks.surrogate_session import SESSIONS
-from suite.errors import SpecificationError
+from zerowait.benchmarks import DamagedDataError, DataMissingError, available, load, surrogate_session
+from zerowait.benchmarks.data import data_set
+from zerowait.benchmarks.lcbench import BEST_KNOWN, FAMILY, SCENARIO, TASKS
+from zerowait.benchmarks.surrogate import FILES
+from zerowait.benchmarks.surrogate_session import SESSIONS
+from zerowait.suite.errors import SpecificationError
 
 MISSING = data_set("lcbench").missing_reason()
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=f"real data: {MISSING}, or set ZEROWAIT_DATA")

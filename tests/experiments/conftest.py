@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from experiments.planning import make_plan
-from experiments.study import load_study
+from zerowait.experiments.planning import make_plan
+from zerowait.experiments.study import load_study
 
 STUDY = """\
 name = "small"
@@ -45,8 +45,8 @@ import os
 import signal
 import time
 
-from benchmarks import Family
-from suite.evaluation import Evaluation
+from zerowait.benchmarks import Family
+from zerowait.suite.evaluation import Evaluation
 
 
 class Fragile:

@@ -14,15 +14,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import benchmarks
-from experiments import cells
-from experiments.attempts import CellFolders
-from experiments.cells import Outcome, last_line, run_batch, run_cell
-from experiments.versions import data_of
-from suite.errors import SpecificationError
-from suite.evaluation import Budget
-from suite.overhead import Overhead
-from suite.trace import read_trace
+from zerowait import benchmarks
+from zerowait.experiments import cells
+from zerowait.experiments.attempts import CellFolders
+from zerowait.experiments.cells import Outcome, last_line, run_batch, run_cell
+from zerowait.experiments.versions import data_of
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.evaluation import Budget
+from zerowait.suite.overhead import Overhead
+from zerowait.suite.trace import read_trace
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_an_attempt_holds_its_lock_until_it_is_finished(cell, folders, monkeypat
     rename = Path.rename
 
     def noted_rename(path, target):
-        code = "import sys; from pathlib import Path; from experiments.attempts import is_alive; "
+        code = "import sys; from pathlib import Path; from zerowait.experiments.attempts import is_alive; "
         code += "sys.exit(is_alive(Path(sys.argv[1])))"
         held.append(subprocess.run([sys.executable, "-c", code, path], check=False, timeout=60).returncode)
         return rename(path, target)
@@ -213,7 +213,7 @@ def test_a_cell_that_was_killed_once_is_tried_again_and_one_that_was_killed_twic
 HOLD = """
 import sys
 from pathlib import Path
-from experiments.attempts import CellFolders
+from zerowait.experiments.attempts import CellFolders
 attempt = CellFolders(Path(sys.argv[1])).begin(sys.argv[2])
 print("begun", flush=True)
 if sys.stdin.readline() == "finish\\n":
@@ -249,7 +249,7 @@ def test_an_attempt_that_goes_on_is_neither_swept_nor_doubled(cell, folders, som
     (attempt,) = folders.leftovers(cell.key)
     shutil.copy(Path(__file__), attempt / "trace.parquet")
     monkeypatch.setattr(cells, "execute", lambda *_: pytest.fail("it was run twice"))
-    monkeypatch.setattr("suite.trace.read_trace", lambda path: pd.DataFrame({"end": [3.0]}))
+    monkeypatch.setattr("zerowait.suite.trace.read_trace", lambda path: pd.DataFrame({"end": [3.0]}))
     waiting = threading.Timer(0.2, lambda: process.communicate("finish\n"))
     waiting.start()
     assert run_cell(cell, folders) == Outcome(cell.key, makespan=3.0)
@@ -282,7 +282,7 @@ def test_a_cell_is_not_run_by_other_versions_than_those_in_its_name(cell, folder
 
 
 def test_a_cell_is_not_run_with_other_data_than_where_it_was_planned(cell, folders, monkeypatch):
-    from benchmarks.analytic import AnalyticBenchmark
+    from zerowait.benchmarks.analytic import AnalyticBenchmark
 
     monkeypatch.setattr(AnalyticBenchmark, "content", "one", raising=False)
     planned = dataclasses.replace(cell, versions={**cell.versions, **data_of(benchmarks.load("branin"))})

@@ -15,13 +15,13 @@ from collections import Counter
 
 import pytest
 
-from experiments import remote
-from experiments.attempts import CellFolders
-from experiments.planning import make_plan
-from experiments.remote import RemoteDask
-from experiments.study import load_study
-from suite.errors import SpecificationError
-from suite.trace import read_trace
+from zerowait.experiments import remote
+from zerowait.experiments.attempts import CellFolders
+from zerowait.experiments.planning import make_plan
+from zerowait.experiments.remote import RemoteDask
+from zerowait.experiments.study import load_study
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.trace import read_trace
 
 COUNTED = '''\
 """A benchmark that writes down each of its evaluations, by the objective's seed, which no two of a study share."""
@@ -29,8 +29,8 @@ COUNTED = '''\
 import os
 import time
 
-from benchmarks import Family
-from suite.evaluation import Evaluation
+from zerowait.benchmarks import Family
+from zerowait.suite.evaluation import Evaluation
 
 
 class Counted:

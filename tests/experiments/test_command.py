@@ -11,12 +11,12 @@ import time
 import psutil
 import pytest
 
-from experiments.attempts import CellFolders
-from experiments.engines import InProcess
-from experiments.grid import StudyFolder, run_grid
-from experiments.planning import make_plan
-from experiments.study import load_study
-from suite import Evaluation, Simulator
+from zerowait.experiments.attempts import CellFolders
+from zerowait.experiments.engines import InProcess
+from zerowait.experiments.grid import StudyFolder, run_grid
+from zerowait.experiments.planning import make_plan
+from zerowait.experiments.study import load_study
+from zerowait.suite import Evaluation, Simulator
 
 
 def only_line(text):

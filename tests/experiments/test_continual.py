@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.attempts import CellFolders
-from experiments.cells import Cell, run_cell
-from experiments.study import load_study
-from suite.errors import SpecificationError
-from suite.evaluation import Budget
-from suite.overhead import Overhead
-from suite.trace import read_trace
+from zerowait.experiments.attempts import CellFolders
+from zerowait.experiments.cells import Cell, run_cell
+from zerowait.experiments.study import load_study
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.evaluation import Budget
+from zerowait.suite.overhead import Overhead
+from zerowait.suite.trace import read_trace
 
 TPE = 'name = "optuna-tpe"'
 HYPERBAND = 'name = "optuna-hyperband"'

@@ -7,9 +7,9 @@ import os
 import psutil
 import pytest
 
-from adapters import isolation
-from experiments.engines import ENVIRONMENT, InProcess, LocalDask, local_cluster
-from experiments.grid import StudyFolder, run_grid
+from zerowait.adapters import isolation
+from zerowait.experiments.engines import ENVIRONMENT, InProcess, LocalDask, local_cluster
+from zerowait.experiments.grid import StudyFolder, run_grid
 
 
 def children():

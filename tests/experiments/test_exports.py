@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 
 import zerowait as package
-from experiments import store
-from experiments.engines import InProcess
-from experiments.exports_csv import export_csv
-from experiments.exports_ioh import export_ioh
-from experiments.exports_optuna import EPOCH, export_optuna
-from experiments.grid import StudyFolder, run_grid
-from suite.errors import SpecificationError, TraceError
-from suite.trace import write_trace
+from zerowait.experiments import store
+from zerowait.experiments.engines import InProcess
+from zerowait.experiments.exports_csv import export_csv
+from zerowait.experiments.exports_ioh import export_ioh
+from zerowait.experiments.exports_optuna import EPOCH, export_optuna
+from zerowait.experiments.grid import StudyFolder, run_grid
+from zerowait.suite.errors import SpecificationError, TraceError
+from zerowait.suite.trace import write_trace
 
 sys.path.insert(0, str(Path(__file__).parent))
 

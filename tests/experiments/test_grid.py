@@ -7,12 +7,12 @@ import json
 
 import pytest
 
-from experiments import cells
-from experiments.attempts import CellFolders
-from experiments.engines import InProcess
-from experiments.grid import StudyFolder, run_grid
-from plots.loading import load_runs
-from suite.errors import RunDirectoryError, SpecificationError
+from zerowait.experiments import cells
+from zerowait.experiments.attempts import CellFolders
+from zerowait.experiments.engines import InProcess
+from zerowait.experiments.grid import StudyFolder, run_grid
+from zerowait.plots.loading import load_runs
+from zerowait.suite.errors import RunDirectoryError, SpecificationError
 
 
 @pytest.fixture

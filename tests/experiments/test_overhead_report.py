@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-import benchmarks
-from experiments.overhead_report import (
+from zerowait import benchmarks
+from zerowait.experiments.overhead_report import (
     Clocked,
     Row,
     measure,
@@ -18,8 +18,8 @@ from experiments.overhead_report import (
     summarize,
     with_machinery,
 )
-from suite.errors import SpecificationError
-from suite.processes import this_process
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.processes import this_process
 
 
 def call(entered, left, **cpu):
@@ -117,7 +117,9 @@ def test_the_command_prints_a_table_and_writes_it(zerowait):
 def test_a_machine_that_is_busy_is_told(monkeypatch):
     monkeypatch.setattr("os.getloadavg", lambda: (64.0, 64.0, 64.0))
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    monkeypatch.setattr("experiments.overhead_report.measure", lambda *_: Row("random", "zerowait", "native", 1, 0))
+    monkeypatch.setattr(
+        "zerowait.experiments.overhead_report.measure", lambda *_: Row("random", "zerowait", "native", 1, 0)
+    )
     said = []
     report(["random"], [1], 10, said.append)
     assert said[0].startswith("the machine is busy (load 64.0 on 2 cores)")

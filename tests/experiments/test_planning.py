@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import adapters
-from experiments.planning import make_plan
-from experiments.study import load_study
-from suite.errors import SpecificationError
+from zerowait import adapters
+from zerowait.experiments.planning import make_plan
+from zerowait.experiments.study import load_study
+from zerowait.suite.errors import SpecificationError
 
 
 def test_a_plan_is_the_whole_grid(plan):

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from experiments import progress
-from experiments.cells import Outcome
-from experiments.energy import Assumptions, Saving, energy, energy_lines, mass, saving
-from experiments.grid import Summary
-from suite.errors import SpecificationError
+from zerowait.experiments import progress
+from zerowait.experiments.cells import Outcome
+from zerowait.experiments.energy import Assumptions, Saving, energy, energy_lines, mass, saving
+from zerowait.experiments.grid import Summary
+from zerowait.suite.errors import SpecificationError
 
 
 @pytest.fixture

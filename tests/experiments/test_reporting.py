@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from experiments import reporting
-from experiments.attempts import CellFolders
-from experiments.cells import Outcome
-from experiments.grid import Summary
+from zerowait.experiments import reporting
+from zerowait.experiments.attempts import CellFolders
+from zerowait.experiments.cells import Outcome
+from zerowait.experiments.grid import Summary
 
 
 @pytest.mark.parametrize(

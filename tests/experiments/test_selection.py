@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.selection import parse_selection, select
-from suite.errors import SpecificationError
+from zerowait.experiments.selection import parse_selection, select
+from zerowait.suite.errors import SpecificationError
 
 
 @pytest.fixture

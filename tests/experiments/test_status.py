@@ -7,12 +7,12 @@ import re
 
 import pytest
 
-from experiments.attempts import CellFolders
-from experiments.estimate import Cost, estimate, rows
-from experiments.planning import make_plan
-from experiments.status import ExitCode, State, status_of
-from experiments.study import load_study
-from suite.evaluation import Budget
+from zerowait.experiments.attempts import CellFolders
+from zerowait.experiments.estimate import Cost, estimate, rows
+from zerowait.experiments.planning import make_plan
+from zerowait.experiments.status import ExitCode, State, status_of
+from zerowait.experiments.study import load_study
+from zerowait.suite.evaluation import Budget
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ import pyarrow.dataset
 import pytest
 
 import zerowait
-from experiments import store
-from experiments.engines import InProcess
-from experiments.grid import StudyFolder, Summary, run_grid
-from suite.errors import SpecificationError, TraceError
-from suite.store_cells import CELL_COLUMNS, MEASURED_COLUMNS, RUN_COLUMNS
-from suite.trace import COLUMNS, read_trace
+from zerowait.experiments import store
+from zerowait.experiments.engines import InProcess
+from zerowait.experiments.grid import StudyFolder, Summary, run_grid
+from zerowait.suite.errors import SpecificationError, TraceError
+from zerowait.suite.store_cells import CELL_COLUMNS, MEASURED_COLUMNS, RUN_COLUMNS
+from zerowait.suite.trace import COLUMNS, read_trace
 
 sys.path.insert(0, str(Path(__file__).parent))  # the child process of the kill test has it by PYTHONPATH
 
@@ -241,7 +241,7 @@ def test_a_damaged_store_is_made_anew_from_the_cells(tmp_path):
     assert len(zerowait.load_cells(tmp_path)) == 16
 
 
-UPDATE = "import sys; from pathlib import Path; from experiments import store; store.update(Path(sys.argv[1]))"
+UPDATE = "import sys; from pathlib import Path; from zerowait.experiments import store; store.update(Path(sys.argv[1]))"
 
 
 def test_a_killed_update_loses_nothing_and_the_next_one_makes_it_good(tmp_path):
@@ -253,7 +253,7 @@ def test_a_killed_update_loses_nothing_and_the_next_one_makes_it_good(tmp_path):
     for part in np.array_split(random.permutation(keys), 4):
         for key in part:
             shutil.copytree(whole / "cells" / key, killed / "cells" / key)
-        process = subprocess.Popen([sys.executable, "-c", UPDATE, str(killed)], cwd=Path(store.__file__).parents[1])
+        process = subprocess.Popen([sys.executable, "-c", UPDATE, str(killed)], cwd=Path(store.__file__).parents[2])
         deadline = time.monotonic() + 60
         while not list((killed / "store").rglob("*.tmp")) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.001)  # until it is in the middle of replacing a file
@@ -290,7 +290,7 @@ def test_updates_at_the_same_time_agree(tmp_path):
     shutil.copytree(tmp_path / "one", tmp_path / "many")
     store.update(tmp_path / "one")
     processes = [
-        subprocess.Popen([sys.executable, "-c", UPDATE, str(tmp_path / "many")], cwd=Path(store.__file__).parents[1])
+        subprocess.Popen([sys.executable, "-c", UPDATE, str(tmp_path / "many")], cwd=Path(store.__file__).parents[2])
         for _ in range(3)
     ]
     assert [process.wait(timeout=100) for process in processes] == [0, 0, 0]
@@ -317,7 +317,7 @@ def test_a_running_study_updates_its_store_now_and_then_and_spends_little_time_o
 
 def test_importing_the_package_loads_nothing_heavy():
     code = "import sys, zerowait; assert not {'numpy', 'pandas', 'pyarrow'} & set(sys.modules); zerowait.load_study"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(store.__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(store.__file__).parents[2])
     with pytest.raises(AttributeError, match="module 'zerowait' has no attribute 'nothing'"):
         zerowait.nothing  # noqa: B018
 

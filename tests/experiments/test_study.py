@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.study import load_study
-from suite.errors import SpecificationError
-from suite.evaluation import Budget
-from suite.overhead import Overhead
+from zerowait.experiments.study import load_study
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.evaluation import Budget
+from zerowait.suite.overhead import Overhead
 
 NONE = 'overhead = "none"'
 

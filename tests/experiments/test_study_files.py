@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import benchmarks
-from experiments.planning import make_plan
-from experiments.study import load_study
-from suite.errors import SpecificationError, ZerowaitError
+from zerowait import benchmarks
+from zerowait.experiments.planning import make_plan
+from zerowait.experiments.study import load_study
+from zerowait.suite.errors import SpecificationError, ZerowaitError
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 FILES = sorted(path.name for path in FOLDER.glob("*.toml"))

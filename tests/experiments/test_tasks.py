@@ -6,14 +6,14 @@ from statistics import median
 
 import pytest
 
-import benchmarks
-from experiments.planning import make_plan
-from experiments.reference import SAMPLES, SEED, full_training
-from experiments.study import load_study
-from experiments.tasks import choose
-from suite.errors import SpecificationError
-from suite.evaluation import Budget
-from suite.overhead import Overhead
+from zerowait import benchmarks
+from zerowait.experiments.planning import make_plan
+from zerowait.experiments.reference import SAMPLES, SEED, full_training
+from zerowait.experiments.study import load_study
+from zerowait.experiments.tasks import choose
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.evaluation import Budget
+from zerowait.suite.overhead import Overhead
 
 HPOBENCH = ("australian", "blood_transfusion", "car", "credit_g", "kc1", "phoneme", "segment", "vehicle")
 

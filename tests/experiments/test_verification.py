@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from experiments.verification import (
+from zerowait.experiments.verification import (
     EXPERIMENTS,
     Request,
     drivers,
@@ -28,11 +28,11 @@ from experiments.verification import (
     speed_figure,
     speed_of_others,
 )
-from experiments.verification.outcome import Gate, Outcome, write
-from experiments.verification.portability import file_system, version_of
-from experiments.verification.schedules import Case, expected, gap
-from experiments.verification.speed_of_others import Measured, PeerFailedError, Scope, syne_tune_seconds
-from suite.errors import SpecificationError
+from zerowait.experiments.verification.outcome import Gate, Outcome, write
+from zerowait.experiments.verification.portability import file_system, version_of
+from zerowait.experiments.verification.schedules import Case, expected, gap
+from zerowait.experiments.verification.speed_of_others import Measured, PeerFailedError, Scope, syne_tune_seconds
+from zerowait.suite.errors import SpecificationError
 
 PUNCTUAL = 5.0
 """Real milliseconds: sleepers that wake up later say something about the machine and nothing about the simulator."""
@@ -327,7 +327,7 @@ def test_the_figure_of_speed_is_written_beside_its_table(tmp_path):
 
 
 def test_the_figure_of_speed_has_points_where_something_was_measured_and_nowhere_else():
-    from plots.panels import Canvas, new_figure
+    from zerowait.plots.panels import Canvas, new_figure
 
     table = outcome_of_speed(turns_of_speed()).table
     panels = speed_figure.draw(table, Canvas(new_figure(), speed_figure.STYLES)).flat
@@ -398,7 +398,7 @@ def test_an_unknown_experiment_is_refused_with_those_that_there_are():
 
 def test_the_command_lists_the_experiments_and_fails_when_a_gate_does(tmp_path):
     def zerowait(*arguments):
-        code = "from experiments.cli import main; main()"
+        code = "from zerowait.experiments.cli import main; main()"
         return subprocess.run(
             [sys.executable, "-c", code, "verify", *arguments], capture_output=True, text=True, check=False,
             cwd=tmp_path, timeout=120,

@@ -13,14 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-import benchmarks
-from experiments.verification import Request, effects, effects_page, effects_ranks, effects_reruns, effects_traces, run
-from experiments.verification.effects_readings import after_evaluations, interpolated, looking_ahead
-from experiments.verification.effects_reruns import AnswersAtOnce, RepeatedSeeds, Task, execute, packed
-from experiments.verification.outcome import write
-from plots.statistics import average_ranks, best_at, generator
-from plots.study import study_of
-from suite.errors import SpecificationError
+from zerowait import benchmarks
+from zerowait.experiments.verification import (
+    Request,
+    effects,
+    effects_page,
+    effects_ranks,
+    effects_reruns,
+    effects_traces,
+    run,
+)
+from zerowait.experiments.verification.effects_readings import after_evaluations, interpolated, looking_ahead
+from zerowait.experiments.verification.effects_reruns import AnswersAtOnce, RepeatedSeeds, Task, execute, packed
+from zerowait.experiments.verification.outcome import write
+from zerowait.plots.statistics import average_ranks, best_at, generator
+from zerowait.plots.study import study_of
+from zerowait.suite.errors import SpecificationError
 
 NAN = math.nan
 ENDS = np.array([10.0, 20.0, 40.0])

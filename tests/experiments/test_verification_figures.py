@@ -9,11 +9,11 @@ from types import MappingProxyType
 import pandas as pd
 import pytest
 
-from experiments.verification import hand_computed, hand_computed_figure, order_match, order_match_figures
-from experiments.verification.outcome import Outcome, write
-from experiments.verification.schedules import expected
-from plots import style
-from plots.panels import Canvas, new_figure
+from zerowait.experiments.verification import hand_computed, hand_computed_figure, order_match, order_match_figures
+from zerowait.experiments.verification.outcome import Outcome, write
+from zerowait.experiments.verification.schedules import expected
+from zerowait.plots import style
+from zerowait.plots.panels import Canvas, new_figure
 
 IN_TURN = hand_computed.SCHEDULES["expensive, told in turn"]
 

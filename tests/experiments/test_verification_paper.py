@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.verification import Request, effects, paper_study
-from plots.statistics import average_ranks
-from plots.study import study_of_table
-from suite.errors import SpecificationError
+from zerowait.experiments.verification import Request, effects, paper_study
+from zerowait.plots.statistics import average_ranks
+from zerowait.plots.study import study_of_table
+from zerowait.suite.errors import SpecificationError
 
 
 def ranks_of(losses):

@@ -53,9 +53,9 @@ EXTRAS = (
 
 PROGRAM = """
 import json, sys
-import adapters, benchmarks
-from adapters.environments import LIBRARIES, pins
-from suite import Budget, Overhead
+import zerowait.adapters, benchmarks
+from zerowait.adapters.environments import LIBRARIES, pins
+from zerowait.suite import Budget, Overhead
 if __name__ == "__main__":
     (library, optimizers) = json.loads(sys.argv[1])
     for environment in LIBRARIES:

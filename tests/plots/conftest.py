@@ -7,10 +7,10 @@ import json
 import pandas as pd
 import pytest
 
-from plots.loading import Run
-from suite import simulate
-from suite.evaluation import Evaluation, Query
-from suite.overhead import Overhead
+from zerowait.plots.loading import Run
+from zerowait.suite import simulate
+from zerowait.suite.evaluation import Evaluation, Query
+from zerowait.suite.overhead import Overhead
 
 
 class Scripted:

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from experiments.cli import app
-from plots.catalogue import FIGURES
-from suite.errors import SpecificationError
+from zerowait.experiments.cli import app
+from zerowait.plots.catalogue import FIGURES
+from zerowait.suite.errors import SpecificationError
 
 
 @pytest.fixture

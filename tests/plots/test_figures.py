@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plots import style
-from plots.catalogue import FIGURES, figure_kind
-from plots.loading import Run
-from plots.study import study_of_runs
-from suite.errors import SpecificationError
-from suite.trace import ATTRIBUTE
+from zerowait.plots import style
+from zerowait.plots.catalogue import FIGURES, figure_kind
+from zerowait.plots.loading import Run
+from zerowait.plots.study import study_of_runs
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.trace import ATTRIBUTE
 
 OPTIMIZERS = ("random", "optuna-tpe", "my-optimizer")
 BENCHMARKS = ("branin", "hpobench/car", "hpobench/blood_transfusion(seed=mean)")
@@ -224,7 +224,7 @@ def test_notebook_functions_return_axes(study):
     import matplotlib.pyplot as plt
     from matplotlib.axes import Axes
 
-    from plots import notebook
+    from zerowait.plots import notebook
 
     assert all(callable(getattr(notebook, name)) for name in FIGURES)
     axes = notebook.speed_up(study)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plots.catalogue import FIGURES
+from zerowait.plots.catalogue import FIGURES
 
 sys.path.insert(0, str(Path(__file__).parent))
 from large import large_study
@@ -18,8 +18,8 @@ CODE = """
 import json, resource, sys, time
 sys.path.insert(0, {folder!r})
 from large import large_table
-from plots.catalogue import FIGURES
-from plots.study import study_of_table
+from zerowait.plots.catalogue import FIGURES
+from zerowait.plots.study import study_of_table
 table = large_table()
 made = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 begin, cpu = time.perf_counter(), time.process_time()

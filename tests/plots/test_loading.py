@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from experiments.cli import app
-from plots.loading import load_runs, load_study
-from suite.errors import TraceError
+from zerowait.experiments.cli import app
+from zerowait.plots.loading import load_runs, load_study
+from zerowait.suite.errors import TraceError
 
 
 def test_every_trace_below_a_folder_counts(tmp_path, write_trace):

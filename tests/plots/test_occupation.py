@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plots.agreement import kendall_tau, match_table, matched
-from plots.occupation import STATES, columns_of, intervals, shares
-from plots.runtime import wall_time_latex
-from plots.study import study_of_runs
-from suite import simulate
-from suite.errors import SpecificationError
-from suite.evaluation import Evaluation, Query
-from suite.overhead import Overhead
+from zerowait.plots.agreement import kendall_tau, match_table, matched
+from zerowait.plots.occupation import STATES, columns_of, intervals, shares
+from zerowait.plots.runtime import wall_time_latex
+from zerowait.plots.study import study_of_runs
+from zerowait.suite import simulate
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.evaluation import Evaluation, Query
+from zerowait.suite.overhead import Overhead
 
 
 def trace_of(rows):

@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from plots import performance, style
-from plots.catalogue import FIGURES, plot_study
-from plots.panels import save_figure
-from plots.performance import draw_panel
-from plots.study import study_of_runs
-from suite.errors import SpecificationError, TraceError
+from zerowait.plots import performance, style
+from zerowait.plots.catalogue import FIGURES, plot_study
+from zerowait.plots.panels import save_figure
+from zerowait.plots.performance import draw_panel
+from zerowait.plots.study import study_of_runs
+from zerowait.suite.errors import SpecificationError, TraceError
 
 
 def performance_table(runs, **options):
@@ -254,9 +254,9 @@ def test_drawing_a_folder_without_runs_fails(tmp_path):
 def test_figures_leave_pyplot_alone():
     code = """
 import pandas
-from plots.catalogue import FIGURES
-from plots.loading import Run
-from plots.study import study_of_runs
+from zerowait.plots.catalogue import FIGURES
+from zerowait.plots.loading import Run
+from zerowait.plots.study import study_of_runs
 trace = pandas.DataFrame({"end": [1.0, 2.0], "value": [2.0, 1.0]})
 FIGURES["performance_over_time"].make(study_of_runs([Run("random", "toy", 1, 0, None, trace)]))"""
     modules = modules_after(code)
@@ -265,7 +265,7 @@ FIGURES["performance_over_time"].make(study_of_runs([Run("random", "toy", 1, 0, 
 
 
 def test_importing_plots_is_cheap():
-    assert not modules_after("import plots.catalogue, plots.loading") & {
+    assert not modules_after("import zerowait.plots.catalogue, zerowait.plots.loading") & {
         "matplotlib", "pandas", "pyarrow", "scipy", "scikit_posthocs",
     }  # fmt: skip
 

@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from experiments.cli import app
-from plots.anytime import rank_table
-from plots.gallery import write_gallery
-from plots.report import render, write_report
-from plots.report_data import ALL_POINTS, FEWEST_POINTS, MOST_POINTS, interactive_data, points_each
-from plots.report_material import gather
-from plots.report_tables import NONE, matrix
-from suite import simulate
-from suite.errors import SpecificationError, TraceError
-from suite.evaluation import Evaluation, Query
-from suite.overhead import Overhead
+from zerowait.experiments.cli import app
+from zerowait.plots.anytime import rank_table
+from zerowait.plots.gallery import write_gallery
+from zerowait.plots.report import render, write_report
+from zerowait.plots.report_data import ALL_POINTS, FEWEST_POINTS, MOST_POINTS, interactive_data, points_each
+from zerowait.plots.report_material import gather
+from zerowait.plots.report_tables import NONE, matrix
+from zerowait.suite import simulate
+from zerowait.suite.errors import SpecificationError, TraceError
+from zerowait.suite.evaluation import Evaluation, Query
+from zerowait.suite.overhead import Overhead
 
 HOSTILE = "</script><script>document.title=1</script>"
 OPTIMIZERS = ("random", "optuna-tpe", HOSTILE)
@@ -452,8 +452,8 @@ LARGE = """
 import json, pathlib, resource, sys, time
 sys.path.insert(0, {folder!r})
 from large import large_study
-from plots.report import render
-from plots.report_material import Material
+from zerowait.plots.report import render
+from zerowait.plots.report_material import Material
 import pandas
 study = large_study()
 begin = time.perf_counter()

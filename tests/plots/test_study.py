@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plots import anytime, comparison, scaling
-from plots.blocks import blocks
-from plots.study import study_of_runs, study_of_table
-from suite.errors import SpecificationError
+from zerowait.plots import anytime, comparison, scaling
+from zerowait.plots.blocks import blocks
+from zerowait.plots.study import study_of_runs, study_of_table
+from zerowait.suite.errors import SpecificationError
 
 
 def test_a_table_of_all_evaluations_gives_the_study_of_the_single_runs(make_run):

@@ -17,9 +17,9 @@ from collections import Counter
 import pytest
 from crashes import HANG, Crew, TrainingDiverged, die_at_line
 
-from suite import Evaluation, Overhead, Query
-from suite.check import check, render
-from suite.idle import Idle
+from zerowait.suite import Evaluation, Overhead, Query
+from zerowait.suite.check import check, render
+from zerowait.suite.idle import Idle
 
 SECONDS = float(os.environ.get("ZEROWAIT_STRESS_SECONDS", "180"))
 SEED = os.environ.get("ZEROWAIT_STRESS_SEED")

@@ -7,9 +7,9 @@ import os
 import sys
 from dataclasses import dataclass
 
-from suite import Evaluation, Overhead, Simulator
-from suite.errors import BudgetExhausted
-from suite.idle import Idle
+from zerowait.suite import Evaluation, Overhead, Simulator
+from zerowait.suite.errors import BudgetExhausted
+from zerowait.suite.idle import Idle
 
 OVERHEADS = {"none": Overhead.none(), "fixed": Overhead.fixed(0.7)}
 # Processes take their time to start on a busy machine; nobody is idle in these runs.

@@ -8,10 +8,10 @@ import signal
 import threading
 from dataclasses import dataclass
 
-from suite import Evaluation, Overhead, Query
-from suite.check import check
-from suite.errors import BudgetExhausted
-from suite.idle import Idle
+from zerowait.suite import Evaluation, Overhead, Query
+from zerowait.suite.check import check
+from zerowait.suite.errors import BudgetExhausted
+from zerowait.suite.idle import Idle
 
 QUICK = Idle(after=0.02)
 

@@ -18,14 +18,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import suite
-from suite import journal
-from suite.errors import BudgetExhausted, WorkerDied
-from suite.identity import canonical_json, digest
-from suite.recorded import committed_records
-from suite.rundir import RunDirectory
-from suite.shared_directory import SharedDirectoryTransport
-from suite.simulator import Simulator
+from zerowait import suite
+from zerowait.suite import journal
+from zerowait.suite.errors import BudgetExhausted, WorkerDied
+from zerowait.suite.identity import canonical_json, digest
+from zerowait.suite.recorded import committed_records
+from zerowait.suite.rundir import RunDirectory
+from zerowait.suite.shared_directory import SharedDirectoryTransport
+from zerowait.suite.simulator import Simulator
 
 SUITE = str(Path(suite.__file__).parent)
 HANG = 60.0

@@ -6,8 +6,8 @@ import multiprocessing
 import threading
 from dataclasses import dataclass
 
-from suite import Evaluation, Query, Simulator, simulate
-from suite.errors import BudgetExhausted
+from zerowait.suite import Evaluation, Query, Simulator, simulate
+from zerowait.suite.errors import BudgetExhausted
 
 
 @dataclass(frozen=True)

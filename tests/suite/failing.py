@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from modes import Scripted
 
-from suite import Evaluation, Overhead
-from suite.check import check
+from zerowait.suite import Evaluation, Overhead
+from zerowait.suite.check import check
 
 NONE = Overhead.none()
 HANG = 60.0

@@ -10,9 +10,9 @@ import multiprocessing
 import tempfile
 import threading
 
-from suite import Query, Simulator, simulate
-from suite.check import check, render
-from suite.errors import BudgetExhausted, StalledError
+from zerowait.suite import Query, Simulator, simulate
+from zerowait.suite.check import check, render
+from zerowait.suite.errors import BudgetExhausted, StalledError
 
 
 class Diverged(Exception):  # noqa: N818 - what a user's objective raises

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from modes import MODES, Diverged, Scripted, ask_and_tell, queries, threads
 
-from suite import Budget, Evaluation, Overhead, Query, Simulator, simulate
-from suite.check import check
-from suite.errors import BudgetExhausted, SpecificationError
-from suite.idle import Idle
+from zerowait.suite import Budget, Evaluation, Overhead, Query, Simulator, simulate
+from zerowait.suite.check import check
+from zerowait.suite.errors import BudgetExhausted, SpecificationError
+from zerowait.suite.idle import Idle
 
 NONE = Overhead.none()
 

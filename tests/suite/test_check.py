@@ -13,11 +13,11 @@ from checked_runs import OVERHEADS, QUICK, Objective, call, climbing, violations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suite import Evaluation, Overhead, Query, Simulator, journal
-from suite.check import check
-from suite.identity import canonical_json, digest
-from suite.idle import Idle
-from suite.naive import NaiveRun
+from zerowait.suite import Evaluation, Overhead, Query, Simulator, journal
+from zerowait.suite.check import check
+from zerowait.suite.identity import canonical_json, digest
+from zerowait.suite.idle import Idle
+from zerowait.suite.naive import NaiveRun
 
 
 def in_generations(simulator, queries):

@@ -15,11 +15,11 @@ from drivers import Lookup
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from suite import Evaluation, Overhead, Query, Simulator, journal
-from suite.check import check, render
-from suite.errors import RunDirectoryError
-from suite.identity import digest
-from suite.recorded import read_run
+from zerowait.suite import Evaluation, Overhead, Query, Simulator, journal
+from zerowait.suite.check import check, render
+from zerowait.suite.errors import RunDirectoryError
+from zerowait.suite.identity import digest
+from zerowait.suite.recorded import read_run
 
 # The journal to change: 3 workers, fixed overhead of 0.5 s, 5 configurations that climb 1, 3, 9, 27 epochs.
 # Configuration 3 fails always; configuration 0 is faster at more epochs, so that its differences are clipped.

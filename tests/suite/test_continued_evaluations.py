@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from modes import MODES, Diverged, processes, queries, threads
 
-from suite import Evaluation, Overhead, Query, Simulator
-from suite.continuation import Ledger, State, best_state
-from suite.errors import SpecificationError
-from suite.ledger import ENTRY_BYTES, MappedEntries, SharedLedger
-from suite.rundir import RunDirectory
-from suite.table import LEDGER_GENERATION, LEDGER_USED, SlotTable, table_bytes
+from zerowait.suite import Evaluation, Overhead, Query, Simulator
+from zerowait.suite.continuation import Ledger, State, best_state
+from zerowait.suite.errors import SpecificationError
+from zerowait.suite.ledger import ENTRY_BYTES, MappedEntries, SharedLedger
+from zerowait.suite.rundir import RunDirectory
+from zerowait.suite.table import LEDGER_GENERATION, LEDGER_USED, SlotTable, table_bytes
 
 NONE = Overhead.none()
 

@@ -10,8 +10,8 @@ from multiprocessing import get_context
 import pytest
 from drivers import Lookup
 
-from suite import Overhead, Simulator
-from suite.naive import NaiveRun
+from zerowait.suite import Overhead, Simulator
+from zerowait.suite.naive import NaiveRun
 
 SPECIFICATION = {"n_workers": 1, "max_evaluations": 9}
 

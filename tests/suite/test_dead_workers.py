@@ -17,21 +17,21 @@ from collections import Counter
 import pytest
 from crashes import HANG, Crew, after, before, die, die_at_line
 
-import suite.ledger
-import suite.shared_directory
-import suite.transport
-from suite import Evaluation, Overhead, Query, Simulator, journal
-from suite.check import check
-from suite.coordination import Coordinator
-from suite.errors import WorkerDied
-from suite.idle import Idle
-from suite.journal import Damage
-from suite.ledger import MappedEntries, SharedLedger
-from suite.recorded import read_run
-from suite.rundir import RunDirectory
-from suite.shared_directory import JournalLedger, SharedDirectoryTransport
-from suite.table import TEXT_BYTES, SlotState, SlotTable
-from suite.transport import LocalTransport
+import zerowait.suite.ledger
+import zerowait.suite.shared_directory
+import zerowait.suite.transport
+from zerowait.suite import Evaluation, Overhead, Query, Simulator, journal
+from zerowait.suite.check import check
+from zerowait.suite.coordination import Coordinator
+from zerowait.suite.errors import WorkerDied
+from zerowait.suite.idle import Idle
+from zerowait.suite.journal import Damage
+from zerowait.suite.ledger import MappedEntries, SharedLedger
+from zerowait.suite.recorded import read_run
+from zerowait.suite.rundir import RunDirectory
+from zerowait.suite.shared_directory import JournalLedger, SharedDirectoryTransport
+from zerowait.suite.table import TEXT_BYTES, SlotState, SlotTable
+from zerowait.suite.transport import LocalTransport
 
 # Dead workers are looked for every 20 ms; free workers are never taken to be idle, so that every time below is exact.
 WATCHFUL = Idle(after=0.08, sign="never")
@@ -141,7 +141,7 @@ def before_the_pointer_is_turned(call):
     """Let the process die when it has written its n-th table, but not yet said that this one counts."""
 
     class Deadly:
-        size, unpack = suite.shared_directory._POINTER.size, suite.shared_directory._POINTER.unpack
+        size, unpack = zerowait.suite.shared_directory._POINTER.size, zerowait.suite.shared_directory._POINTER.unpack
 
         def __init__(self):
             self.calls = 0
@@ -153,7 +153,7 @@ def before_the_pointer_is_turned(call):
             return struct.pack("=q", area)
 
     def doom():
-        suite.shared_directory._POINTER = Deadly()
+        zerowait.suite.shared_directory._POINTER = Deadly()
 
     return doom
 
@@ -174,10 +174,10 @@ def in_the_middle_of_a_ledger_entry(call):
         def unpack(self, data):
             return original.unpack(data)
 
-    original = suite.ledger._STATE
+    original = zerowait.suite.ledger._STATE
 
     def doom():
-        suite.ledger._STATE = Deadly()
+        zerowait.suite.ledger._STATE = Deadly()
 
     return doom
 
@@ -517,7 +517,7 @@ def test_a_worker_killed_while_it_writes_a_description_that_does_not_fit_is_reco
 
 LEDGER_DEATHS = {
     "when the larger file was made": doomed(after, MappedEntries, "create"),
-    "when it was half filled": doomed(after, suite.ledger, "_first_free", 5),
+    "when it was half filled": doomed(after, zerowait.suite.ledger, "_first_free", 5),
     "when it was in use": doomed(after, SharedLedger, "reserve", 4),
 }
 
@@ -527,7 +527,7 @@ LEDGER_DEATHS = {
 def test_a_worker_killed_while_the_ledger_grows_leaves_every_state_in_it(tmp_path, moment, monkeypatch):
     # Room for 8 entries, which grows when the fourth comes. Every configuration is evaluated at fidelity 1 (10 s),
     # continued at 3 (30 - 10 s) and at 9 (90 - 30 s).
-    monkeypatch.setattr(suite.transport, "FIRST_CAPACITY", 8)
+    monkeypatch.setattr(zerowait.suite.transport, "FIRST_CAPACITY", 8)
     queries = [Query({"x": x}, z) for z in (1.0, 3.0, 9.0) for x in range(4)]
     specification = {"n_workers": 1, "max_evaluations": 12, "overhead": Overhead.none(), "continual": True}
     policies = {"idle": WATCHFUL, "on_worker_death": "continue"}

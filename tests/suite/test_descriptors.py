@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from crashes import HANG
 
-from suite import Evaluation, Overhead, Simulator, processes
-from suite.descriptors import RESERVE, open_descriptor
-from suite.errors import RunDirectoryError
-from suite.processes import cpu_times, this_process
+from zerowait.suite import Evaluation, Overhead, Simulator, processes
+from zerowait.suite.descriptors import RESERVE, open_descriptor
+from zerowait.suite.errors import RunDirectoryError
+from zerowait.suite.processes import cpu_times, this_process
 
 THREADS = 150
 

@@ -14,9 +14,9 @@ from drivers import Lookup, Scripted, in_one_process, with_threads
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite import Evaluation, Overhead, Query, Simulator, simulate
-from suite.identity import canonical_json, digest
-from suite.idle import Idle
+from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
+from zerowait.suite.identity import canonical_json, digest
+from zerowait.suite.idle import Idle
 
 TESTS = Path(__file__).resolve().parents[1]
 PAGE = TESTS.parent / "docs" / "design.md"

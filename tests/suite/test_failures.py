@@ -20,18 +20,18 @@ import pytest
 from failing import HANG, NONE, Breaks, Fails, is_intact
 from modes import MODES, Diverged, queries
 
-import suite
-from suite import Evaluation, Overhead, Query, Simulator, journal, read_trace, simulate
-from suite.check import check
-from suite.errors import (
+from zerowait import suite
+from zerowait.suite import Evaluation, Overhead, Query, Simulator, journal, read_trace, simulate
+from zerowait.suite.check import check
+from zerowait.suite.errors import (
     BudgetExhausted,
     InvalidEvaluationError,
     SpecificationError,
     WorkerDied,
 )
-from suite.idle import Idle
-from suite.recorded import read_run
-from suite.table import RECORDED, SlotState, SlotTable
+from zerowait.suite.idle import Idle
+from zerowait.suite.recorded import read_run
+from zerowait.suite.table import RECORDED, SlotState, SlotTable
 
 
 @pytest.fixture(params=MODES)
@@ -333,7 +333,7 @@ INTERRUPTED = """
     import multiprocessing, sys, time
     from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
     from pathlib import Path
-    from suite import Evaluation, Overhead, Simulator
+    from zerowait.suite import Evaluation, Overhead, Simulator
 
     DIRECTORY, HOW = sys.argv[1:]
 
@@ -401,7 +401,7 @@ def test_an_interrupt_ends_all_eight_workers_at_once(tmp_path, how, record_prope
     with (tmp_path / "stderr").open("w") as stderr:
         process = subprocess.Popen(
             [sys.executable, script, run, how], stderr=stderr, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(Path(suite.__file__).parents[1])},
+            env={**os.environ, "PYTHONPATH": str(Path(suite.__file__).parents[2])},
         )  # fmt: skip
     try:
         deadline = time.monotonic() + HANG

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from drivers import Lookup
 
-import suite
-from suite import Overhead, Simulator
-from suite.errors import RunMismatchError, SpecificationError
-from suite.fingerprint import UnknowableError, fingerprint
+from zerowait import suite
+from zerowait.suite import Overhead, Simulator
+from zerowait.suite.errors import RunMismatchError, SpecificationError
+from zerowait.suite.fingerprint import UnknowableError, fingerprint
 
 RATE = 0.5
 TABLE = np.array([0.25, 0.5])
@@ -118,13 +118,13 @@ def test_a_name_is_a_text(name):
 
 def test_every_process_finds_the_same_fingerprint(tmp_path):
     program = (
-        "from suite.fingerprint import fingerprint; from tests_fingerprint import *\n"
+        "from zerowait.suite.fingerprint import fingerprint; from tests_fingerprint import *\n"
         "print([fingerprint(f) for f in (at_a_rate, recursive, growing(0.1), Growing(0.5), members)])"
     )
     # What the order of a set depends on, `hash()`, differs from process to process.
     source = Path(__file__).read_text().replace("from drivers import Lookup\n", "")
     source += '\ndef members(n):\n    return 1.0 if n in {"a", "b", "c", 1, 2.5} else TABLE[0]\n'
-    folder = Path(suite.__file__).parents[1]
+    folder = Path(suite.__file__).parents[2]
 
     def found(seed, where):
         (where / "tests_fingerprint.py").write_text(source)

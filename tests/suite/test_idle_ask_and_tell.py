@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from drivers import Lookup
 
-from suite import Overhead, Query, simulate
-from suite.errors import SpecificationError
+from zerowait.suite import Overhead, Query, simulate
+from zerowait.suite.errors import SpecificationError
 
 
 def spans(trace):

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-import suite
-from suite.check import check
-from suite.interruption import main_thread_is_interrupted
+from zerowait import suite
+from zerowait.suite.check import check
+from zerowait.suite.interruption import main_thread_is_interrupted
 
 SCRIPT = """
 import os, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
-from suite import Evaluation, Overhead, Simulator
-from suite.idle import Idle
+from zerowait.suite import Evaluation, Overhead, Simulator
+from zerowait.suite.idle import Idle
 
 # One write an exception: tracebacks of several threads come in pieces, which land in one another.
 threading.excepthook = lambda of: os.write(2, f"{of.exc_type.__name__}: {of.exc_value}\\n".encode())
@@ -68,7 +68,7 @@ def interrupted(tmp_path, how, sign, after, death="raise"):
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, tmp_path / "run", how, sign, str(after), death],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(Path(suite.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(suite.__file__).parents[2])},
     )  # fmt: skip
     try:
         assert process.stdout.readline() == "ready\n"

@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 from crashes import die_at_line
 
-import suite
-from suite import Evaluation, Overhead, Simulator, journal, transport
-from suite.check import check
-from suite.errors import BudgetExhausted, RunDirectoryError, RunMismatchError
-from suite.idle import Idle
-from suite.naive import NaiveRun
+from zerowait import suite
+from zerowait.suite import Evaluation, Overhead, Simulator, journal, transport
+from zerowait.suite.check import check
+from zerowait.suite.errors import BudgetExhausted, RunDirectoryError, RunMismatchError
+from zerowait.suite.idle import Idle
+from zerowait.suite.naive import NaiveRun
 
 HANG = 60.0
 """Real seconds after which a test is over whatever happens; what is waited for takes milliseconds."""
@@ -177,8 +177,8 @@ def test_a_run_is_the_same_under_all_names_of_its_directory(tmp_path, monkeypatc
 
 SPMD = """
     import sys
-    from suite import Evaluation, Overhead, Simulator
-    from suite.errors import BudgetExhausted
+    from zerowait.suite import Evaluation, Overhead, Simulator
+    from zerowait.suite.errors import BudgetExhausted
 
     directory, rank = sys.argv[1], int(sys.argv[2])
     simulator = Simulator(
@@ -195,7 +195,7 @@ SPMD = """
 
 def test_programs_that_share_only_the_directory_make_one_run(tmp_path):
     (tmp_path / "program.py").write_text(textwrap.dedent(SPMD))
-    environment = {**os.environ, "PYTHONPATH": str(Path(suite.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(suite.__file__).parents[2])}
     crew = [
         subprocess.Popen([sys.executable, tmp_path / "program.py", tmp_path / "run", str(rank)], env=environment)
         for rank in range(4)

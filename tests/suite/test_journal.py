@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite import Evaluation, Overhead, Query, Simulator, journal
-from suite.check import check
-from suite.errors import BudgetExhausted, RunDirectoryError
-from suite.recorded import read_run
+from zerowait.suite import Evaluation, Overhead, Query, Simulator, journal
+from zerowait.suite.check import check
+from zerowait.suite.errors import BudgetExhausted, RunDirectoryError
+from zerowait.suite.recorded import read_run
 
 NONE = Overhead.none()
 values = st.recursive(

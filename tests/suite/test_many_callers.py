@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from suite import Evaluation, Overhead, Simulator
-from suite.coordination import Coordinator
-from suite.errors import RunAborted
-from suite.idle import Idle
-from suite.rundir import RunDirectory
+from zerowait.suite import Evaluation, Overhead, Simulator
+from zerowait.suite.coordination import Coordinator
+from zerowait.suite.errors import RunAborted
+from zerowait.suite.idle import Idle
+from zerowait.suite.rundir import RunDirectory
 
 CALLERS = 80
 SECONDS = 2.5

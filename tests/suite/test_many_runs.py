@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from suite import Evaluation, Overhead, Simulator
+from zerowait.suite import Evaluation, Overhead, Simulator
 
 NONE = Overhead.none()
 

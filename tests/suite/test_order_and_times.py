@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import timeline
 
-from suite import Overhead
+from zerowait.suite import Overhead
 
 DISTRIBUTIONS = {
     "uniform": lambda rng, n: rng.uniform(0.0, 10.0, n),

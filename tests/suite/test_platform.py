@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import suite
-from suite import processes
+from zerowait import suite
+from zerowait.suite import processes
 
 ELSEWHERE = """
 import fcntl, os, resource, sys
@@ -22,7 +22,7 @@ for name in [name for name in dir(fcntl) if "OFD" in name]:
 del os.posix_fallocate
 """
 ASK_AND_TELL = """
-from suite import Evaluation, Overhead, Query, simulate
+from zerowait.suite import Evaluation, Overhead, Query, simulate
 
 class Two:
     def __init__(self): self.queries = iter([Query({"x": 0}), Query({"x": 1})])
@@ -37,20 +37,25 @@ assert trace["end"].tolist() == [2.0, 4.0]
 def on_another_platform(program):
     return subprocess.run(
         [sys.executable, "-c", ELSEWHERE + program], capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(suite.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(suite.__file__).parents[2])},
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "program",
-    ["from suite import Simulator", "import suite.naive", "import suite.shared_directory", "import suite.transport"],
+    [
+        "from zerowait.suite import Simulator",
+        "import zerowait.suite.naive",
+        "import zerowait.suite.shared_directory",
+        "import zerowait.suite.transport",
+    ],
 )
 def test_the_simulator_says_that_it_needs_linux(program):
     done = on_another_platform(program)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "suite.errors.UnsupportedPlatformError: the multi-core Simulator needs Linux (locks of open file descriptions, "
-        "posix_fallocate), and this is darwin; `suite.simulate`, for ask-and-tell optimizers, runs here as well"
+        "zerowait.suite.errors.UnsupportedPlatformError: the multi-core Simulator needs Linux (locks of open file descriptions, "
+        "posix_fallocate), and this is darwin; `zerowait.simulate`, for ask-and-tell optimizers, runs here as well"
     )
 
 

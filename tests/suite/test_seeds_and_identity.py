@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from modes import MODES, Scripted, queries
 
-import suite
-from suite import Evaluation, Overhead, Query, Simulator, journal, read_trace, simulate
-from suite.errors import InvalidEvaluationError, SpecificationError
-from suite.identity import canonical_json, check_config, digest
-from suite.seeds import MAX_RUN_SEED, ObjectiveSeeds, check_run_seed, optimizer_seed
+from zerowait import suite
+from zerowait.suite import Evaluation, Overhead, Query, Simulator, journal, read_trace, simulate
+from zerowait.suite.errors import InvalidEvaluationError, SpecificationError
+from zerowait.suite.identity import canonical_json, check_config, digest
+from zerowait.suite.seeds import MAX_RUN_SEED, ObjectiveSeeds, check_run_seed, optimizer_seed
 
 NONE = Overhead.none()
 run_seeds = st.integers(0, MAX_RUN_SEED)
@@ -139,8 +139,8 @@ def test_ask_and_tell_refuses_a_configuration_when_it_is_asked_for_and_not_at_th
 
 PROGRAM = """
     import json, sys
-    from suite.identity import canonical_json, digest
-    from suite.seeds import ObjectiveSeeds, optimizer_seed
+    from zerowait.suite.identity import canonical_json, digest
+    from zerowait.suite.seeds import ObjectiveSeeds, optimizer_seed
     identity = digest(canonical_json({"b": [1, 2.5], "a": "text", "c": None}))
     print(json.dumps([identity.hex(), ObjectiveSeeds(7).seed(identity), optimizer_seed(7)]))
 """
@@ -201,7 +201,7 @@ def test_every_process_finds_the_same_identity_and_seeds():
     """Nothing comes from `hash()`, which is salted anew in every process."""
     answers = set()
     for salt in ("0", "1", "random"):
-        environment = {**os.environ, "PYTHONHASHSEED": salt, "PYTHONPATH": str(Path(suite.__file__).parents[1])}
+        environment = {**os.environ, "PYTHONHASHSEED": salt, "PYTHONPATH": str(Path(suite.__file__).parents[2])}
         program = "\n".join(line.strip() for line in PROGRAM.splitlines())
         answers.add(
             subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True).stdout

@@ -16,9 +16,9 @@ import pytest
 from drivers import Lookup, in_one_process, with_pool, with_threads
 from oracle import timeline
 
-from suite import Overhead, Query, Simulator
-from suite.check import check
-from suite.errors import RunMismatchError, WorkerDied
+from zerowait.suite import Overhead, Query, Simulator
+from zerowait.suite.check import check
+from zerowait.suite.errors import RunMismatchError, WorkerDied
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,8 +62,8 @@ def test_a_run_of_one_host_is_not_joined_as_a_shared_one(tmp_path):
 
 WORKER = """
 import sys
-from suite import Evaluation, Overhead, Simulator
-from suite.errors import BudgetExhausted
+from zerowait.suite import Evaluation, Overhead, Simulator
+from zerowait.suite.errors import BudgetExhausted
 
 directory, name, n = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
@@ -129,7 +129,7 @@ def test_workers_in_namespaces_of_their_own_share_nothing_but_the_directory(tmp_
     report = check(shared / "run")
     assert report.violations == ()
     assert report.n_records == 40
-    from suite.recorded import read_run
+    from zerowait.suite.recorded import read_run
 
     assert read_run(shared / "run")["end"].tolist() == hand_computed(40)
     members = (shared / "run" / "members").read_text().split()[2::3]
@@ -140,7 +140,7 @@ def test_workers_in_namespaces_of_their_own_share_nothing_but_the_directory(tmp_
 def test_a_killed_worker_is_noticed(policy, tmp_path):
     """Two workers on a directory; one is killed while it waits for its delivery at simulated 50 s."""
     source = f"""
-from suite import Evaluation, Overhead, Simulator
+from zerowait.suite import Evaluation, Overhead, Simulator
 simulator = Simulator(lambda config: Evaluation(0.0, config["s"]), n_workers=2, directory={str(tmp_path / "run")!r},
                       max_evaluations=6, overhead=Overhead.none(), shared_directory=True, on_worker_death={policy!r})
 simulator({{"s": 50.0}})

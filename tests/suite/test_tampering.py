@@ -18,10 +18,10 @@ from drivers import Lookup, with_threads
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from experiments import cli
-from suite import Overhead, Query, Simulator, journal
-from suite.errors import RunDirectoryError, RunMismatchError, ZerowaitError
-from suite.recorded import read_run
+from zerowait.experiments import cli
+from zerowait.suite import Overhead, Query, Simulator, journal
+from zerowait.suite.errors import RunDirectoryError, RunMismatchError, ZerowaitError
+from zerowait.suite.recorded import read_run
 
 N = 12
 LONGEST = 20.0  # real seconds; a check of this run takes some milliseconds

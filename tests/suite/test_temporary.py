@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from suite import Evaluation, Overhead, Simulator
+from zerowait.suite import Evaluation, Overhead, Simulator
 
 
 def objective(config):
@@ -74,7 +74,7 @@ def test_a_run_that_nobody_holds_any_more_stays_as_long_as_other_processes_may_c
 
 SCRIPT = """
 import os, sys
-from suite import Evaluation, Overhead, Simulator
+from zerowait.suite import Evaluation, Overhead, Simulator
 
 run = Simulator(lambda config: Evaluation(0.0, 1.0), n_workers=1, overhead=Overhead.none())
 run({"x": 0.0})

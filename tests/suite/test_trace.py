@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from modes import MODES, Diverged, ask_and_tell, queries
 
-from suite import Evaluation, Overhead, Query, Simulator, read_trace, simulate, write_trace
-from suite.errors import TraceError
-from suite.idle import Idle
-from suite.recorded import read_run
-from suite.trace import COLUMNS, _labels_of_chains, _labels_one_by_one, worker_labels
+from zerowait.suite import Evaluation, Overhead, Query, Simulator, read_trace, simulate, write_trace
+from zerowait.suite.errors import TraceError
+from zerowait.suite.idle import Idle
+from zerowait.suite.recorded import read_run
+from zerowait.suite.trace import COLUMNS, _labels_of_chains, _labels_one_by_one, worker_labels
 
 NONE = Overhead.none()
 

@@ -15,14 +15,14 @@ import pytest
 from failing import HANG, NONE, Breaks, Fails, is_intact
 from modes import Scripted, queries
 
-from suite import Evaluation, Simulator, journal, simulate
-from suite.check import check
-from suite.errors import (
+from zerowait.suite import Evaluation, Simulator, journal, simulate
+from zerowait.suite.check import check
+from zerowait.suite.errors import (
     RunDirectoryError,
     ZerowaitError,
 )
-from suite.idle import Idle
-from suite.recorded import read_run
+from zerowait.suite.idle import Idle
+from zerowait.suite.recorded import read_run
 
 # -- full disks
 # --------------------------------------------------------------------------------------------------------------

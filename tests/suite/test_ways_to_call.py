@@ -17,11 +17,11 @@ from callers import OVERHEADS, PATIENT, Table, evaluate, runtimes
 from crashes import HANG
 from drivers import Lookup, in_one_process
 
-from suite import Evaluation, Overhead, Simulator, journal
-from suite.check import check
-from suite.errors import RunAborted, TooManyCallsError
-from suite.idle import Idle
-from suite.recorded import read_run
+from zerowait.suite import Evaluation, Overhead, Simulator, journal
+from zerowait.suite.check import check
+from zerowait.suite.errors import RunAborted, TooManyCallsError
+from zerowait.suite.idle import Idle
+from zerowait.suite.recorded import read_run
 
 N, P = 30, 4
 everywhere = pytest.mark.parametrize("overhead", OVERHEADS)
