@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import os
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from ConfigSpace import ConfigurationSpace
 
-    from zerowait.suite.evaluation import AskTellOptimizer, Budget, Evaluation
-    from zerowait.suite.overhead import Overhead
+    from zerowait.suite.rules.evaluation import AskTellOptimizer, Budget, Evaluation
+    from zerowait.suite.rules.overhead import Overhead
     from zerowait.suite.simulator import Simulator
 
 Mode: TypeAlias = Literal["native", "ask_tell"]
@@ -79,7 +79,7 @@ class Run:
     @property
     def optimizer_seed(self) -> int:
         """The optimizer's seed, an integer from 0 to 2**32 - 1."""
-        from zerowait.suite.seeds import optimizer_seed
+        from zerowait.suite.rules.seeds import optimizer_seed
 
         return optimizer_seed(self.seed)
 
@@ -220,7 +220,7 @@ class Adapter:
         n_workers
             Simulated workers, at least 1.
         seed
-            Run seed; the optimizer gets `zerowait.suite.seeds.optimizer_seed(seed)`.
+            Run seed; the optimizer gets `zerowait.suite.rules.seeds.optimizer_seed(seed)`.
         budget
             When the run ends: a number of evaluations, a simulated time in seconds, or whichever comes first.
         overhead
@@ -321,7 +321,7 @@ class Adapter:
 
 def _check_unused(directory: Path) -> None:
     """Refuse a folder with a run: its evaluations are not those of the optimizer that would start now."""
-    from zerowait.suite.rundir import RunDirectory
+    from zerowait.suite.sharing.rundir import RunDirectory
 
     run = RunDirectory(directory)
     if run.specification.exists() or run.trace.exists():

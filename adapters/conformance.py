@@ -22,10 +22,10 @@ from zerowait.adapters.adapter import MODES, Adapter, Mode
 from zerowait.adapters.conformance_benchmark import FAILED, LONGEST, Bowl, Epochs
 from zerowait.adapters.conformance_run import FreshProcess, Outcome, Trial, carry_out, fresh_process, travel_by_value
 from zerowait.adapters.leftovers import watch
-from zerowait.suite.check import check, render
-from zerowait.suite.evaluation import Budget
-from zerowait.suite.overhead import Overhead
-from zerowait.suite.trace import ATTRIBUTE, read_trace
+from zerowait.suite.records.check import check, render
+from zerowait.suite.records.trace import ATTRIBUTE, read_trace
+from zerowait.suite.rules.evaluation import Budget
+from zerowait.suite.rules.overhead import Overhead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zerowait.adapters.spaces import plain
-from zerowait.suite.evaluation import Evaluation
-from zerowait.suite.identity import canonical_json
+from zerowait.suite.rules.evaluation import Evaluation
+from zerowait.suite.rules.identity import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

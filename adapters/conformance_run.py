@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from zerowait.adapters.adapter import Adapter, Mode
     from zerowait.adapters.conformance_benchmark import Bowl
-    from zerowait.suite.evaluation import Budget
-    from zerowait.suite.overhead import Overhead
+    from zerowait.suite.rules.evaluation import Budget
+    from zerowait.suite.rules.overhead import Overhead
 
 _PROGRAM = "import sys; from zerowait.adapters.conformance_run import serve; serve(sys.argv[1])"
 

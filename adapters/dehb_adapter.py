@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zerowait.adapters.adapter import Adapter, Benchmark, Run
-from zerowait.suite.errors import SpecificationError, WorkerDied
-from zerowait.suite.idle import Idle
+from zerowait.suite.rules.errors import SpecificationError, WorkerDied
+from zerowait.suite.sharing.idle import Idle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ConfigSpace import ConfigurationSpace
 
-    from zerowait.suite.evaluation import AskTellOptimizer
+    from zerowait.suite.rules.evaluation import AskTellOptimizer
     from zerowait.suite.simulator import Simulator
 
 MUTATIONS = ("rand1", "rand2", "rand2dir", "best1", "best2", "currenttobest1", "randtobest1")

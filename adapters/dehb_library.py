@@ -37,8 +37,8 @@ from dehb import DEHB  # type: ignore[import-untyped]
 
 from zerowait.adapters.spaces import config_from_vector, nearest_fidelity
 from zerowait.adapters.start_up import wait_for_calls
-from zerowait.suite.errors import BudgetExhausted, ZerowaitError
-from zerowait.suite.evaluation import Evaluation, Query
+from zerowait.suite.rules.errors import BudgetExhausted, ZerowaitError
+from zerowait.suite.rules.evaluation import Evaluation, Query
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

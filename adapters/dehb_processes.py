@@ -20,7 +20,12 @@ CONFIGURATION: dict[str, Any] = {
     # What a dead worker had evaluated cannot be repeated: the simulator ends the run.
     "distributed.scheduler.allowed-failures": 0,
 }
-_PRELOADED = ["distributed", "zerowait.adapters.dehb_library", "zerowait.suite.simulator", "zerowait.suite.vigil"]
+_PRELOADED = [
+    "distributed",
+    "zerowait.adapters.dehb_library",
+    "zerowait.suite.simulator",
+    "zerowait.suite.sharing.delivery_wait",
+]
 _CLOSE_SECONDS = 5.0
 
 

@@ -18,11 +18,11 @@ from zerowait.adapters.adapter import Adapter, Benchmark, Mode
 from zerowait.adapters.environments import Environment, pins
 from zerowait.adapters.isolation import run_elsewhere
 from zerowait.adapters.links import link_caller
-from zerowait.suite.errors import SpecificationError, WorkerDied
-from zerowait.suite.evaluation import Budget
-from zerowait.suite.identity import canonical_json
-from zerowait.suite.overhead import Linear, Overhead
-from zerowait.suite.recipe import Recipe, recipe_of
+from zerowait.suite.factory_spec import Recipe, recipe_of
+from zerowait.suite.rules.errors import SpecificationError, WorkerDied
+from zerowait.suite.rules.evaluation import Budget
+from zerowait.suite.rules.identity import canonical_json
+from zerowait.suite.rules.overhead import Linear, Overhead
 
 if TYPE_CHECKING:
     import os
@@ -93,7 +93,7 @@ class Elsewhere(Adapter):
             As there; also when the benchmark was not made by `benchmarks.load`, or the overhead is a function, neither
             of which can be sent.
         """
-        from zerowait.suite.trace import read_trace
+        from zerowait.suite.records.trace import read_trace
 
         with tempfile.TemporaryDirectory(prefix="zerowait-") as temporary:
             folder = Path(temporary) / "run" if directory is None else Path(directory).absolute()

@@ -26,7 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerowait.suite.errors import SpecificationError, ZerowaitError
+from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -362,7 +362,7 @@ def explained(folder: Path, what: str) -> Iterator[None]:
     except BlockingIOError:
         raise
     except OSError as error:
-        from zerowait.suite.rundir import reason  # imports NumPy, which a listing of optimizers does not need
+        from zerowait.suite.sharing.rundir import reason  # imports NumPy, which a listing of optimizers does not need
 
         raise EnvironmentFailedError(
             f"cannot {what} in {folder}: {reason(error)}; the environment variable {ROOT_VARIABLE} names another folder"

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zerowait.adapters.adapter import Adapter, Benchmark, Run
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from zerowait.suite.evaluation import AskTellOptimizer
+    from zerowait.suite.rules.evaluation import AskTellOptimizer
 
 PARAMETERS = ("model_name", "model_config", "rand_sample")
 FEWEST_RANDOM = 2

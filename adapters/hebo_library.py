@@ -32,8 +32,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from zerowait.suite.errors import ZerowaitError
-from zerowait.suite.evaluation import Evaluation, Query
+from zerowait.suite.rules.errors import ZerowaitError
+from zerowait.suite.rules.evaluation import Evaluation, Query
 
 _threads = torch.get_num_threads()
 from hebo.acq_optimizers import evolution_optimizer  # type: ignore[import-untyped]  # noqa: E402 - between the two

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from zerowait.adapters.adapter import Adapter, Benchmark, Run
 from zerowait.adapters.spaces import between_fidelities
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.idle import Idle
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.sharing.idle import Idle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from zerowait.adapters.hpbandster_space import HpBandSterSpace
-    from zerowait.suite.evaluation import AskTellOptimizer
+    from zerowait.suite.rules.evaluation import AskTellOptimizer
     from zerowait.suite.simulator import Simulator
 
 _EXTRA = '"zerowait[hpbandster]"'

@@ -12,14 +12,14 @@ import numpy as np
 from hpbandster.core.dispatcher import Job  # type: ignore[import-untyped]
 
 from zerowait.adapters.hpbandster_optimizers import SILENT, seeds
-from zerowait.suite.errors import ZerowaitError
-from zerowait.suite.evaluation import Query
+from zerowait.suite.rules.errors import ZerowaitError
+from zerowait.suite.rules.evaluation import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from zerowait.adapters.hpbandster_space import HpBandSterSpace
-    from zerowait.suite.evaluation import Evaluation
+    from zerowait.suite.rules.evaluation import Evaluation
 
 
 @dataclass(frozen=True, slots=True)

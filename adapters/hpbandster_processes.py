@@ -44,7 +44,7 @@ from hpbandster.core.worker import Worker  # type: ignore[import-untyped]
 from zerowait.adapters.hpbandster_asktell import name_of
 from zerowait.adapters.hpbandster_optimizers import SILENT, make_optimizer, seeds
 from zerowait.adapters.start_up import LONGEST_START, wait_for_calls
-from zerowait.suite.errors import BudgetExhausted, StalledError, WorkerDied, ZerowaitError
+from zerowait.suite.rules.errors import BudgetExhausted, StalledError, WorkerDied, ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

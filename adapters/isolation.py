@@ -27,7 +27,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
 
-from zerowait.suite.errors import WorkerDied, ZerowaitError
+from zerowait.suite.rules.errors import WorkerDied, ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

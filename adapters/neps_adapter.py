@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zerowait.adapters.adapter import Adapter, Benchmark, Run
-from zerowait.suite.errors import SpecificationError, ZerowaitError
-from zerowait.suite.evaluation import Evaluation, Query
-from zerowait.suite.idle import Idle
+from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
+from zerowait.suite.rules.evaluation import Evaluation, Query
+from zerowait.suite.sharing.idle import Idle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from zerowait.adapters.neps_random_state import RandomState
     from zerowait.adapters.neps_space import NepsSpace
-    from zerowait.suite.evaluation import AskTellOptimizer
+    from zerowait.suite.rules.evaluation import AskTellOptimizer
     from zerowait.suite.simulator import Simulator
 
 _EXTRA = '"zerowait[neps]"'

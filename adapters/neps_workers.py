@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.adapters.neps_random_state import seed_everything
 from zerowait.adapters.start_up import wait_for_calls
-from zerowait.suite.errors import BudgetExhausted, WorkerDied, ZerowaitError
+from zerowait.suite.rules.errors import BudgetExhausted, WorkerDied, ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     import neps
 
-    from zerowait.suite.evaluation import Query
+    from zerowait.suite.rules.evaluation import Query
     from zerowait.suite.simulator import Simulator
 
 ATTEMPTS = 100

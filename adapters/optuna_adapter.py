@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zerowait.adapters.adapter import Adapter, Benchmark, Run
-from zerowait.suite.errors import SpecificationError, ZerowaitError
-from zerowait.suite.evaluation import Evaluation, Query
-from zerowait.suite.idle import Idle
+from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
+from zerowait.suite.rules.evaluation import Evaluation, Query
+from zerowait.suite.sharing.idle import Idle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import optuna
 
     from zerowait.adapters.optuna_space import OptunaSpace
-    from zerowait.suite.evaluation import AskTellOptimizer
+    from zerowait.suite.rules.evaluation import AskTellOptimizer
     from zerowait.suite.simulator import Simulator
 
 _EXTRA = '"zerowait[optuna]"'

@@ -33,7 +33,7 @@ from optuna.samplers import BaseSampler
 
 from zerowait.adapters.optuna_adapter import trial_id
 from zerowait.adapters.start_up import wait_for_calls
-from zerowait.suite.errors import BudgetExhausted, ZerowaitError
+from zerowait.suite.rules.errors import BudgetExhausted, ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from zerowait.adapters.adapter import Adapter, Run
 from zerowait.adapters.spaces import random_configs
 from zerowait.adapters.start_up import wait_for_calls
-from zerowait.suite.errors import BudgetExhausted, SpecificationError, WorkerDied, ZerowaitError
-from zerowait.suite.evaluation import Evaluation, Query
-from zerowait.suite.idle import Idle
+from zerowait.suite.rules.errors import BudgetExhausted, SpecificationError, WorkerDied, ZerowaitError
+from zerowait.suite.rules.evaluation import Evaluation, Query
+from zerowait.suite.sharing.idle import Idle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from zerowait.suite.evaluation import AskTellOptimizer
+    from zerowait.suite.rules.evaluation import AskTellOptimizer
     from zerowait.suite.simulator import Simulator
 
 

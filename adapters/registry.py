@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.adapters.adapter import MODES, Adapter
 from zerowait.adapters.environments import environment_for
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from zerowait.adapters import smac_parameters
 from zerowait.adapters.adapter import Adapter, Benchmark, Run
-from zerowait.suite.errors import ZerowaitError
-from zerowait.suite.evaluation import Evaluation, Query
-from zerowait.suite.idle import Idle
+from zerowait.suite.rules.errors import ZerowaitError
+from zerowait.suite.rules.evaluation import Evaluation, Query
+from zerowait.suite.sharing.idle import Idle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from smac.facade.abstract_facade import AbstractFacade
 
-    from zerowait.suite.evaluation import AskTellOptimizer
+    from zerowait.suite.rules.evaluation import AskTellOptimizer
     from zerowait.suite.simulator import Simulator
 
 _EXTRA = '"zerowait[smac]"'

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from smac.runner.abstract_runner import AbstractRunner
 
     from zerowait.adapters.adapter import Run
-    from zerowait.suite.evaluation import Evaluation
+    from zerowait.suite.rules.evaluation import Evaluation
 
 FACADES: Mapping[str, type[AbstractFacade]] = {
     "smac-hpo": HyperparameterOptimizationFacade,

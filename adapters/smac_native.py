@@ -38,7 +38,7 @@ from zerowait.adapters.smac_cluster import local_cluster
 from zerowait.adapters.smac_facade import crashed, make_facade, make_scenario, succeeded
 from zerowait.adapters.smac_space import fidelity_of, plain_config
 from zerowait.adapters.start_up import wait_for_calls
-from zerowait.suite.errors import BudgetExhausted, ZerowaitError
+from zerowait.suite.rules.errors import BudgetExhausted, ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from smac import Scenario
 
     from zerowait.adapters.adapter import Run
-    from zerowait.suite.evaluation import Evaluation
+    from zerowait.suite.rules.evaluation import Evaluation
     from zerowait.suite.simulator import Simulator
 
 

@@ -10,7 +10,7 @@ import copy
 import math
 from typing import TYPE_CHECKING, Any
 
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

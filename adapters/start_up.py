@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zerowait.suite.errors import StalledError
+from zerowait.suite.rules.errors import StalledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

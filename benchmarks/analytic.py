@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from zerowait.benchmarks.noise import standard_normal
 from zerowait.benchmarks.protocol import Fidelity, as_float, check_names, check_seed, label_of
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.evaluation import Config, Evaluation
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.evaluation import Config, Evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,7 +99,7 @@ class AnalyticBenchmark:
         self.noise = noise
         self.fidelity = Fidelity("z", 1, FULL_FIDELITY, integer=True).between(fidelity_range, formula.name)
         self._names = tuple(f"x{i}" for i in range(formula.dimension))
-        # What `zerowait.suite.identity.canonical_json` writes of a configuration; up to x9 the names are in its order.
+        # What `zerowait.suite.rules.identity.canonical_json` writes of a configuration; up to x9 the names are in its order.
         self._canonical = "{" + ",".join(f'"{name}":%r' for name in self._names) + "}"
 
     @property

@@ -17,7 +17,7 @@ from zerowait.benchmarks.analytic import (
 )
 from zerowait.benchmarks.facts import Facts
 from zerowait.benchmarks.registry import Family
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

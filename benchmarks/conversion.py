@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zerowait.benchmarks.cache import ABSENT, cache_folder, one_at_a_time, unreadable, unwritable
 from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
-from zerowait.suite.durable import to_disk
+from zerowait.suite.sharing.fsync import to_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

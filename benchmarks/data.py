@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 
 from zerowait.benchmarks.errors import DataMissingError
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 DOWNLOADS = "downloads"
 """The folder, below the data folder, in which archives wait to be unpacked, put there by a person or by us."""

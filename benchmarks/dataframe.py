@@ -39,9 +39,9 @@ from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
 from zerowait.benchmarks.facts import Facts
 from zerowait.benchmarks.protocol import Fidelity, as_float, check_names, check_seed, label_of
 from zerowait.benchmarks.registry import Family
-from zerowait.suite.errors import SpecificationError, shown
-from zerowait.suite.evaluation import Config, Evaluation
-from zerowait.suite.recipe import Recipe
+from zerowait.suite.factory_spec import Recipe
+from zerowait.suite.rules.errors import SpecificationError, shown
+from zerowait.suite.rules.evaluation import Config, Evaluation
 
 if TYPE_CHECKING:
     import os

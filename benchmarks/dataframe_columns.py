@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from zerowait.suite.errors import SpecificationError, shown
-from zerowait.suite.evaluation import LONGEST
+from zerowait.suite.rules.errors import SpecificationError, shown
+from zerowait.suite.rules.evaluation import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

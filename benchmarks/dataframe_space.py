@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from zerowait.benchmarks.dataframe_columns import INACTIVE, Columns, Sorted, shown_list
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace

@@ -16,9 +16,9 @@ from zerowait.benchmarks.facts import Facts
 from zerowait.benchmarks.noise import uniform
 from zerowait.benchmarks.protocol import Fidelity, as_float, check_seed, check_task, label_of
 from zerowait.benchmarks.registry import Family
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.evaluation import Config, Evaluation
-from zerowait.suite.identity import canonical_json
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.evaluation import Config, Evaluation
+from zerowait.suite.rules.identity import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from zerowait.benchmarks.errors import FetchFailedError
-from zerowait.suite.durable import to_disk
+from zerowait.suite.sharing.fsync import to_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zerowait.suite.errors import ZerowaitError
+from zerowait.suite.rules.errors import ZerowaitError
 
 
 class DataMissingError(ZerowaitError, RuntimeError):

@@ -12,7 +12,7 @@ from zerowait.benchmarks.conversion import new_array, open_array
 from zerowait.benchmarks.errors import DamagedDataError
 from zerowait.benchmarks.grid import RELATIVE_TOLERANCE, Axis
 from zerowait.benchmarks.stacked import StackedTrainings
-from zerowait.suite.errors import ZerowaitError
+from zerowait.suite.rules.errors import ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

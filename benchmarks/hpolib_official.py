@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zerowait.benchmarks.conversion import new_array, open_array
 from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
 from zerowait.benchmarks.grid import Axis, Grid
-from zerowait.suite.errors import SpecificationError, ZerowaitError, shown
+from zerowait.suite.rules.errors import SpecificationError, ZerowaitError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ from zerowait.benchmarks.facts import Facts
 from zerowait.benchmarks.jahs_surrogate import Slow, Surrogate, open_surrogate
 from zerowait.benchmarks.protocol import Fidelity, as_float, check_names, check_seed, check_task, label_of
 from zerowait.benchmarks.registry import Family
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.evaluation import Config, Evaluation
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.evaluation import Config, Evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,7 +9,7 @@ from zerowait.benchmarks.facts import Facts
 from zerowait.benchmarks.protocol import Fidelity
 from zerowait.benchmarks.registry import Family
 from zerowait.benchmarks.surrogate import LICENCE, YAHPO_BIBTEX, YAHPO_CITATION, Scenario, SurrogateBenchmark
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

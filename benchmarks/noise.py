@@ -6,12 +6,12 @@ import struct
 from functools import cache
 from typing import TYPE_CHECKING
 
-from zerowait.suite.identity import digest
+from zerowait.suite.rules.identity import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Keeps this stream apart from those of zerowait.suite.seeds, which begin with other numbers.
+# Keeps this stream apart from those of zerowait.suite.rules.seeds, which begin with other numbers.
 _DOMAIN = 3
 
 
@@ -23,7 +23,7 @@ def standard_normal(seed: int, canonical: str, fidelity: int) -> float:
     seed
         An integer from 0 to 2**63 - 1.
     canonical
-        The configuration, as `zerowait.suite.identity.canonical_json` writes it; 1 is not 1.0 there.
+        The configuration, as `zerowait.suite.rules.identity.canonical_json` writes it; 1 is not 1.0 there.
     fidelity
         An integer from 0 to 2**32 - 1.
     """

@@ -6,14 +6,14 @@ import numbers
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ConfigSpace import ConfigurationSpace
 
-    from zerowait.suite.evaluation import Config, Evaluation
+    from zerowait.suite.rules.evaluation import Config, Evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def check_task(name: str, task: object, tasks: tuple[str, ...]) -> None:
 
 def check_seed(seed: object) -> int:
     """Return the seed as a plain integer, or raise `SpecificationError` if it is none from 0 to 2**63 - 1."""
-    from zerowait.suite.seeds import check_run_seed  # imports NumPy, which a listing does not need
+    from zerowait.suite.rules.seeds import check_run_seed  # imports NumPy, which a listing does not need
 
     return check_run_seed(seed)  # type: ignore[arg-type]
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from zerowait.benchmarks.errors import DataMissingError
 from zerowait.benchmarks.facts import Facts
 from zerowait.benchmarks.protocol import Benchmark, check_task
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.recipe import remember
+from zerowait.suite.factory_spec import remember
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

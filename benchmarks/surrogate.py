@@ -17,8 +17,8 @@ from zerowait.benchmarks.errors import DamagedDataError
 from zerowait.benchmarks.protocol import Fidelity, check_seed, check_task, label_of
 from zerowait.benchmarks.surrogate_session import SESSIONS, ModelFile, missing_runtime
 from zerowait.benchmarks.surrogate_space import Space, read_encoding, read_space
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.evaluation import Config, Evaluation
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.evaluation import Config, Evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

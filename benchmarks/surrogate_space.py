@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
 from zerowait.benchmarks.protocol import as_float
-from zerowait.suite.errors import SpecificationError, shown
+from zerowait.suite.rules.errors import SpecificationError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from zerowait.benchmarks.grid import Axis, Grid
 from zerowait.benchmarks.official import OfficialFiles, Trainings
 from zerowait.benchmarks.stacked import StackedTrainings
 from zerowait.benchmarks.tables import PACKAGE, TableFile, missing_reason, open_table
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,8 +13,8 @@ from zerowait.benchmarks.grid import Grid, SpaceKind, Value
 from zerowait.benchmarks.official import OfficialFiles, Trainings
 from zerowait.benchmarks.protocol import Fidelity, check_seed, check_task, label_of
 from zerowait.benchmarks.table_family import Table
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.evaluation import Config, Evaluation
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.evaluation import Config, Evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
     from numpy.typing import NDArray
 
-# As zerowait.suite.seeds has it; a plain integer in the range is not checked further, because a query must be fast.
+# As zerowait.suite.rules.seeds has it; a plain integer in the range is not checked further, because a query must be fast.
 _MAX_SEED = 2**63 - 1
 
 

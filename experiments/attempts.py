@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zerowait.suite.durable import to_disk
+from zerowait.suite.sharing.fsync import to_disk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,7 +147,7 @@ class CellFolders:
         except FileNotFoundError:
             return "its error was not kept"
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return (lines[-1] if lines else "").removeprefix("zerowait.suite.errors.")
+        return (lines[-1] if lines else "").removeprefix("zerowait.suite.rules.errors.")
 
     def sweep(self) -> None:
         """Remove what killed attempts have left."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.experiments.attempts import TRACE_FILE, CellFolders
 from zerowait.experiments.versions import check_data, check_versions
-from zerowait.suite.errors import ZerowaitError
-from zerowait.suite.identity import canonical_json, digest
+from zerowait.suite.rules.errors import ZerowaitError
+from zerowait.suite.rules.identity import canonical_json, digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from zerowait.benchmarks import Benchmark
     from zerowait.experiments.study import Mode
-    from zerowait.suite.evaluation import Budget
-    from zerowait.suite.overhead import Overhead
+    from zerowait.suite.rules.evaluation import Budget
+    from zerowait.suite.rules.overhead import Overhead
 
 CELL_FILE = "cell.json"
 MOST_DEATHS = 2
@@ -120,7 +120,7 @@ def run_cell(cell: Cell, folders: CellFolders) -> Outcome:
     died = folders.wait_for_attempts(key)
     finished = folders.finished(key)
     if finished.is_dir():
-        from zerowait.suite.trace import read_trace
+        from zerowait.suite.records.trace import read_trace
 
         return Outcome(key, _makespan(read_trace(finished / TRACE_FILE)))
     if died >= MOST_DEATHS:

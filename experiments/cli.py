@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from zerowait.experiments import data_cli, environments_cli, export_cli, plot_cli, report_cli, study_cli, verify_cli
-from zerowait.suite.errors import ZerowaitError
+from zerowait.suite.rules.errors import ZerowaitError
 
 # Everything else is imported inside the commands, so that `zerowait --help` answers at once. Paths are not `readable`
 # for typer: what is wrong with a path is told in one line, like everything else.
@@ -106,8 +106,8 @@ def check(
     ],
 ) -> None:
     """Verify a run's journal against every invariant; exit code 1 when something is broken."""
-    from zerowait.suite.check import check as check_run
-    from zerowait.suite.check import render
+    from zerowait.suite.records.check import check as check_run
+    from zerowait.suite.records.check import render
 
     report = check_run(folder)
     for line in render(report):

@@ -96,7 +96,7 @@ def fetch(name: Name, *, mirror: Mirror = None) -> None:
     """Download, unpack and convert data; what has arrived is kept, and the next fetch goes on from there."""
     from zerowait.benchmarks import fetching, packaged
     from zerowait.benchmarks.data import data_set
-    from zerowait.suite.errors import SpecificationError
+    from zerowait.suite.rules.errors import SpecificationError
 
     if name == packaged.NAME:
         raise SpecificationError(f"the data {name!r} is {packaged.PLACE}; get it with: {packaged.COMMAND}")

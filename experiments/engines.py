@@ -14,7 +14,7 @@ from zerowait.adapters import isolation
 from zerowait.adapters.clusters import start_cluster
 from zerowait.experiments.attempts import CellFolders
 from zerowait.experiments.cells import Cell, Outcome, last_line, run_batch, run_cell
-from zerowait.suite.errors import RunDirectoryError, SpecificationError
+from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence

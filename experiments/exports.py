@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zerowait.suite import store
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.records import store
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ class Pair:
     benchmark: str
     """Name of benchmark and task."""
     cells: pd.DataFrame
-    """One row a run, in the order of workers and run seed; see `zerowait.suite.store_cells.CELL_COLUMNS`."""
+    """One row a run, in the order of workers and run seed; see `zerowait.suite.records.store_cells.CELL_COLUMNS`."""
     traces: Mapping[str, pd.DataFrame]
     """Their evaluations in delivery order, by cell, with the columns that their benchmark has."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zerowait.experiments.exports import pairs, refuse_existing
-from zerowait.suite import store
+from zerowait.suite.records import store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

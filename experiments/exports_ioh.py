@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zerowait.experiments.exports import Pair, pairs, refuse_existing
-from zerowait.suite import store
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.records import store
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,6 +141,6 @@ def _safe(name: str) -> str:
     safe = re.sub(r"[^A-Za-z0-9.+=()-]+", "_", name).lstrip(".")
     if safe == name and len(name) <= 100:  # noqa: PLR2004 - bytes, of the 255 of a file name
         return safe
-    from zerowait.suite.identity import digest
+    from zerowait.suite.rules.identity import digest
 
     return f"{safe[:80]}_{digest(name).hex()[:6]}" if len(safe) > 80 else f"{safe}_{digest(name).hex()[:6]}"  # noqa: PLR2004

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from zerowait.experiments.exports import pairs, refuse_existing
-from zerowait.suite.errors import SpecificationError, ZerowaitError
+from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

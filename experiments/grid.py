@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from zerowait.experiments.attempts import CellFolders
 from zerowait.experiments.cells import Cell, Outcome
 from zerowait.plots.loading import STUDY_FILE
-from zerowait.suite.errors import RunDirectoryError, SpecificationError
-from zerowait.suite.trace import replace_file
+from zerowait.suite.records.trace import replace_file
+from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence

@@ -32,16 +32,16 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.evaluation import Budget
-from zerowait.suite.overhead import Overhead
-from zerowait.suite.processes import Process, cpu_times, this_process
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.evaluation import Budget
+from zerowait.suite.rules.overhead import Overhead
+from zerowait.suite.sharing.processes import Process, cpu_times, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from zerowait.adapters import Mode
-    from zerowait.suite.evaluation import Evaluation
+    from zerowait.suite.rules.evaluation import Evaluation
 
 DEFAULT_WORKERS = (1, 4)
 DEFAULT_EVALUATIONS = 50

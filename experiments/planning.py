@@ -11,8 +11,8 @@ from zerowait.experiments.reference import full_training
 from zerowait.experiments.study import Mode, OptimizerTable, Study, suggestion
 from zerowait.experiments.tasks import Choice, Skipped, at, choose
 from zerowait.experiments.versions import DATA_LIBRARIES, data_of, versions_of
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.specification import MAX_WORKERS
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.specification import MAX_WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
-from zerowait.suite.errors import ZerowaitError
+from zerowait.suite.rules.errors import ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

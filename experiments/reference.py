@@ -7,8 +7,8 @@ import math
 from statistics import median
 from typing import TYPE_CHECKING
 
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.evaluation import as_evaluation
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.evaluation import as_evaluation
 
 if TYPE_CHECKING:
     from zerowait.benchmarks import Benchmark

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from zerowait.experiments.engines import ENVIRONMENT, START_WORKERS, Workers, run_on, threaded, threads_of
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

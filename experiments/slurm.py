@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zerowait.adapters import isolation
 from zerowait.experiments.engines import CONFIGURATION, Workers, interrupts_blocked, run_on
 from zerowait.experiments.study import suggestion
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence

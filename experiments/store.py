@@ -15,11 +15,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zerowait.suite import store, store_cells
-from zerowait.suite.durable import to_disk
-from zerowait.suite.errors import TraceError
-from zerowait.suite.store import Partition
-from zerowait.suite.trace import replace_file
+from zerowait.suite.records import store, store_cells
+from zerowait.suite.records.store import Partition
+from zerowait.suite.records.trace import replace_file
+from zerowait.suite.rules.errors import TraceError
+from zerowait.suite.sharing.fsync import to_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from zerowait.experiments.grid import Summary
-    from zerowait.suite.store_cells import StoredCell, Table
+    from zerowait.suite.records.store_cells import StoredCell, Table
 
 LEAST_SECONDS = 10.0
 """While a study runs, at least so many seconds pass between two updates of its store..."""

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from zerowait.experiments.policies import BudgetTable, OverheadSetting, OverheadTable, Table, overhead_policy
-from zerowait.suite.errors import SpecificationError, shown
-from zerowait.suite.seeds import MAX_RUN_SEED
-from zerowait.suite.specification import MAX_ASK_TELL_WORKERS
+from zerowait.suite.rules.errors import SpecificationError, shown
+from zerowait.suite.rules.seeds import MAX_RUN_SEED
+from zerowait.suite.rules.specification import MAX_ASK_TELL_WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
     from pydantic_core import ErrorDetails
 
-    from zerowait.suite.overhead import Overhead
+    from zerowait.suite.rules.overhead import Overhead
 
 Mode = Literal["native", "ask_tell"]
 MOST_SEEDS = 100_000

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from zerowait import benchmarks
 from zerowait.benchmarks import DataMissingError
 from zerowait.experiments.study import BenchmarkTable, Study, suggestion
-from zerowait.suite.errors import SpecificationError, ZerowaitError
+from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

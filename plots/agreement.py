@@ -12,7 +12,7 @@ from zerowait.plots import style
 from zerowait.plots.blocks import counted, listed
 from zerowait.plots.panels import Canvas, described
 from zerowait.plots.study import KEYS, Study
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -30,7 +30,7 @@ from zerowait.plots.statistics import (
     share_reached,
     times_to_targets,
 )
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from zerowait.plots import agreement, anytime, comparison, performance, runtime,
 from zerowait.plots.loading import load_study
 from zerowait.plots.panels import CAPTION, Canvas, FigureFiles, new_figure, save_figure
 from zerowait.plots.study import Study
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from zerowait.plots.blocks import Blocks, Horizon, blocks, compared_sentence, le
 from zerowait.plots.panels import Canvas, described, workers_title
 from zerowait.plots.significance import Comparison, PostHoc, compare, critical_difference
 from zerowait.plots.statistics import win_rates
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ import typer
 from zerowait.plots import style
 from zerowait.plots.catalogue import FIGURES, Drawn
 from zerowait.plots.loading import load_study
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

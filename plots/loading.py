@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zerowait.plots.study import EVALUATION_COLUMNS, FACTS, KEYS, Study, study_of, study_of_runs
-from zerowait.suite.errors import TraceError
-from zerowait.suite.store_cells import CELLS_FILE, STORE
+from zerowait.suite.records.store_cells import CELLS_FILE, STORE
+from zerowait.suite.rules.errors import TraceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ class Run:
     optimum: float | None
     """The least loss that is possible on this benchmark; None when unknown."""
     trace: pd.DataFrame
-    """One row an evaluation, in delivery order; see `zerowait.suite.trace.COLUMNS`."""
+    """One row an evaluation, in delivery order; see `zerowait.suite.records.trace.COLUMNS`."""
 
     @property
     def ends(self) -> Floats:
@@ -80,7 +80,7 @@ def _of_store(folder: Path, columns: Sequence[str]) -> Study:
     import numpy as np
     import pandas as pd
 
-    from zerowait.suite import store
+    from zerowait.suite.records import store
 
     cells = store.load_cells(folder).rename(columns={"run_seed": "seed"})
     for name in FACTS:
@@ -199,7 +199,7 @@ def load_run(path: Path) -> Run:
     TraceError
         The file is no trace, or has no label that names its optimizer and its benchmark.
     """
-    from zerowait.suite.trace import ATTRIBUTE, read_trace
+    from zerowait.suite.records.trace import ATTRIBUTE, read_trace
 
     trace = read_trace(path)
     specification: dict[str, Any] = trace.attrs[ATTRIBUTE]["specification"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from zerowait.plots import style
 from zerowait.plots.statistics import is_logarithmic
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

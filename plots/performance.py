@@ -43,7 +43,7 @@ from zerowait.plots.statistics import (
     percentile_interval,
     time_grid,
 )
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,8 +22,8 @@ from zerowait.plots.blocks import counted
 from zerowait.plots.catalogue import FIGURES, Drawn, FigureKind
 from zerowait.plots.report_data import DIGITS, MOST_POINTS, interactive_data
 from zerowait.plots.runtime import readable
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.trace import replace_file
+from zerowait.suite.records.trace import replace_file
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

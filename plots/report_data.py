@@ -15,7 +15,7 @@ from zerowait.plots import style
 from zerowait.plots.performance import performance_table
 from zerowait.plots.scaling import ALL, speed_up_table
 from zerowait.plots.statistics import LOGARITHMIC_FROM
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from zerowait.plots.catalogue import FIGURES
 from zerowait.plots.loading import STUDY_FILE, listed_cells, load_runs, load_study
 from zerowait.plots.study import study_of_runs
-from zerowait.suite import store
-from zerowait.suite.errors import TraceError
-from zerowait.suite.store_cells import CELLS_FILE, STORE
-from zerowait.suite.trace import ATTRIBUTE
+from zerowait.suite.records import store
+from zerowait.suite.records.store_cells import CELLS_FILE, STORE
+from zerowait.suite.records.trace import ATTRIBUTE
+from zerowait.suite.rules.errors import TraceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -147,4 +147,6 @@ def _last_line(path: Path) -> str:
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         return "its error was not kept"
-    return next((line.strip() for line in reversed(lines) if line.strip()), "").removeprefix("zerowait.suite.errors.")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "").removeprefix(
+        "zerowait.suite.rules.errors."
+    )

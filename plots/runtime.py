@@ -20,7 +20,7 @@ from zerowait.plots.panels import (
     workers_title,
 )
 from zerowait.plots.statistics import bootstrap_means, generator, percentile_interval
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd

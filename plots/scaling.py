@@ -22,7 +22,7 @@ from zerowait.plots.statistics import (
     time_to_target,
     upper_median,
 )
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd

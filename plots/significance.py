@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from zerowait.plots.statistics import average_ranks
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from zerowait.plots.statistics import Floats

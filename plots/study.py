@@ -11,8 +11,8 @@ import numpy as np
 
 from zerowait.plots.selection import selected
 from zerowait.plots.statistics import best_at, normalised_regret
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.trace import ATTRIBUTE
+from zerowait.suite.records.trace import ATTRIBUTE
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zerowait.suite.asktell import simulate
-    from zerowait.suite.evaluation import AskTellOptimizer, Budget, Evaluation, Objective, Query
-    from zerowait.suite.overhead import Overhead
+    from zerowait.suite.records.trace import read_trace, write_trace
+    from zerowait.suite.rules.evaluation import AskTellOptimizer, Budget, Evaluation, Objective, Query
+    from zerowait.suite.rules.overhead import Overhead
     from zerowait.suite.simulator import Simulator
-    from zerowait.suite.trace import read_trace, write_trace
 
 # Resolved on first use, so that the command line starts without NumPy.
 _HOMES = {
-    "AskTellOptimizer": "zerowait.suite.evaluation",
-    "Budget": "zerowait.suite.evaluation",
-    "Evaluation": "zerowait.suite.evaluation",
-    "Objective": "zerowait.suite.evaluation",
-    "Overhead": "zerowait.suite.overhead",
-    "Query": "zerowait.suite.evaluation",
+    "AskTellOptimizer": "zerowait.suite.rules.evaluation",
+    "Budget": "zerowait.suite.rules.evaluation",
+    "Evaluation": "zerowait.suite.rules.evaluation",
+    "Objective": "zerowait.suite.rules.evaluation",
+    "Overhead": "zerowait.suite.rules.overhead",
+    "Query": "zerowait.suite.rules.evaluation",
     "Simulator": "zerowait.suite.simulator",
-    "read_trace": "zerowait.suite.trace",
+    "read_trace": "zerowait.suite.records.trace",
     "simulate": "zerowait.suite.asktell",
-    "write_trace": "zerowait.suite.trace",
+    "write_trace": "zerowait.suite.records.trace",
 }
 
 __all__ = [

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerowait.suite import timeline
-from zerowait.suite.continuation import Ledger, State, charge, training_length
-from zerowait.suite.errors import InvalidEvaluationError, SpecificationError, shown
-from zerowait.suite.evaluation import (
+from zerowait.suite.pending import Delivered, InFlight, Pending
+from zerowait.suite.records.trace import build_trace, make_metadata, measured_facts, write_trace
+from zerowait.suite.rules import timeline
+from zerowait.suite.rules.continuation import Ledger, State, charge, training_length
+from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError, shown
+from zerowait.suite.rules.evaluation import (
     LONGEST,
     AnyObjective,
     AskTellOptimizer,
@@ -23,13 +25,11 @@ from zerowait.suite.evaluation import (
     Query,
     as_evaluation,
 )
-from zerowait.suite.identity import canonical_json_of_checked, digest
-from zerowait.suite.overhead import Overhead
-from zerowait.suite.pending import Delivered, InFlight, Pending
-from zerowait.suite.rundir import explained, reason
-from zerowait.suite.seeds import ObjectiveSeeds, check_run_seed
-from zerowait.suite.specification import MAX_ASK_TELL_WORKERS, make_specification
-from zerowait.suite.trace import build_trace, make_metadata, measured_facts, write_trace
+from zerowait.suite.rules.identity import canonical_json_of_checked, digest
+from zerowait.suite.rules.overhead import Overhead
+from zerowait.suite.rules.seeds import ObjectiveSeeds, check_run_seed
+from zerowait.suite.rules.specification import MAX_ASK_TELL_WORKERS, make_specification
+from zerowait.suite.sharing.rundir import explained, reason
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
         another result arrives; StopIteration ends the run's asking. An optimizer that survives failing objectives
         has `tell_failure(query, error)`; without it the objective's exception ends the run.
     objective
-        Evaluates a configuration; see `zerowait.suite.evaluation.Objective`.
+        Evaluates a configuration; see `zerowait.suite.rules.evaluation.Objective`.
     n_workers
         How many evaluations run at the same simulated time, at least 1.
     max_evaluations, max_time

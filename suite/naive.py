@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from zerowait.suite.coordination import Coordinator, Rules, Taken
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.overhead import Overhead
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.overhead import Overhead
+from zerowait.suite.sharing.coordination import Coordinator, Rules, Taken
+from zerowait.suite.sharing.table import CHARGED, END, FREED, ORIGIN, START, STATE, SlotState
+from zerowait.suite.sharing.transport import Transport
 from zerowait.suite.simulator import Simulator
-from zerowait.suite.table import CHARGED, END, FREED, ORIGIN, START, STATE, SlotState
-from zerowait.suite.transport import Transport
 
 
 class NaiveRun(Simulator):

@@ -12,11 +12,11 @@ from bisect import insort
 from collections.abc import Mapping
 from typing import Any, cast
 
-from zerowait.suite import timeline
-from zerowait.suite.evaluation import Query, check_fidelity
-from zerowait.suite.identity import canonical_json_of_checked, check_config, check_config_id, digest
-from zerowait.suite.seeds import ObjectiveSeeds
-from zerowait.suite.trace import Columns
+from zerowait.suite.records.trace import Columns
+from zerowait.suite.rules import timeline
+from zerowait.suite.rules.evaluation import Query, check_fidelity
+from zerowait.suite.rules.identity import canonical_json_of_checked, check_config, check_config_id, digest
+from zerowait.suite.rules.seeds import ObjectiveSeeds
 
 
 class Pending:

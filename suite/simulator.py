@@ -14,12 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from zerowait.suite import shared_directory as several_hosts
-from zerowait.suite import temporary, transport
 from zerowait.suite.asktell import failed_runtime
-from zerowait.suite.coordination import Call, Coordinator, Rules
-from zerowait.suite.errors import BudgetExhausted, SpecificationError, StalledError
-from zerowait.suite.evaluation import (
+from zerowait.suite.records.journal_to_trace import trace_of
+from zerowait.suite.records.trace import write_trace
+from zerowait.suite.rules.errors import BudgetExhausted, SpecificationError, StalledError
+from zerowait.suite.rules.evaluation import (
     AnyObjective,
     Budget,
     Evaluation,
@@ -27,16 +26,17 @@ from zerowait.suite.evaluation import (
     as_evaluation,
     check_fidelity,
 )
-from zerowait.suite.identity import canonical_json, check_config_id, digest
-from zerowait.suite.idle import Idle
-from zerowait.suite.overhead import Overhead
-from zerowait.suite.recorded import trace_of
-from zerowait.suite.rundir import RunDirectory, cannot, explained
-from zerowait.suite.seeds import ObjectiveSeeds, check_run_seed
-from zerowait.suite.specification import MAX_WORKERS, make_specification
-from zerowait.suite.table import Status
-from zerowait.suite.trace import write_trace
-from zerowait.suite.transport import LocalTransport, Transport
+from zerowait.suite.rules.identity import canonical_json, check_config_id, digest
+from zerowait.suite.rules.overhead import Overhead
+from zerowait.suite.rules.seeds import ObjectiveSeeds, check_run_seed
+from zerowait.suite.rules.specification import MAX_WORKERS, make_specification
+from zerowait.suite.sharing import shared_directory as several_hosts
+from zerowait.suite.sharing import temporary, transport
+from zerowait.suite.sharing.coordination import Call, Coordinator, Rules
+from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.sharing.rundir import RunDirectory, cannot, explained
+from zerowait.suite.sharing.table import Status
+from zerowait.suite.sharing.transport import LocalTransport, Transport
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ class Simulator:
     Parameters
     ----------
     objective
-        Evaluates a configuration; see `zerowait.suite.evaluation.Objective`.
+        Evaluates a configuration; see `zerowait.suite.rules.evaluation.Objective`.
     n_workers
         How many simulated workers there are: as many calls as that may run at once.
     directory

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zerowait import adapters, benchmarks
     from zerowait.suite.asktell import simulate
-    from zerowait.suite.errors import (
+    from zerowait.suite.records.store import load_cells, load_study
+    from zerowait.suite.records.trace import read_trace, write_trace
+    from zerowait.suite.rules.errors import (
         BudgetExhausted,
         InvalidEvaluationError,
         RunAborted,
@@ -26,29 +28,27 @@ if TYPE_CHECKING:
         WorkerDied,
         ZerowaitError,
     )
-    from zerowait.suite.evaluation import AskTellOptimizer, Budget, Evaluation, Objective, Query
-    from zerowait.suite.idle import Idle
-    from zerowait.suite.overhead import Overhead
+    from zerowait.suite.rules.evaluation import AskTellOptimizer, Budget, Evaluation, Objective, Query
+    from zerowait.suite.rules.overhead import Overhead
+    from zerowait.suite.sharing.idle import Idle
     from zerowait.suite.simulator import Simulator
-    from zerowait.suite.store import load_cells, load_study
-    from zerowait.suite.trace import read_trace, write_trace
 
 __version__ = "0.2.0"
 
 # Where each name lives; resolved on first use, so that `import zerowait` costs nothing.
 _HOMES = {
     "zerowait.suite.asktell": ("simulate",),
-    "zerowait.suite.errors": (
+    "zerowait.suite.rules.errors": (
         "BudgetExhausted", "InvalidEvaluationError", "RunAborted", "RunDirectoryError", "RunMismatchError",
         "SpecificationError", "StalledError", "TooManyCallsError", "TraceError", "UnsupportedPlatformError",
         "WorkerDied", "ZerowaitError",
     ),
-    "zerowait.suite.evaluation": ("AskTellOptimizer", "Budget", "Evaluation", "Objective", "Query"),
-    "zerowait.suite.idle": ("Idle",),
-    "zerowait.suite.overhead": ("Overhead",),
+    "zerowait.suite.rules.evaluation": ("AskTellOptimizer", "Budget", "Evaluation", "Objective", "Query"),
+    "zerowait.suite.sharing.idle": ("Idle",),
+    "zerowait.suite.rules.overhead": ("Overhead",),
     "zerowait.suite.simulator": ("Simulator",),
-    "zerowait.suite.store": ("load_cells", "load_study"),
-    "zerowait.suite.trace": ("read_trace", "write_trace"),
+    "zerowait.suite.records.store": ("load_cells", "load_study"),
+    "zerowait.suite.records.trace": ("read_trace", "write_trace"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

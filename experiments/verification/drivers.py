@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zerowait.experiments.verification.schedules import Case
 from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
-from zerowait.suite.idle import Idle
 from zerowait.suite.naive import NaiveRun
+from zerowait.suite.sharing.idle import Idle
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
@@ -54,7 +54,7 @@ def at_once(tasks: Mapping[Key, Callable[[], Result]]) -> dict[Key, Result]:
     All are made ready first, then they begin one shortly after the other, and none computes its trace before the last
     has slept: what computes makes others wake up late.
     """
-    import zerowait.suite.recorded  # noqa: F401 - brings pandas along, which the processes would import one by one
+    import zerowait.suite.records.journal_to_trace  # noqa: F401 - brings pandas along, which the processes would import one by one
 
     context = get_context("fork")
     _Phase.barrier = context.Barrier(len(tasks))

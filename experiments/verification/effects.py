@@ -21,7 +21,7 @@ from zerowait.experiments.verification.effects_traces import Reading
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.plots.blocks import blocks, listed
 from zerowait.plots.statistics import generator
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,7 +126,7 @@ def _named(reading: Reading, effect: str) -> Reading:
 def verify(folder: Path, scope: effects_reruns.Scope, request: Request) -> Outcome:
     """Compare right and wrong on the study in a folder."""
     from zerowait.plots.loading import load_study
-    from zerowait.suite import store
+    from zerowait.suite.records import store
 
     study = load_study(folder, columns=("end", "value"))
     cells = store.load_cells(folder)
@@ -329,7 +329,7 @@ def _shared(folder: Path) -> pd.DataFrame:
     """Return which configurations runs of the study have in common; see `effects_traces.shared_configurations`."""
     import pandas as pd
 
-    from zerowait.suite import store
+    from zerowait.suite.records import store
 
     table = store.load_study(folder, columns=["cell", "config.*"])
     # What another benchmark has is missing; equal configurations of one benchmark are equal in all columns.

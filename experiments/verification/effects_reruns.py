@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zerowait.experiments.verification.schedules import Case, expected
-from zerowait.suite.evaluation import Budget, Config, Evaluation, as_evaluation
-from zerowait.suite.identity import canonical_json
+from zerowait.suite.rules.evaluation import Budget, Config, Evaluation, as_evaluation
+from zerowait.suite.rules.identity import canonical_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,7 +137,7 @@ def execute(task: Task) -> Run:
     """Make a run and return it."""
     from zerowait import adapters, benchmarks
     from zerowait.plots.loading import Run
-    from zerowait.suite.overhead import Overhead
+    from zerowait.suite.rules.overhead import Overhead
 
     benchmark: Any = benchmarks.load(task.family, task=task.task, **task.benchmark_parameters)
     evaluated = benchmark
@@ -214,7 +214,7 @@ def of_the_study(cells: pd.DataFrame, scope: Scope) -> list[Task]:
     Parameters
     ----------
     cells
-        What `zerowait.suite.store.load_cells` returns.
+        What `zerowait.suite.records.store.load_cells` returns.
     scope
         How many.
     """

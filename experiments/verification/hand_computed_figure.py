@@ -79,7 +79,7 @@ def placed(by_hand: ByHand) -> pd.DataFrame:
     """Return a schedule as the trace that a simulated run of it would have, a row an evaluation."""
     import pandas as pd
 
-    from zerowait.suite.trace import worker_labels
+    from zerowait.suite.records.trace import worker_labels
 
     case, n = by_hand.case, len(by_hand.end)
     # The k-th configuration is for the worker that the (k - P)-th result frees.

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerowait.suite.evaluation import Budget, Evaluation
-from zerowait.suite.identity import canonical_json, digest
-from zerowait.suite.overhead import Overhead
-from zerowait.suite.trace import ATTRIBUTE
+from zerowait.suite.records.trace import ATTRIBUTE
+from zerowait.suite.rules.evaluation import Budget, Evaluation
+from zerowait.suite.rules.identity import canonical_json, digest
+from zerowait.suite.rules.overhead import Overhead
 
 if TYPE_CHECKING:
     import pandas as pd

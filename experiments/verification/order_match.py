@@ -26,7 +26,7 @@ from zerowait.experiments.verification import Request, drivers, order_match_figu
 from zerowait.experiments.verification.drivers import Observed
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.experiments.verification.schedules import Case, Schedule, Telling, expected, gap
-from zerowait.suite.errors import StalledError
+from zerowait.suite.rules.errors import StalledError
 
 if TYPE_CHECKING:
     import numpy as np

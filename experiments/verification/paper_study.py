@@ -23,7 +23,7 @@ from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.plots.blocks import Blocks, Horizon, blocks, listed
 from zerowait.plots.significance import FEWEST_BLOCKS, friedman
 from zerowait.plots.statistics import average_ranks, generator, percentile_interval
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from zerowait.plots.statistics import Floats

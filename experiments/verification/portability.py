@@ -15,7 +15,7 @@ from typing import Any
 
 from zerowait.experiments.verification import Request
 from zerowait.experiments.verification.outcome import Gate, Outcome
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 NAMES = ("hand-computed", "order-match", "runtime-reduction")
 SPEED = "speed-up"

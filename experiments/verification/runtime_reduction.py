@@ -34,8 +34,8 @@ from zerowait.experiments.verification import Request, drivers
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.experiments.verification.schedules import Case, expected, gap
 from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
-from zerowait.suite.evaluation import Config
 from zerowait.suite.naive import NaiveRun
+from zerowait.suite.rules.evaluation import Config
 
 WORKERS = 4
 STEP = 0.2

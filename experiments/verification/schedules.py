@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from zerowait.suite.overhead import Sampling
+from zerowait.suite.rules.overhead import Sampling
 
 Telling = Literal["in turn", "on arrival"]
 

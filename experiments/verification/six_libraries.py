@@ -107,7 +107,7 @@ def verify(scope: Scope, request: Request) -> Outcome:
         The data of a benchmark are not here.
     """
     from zerowait import adapters
-    from zerowait.suite.errors import SpecificationError
+    from zerowait.suite.rules.errors import SpecificationError
 
     benchmarks = {name: problem.make(problem.scale) for name, problem in scope.problems.items()}
     for benchmark in benchmarks.values():

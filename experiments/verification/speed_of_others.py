@@ -29,7 +29,7 @@ from zerowait.experiments.speed import Config
 from zerowait.experiments.verification import Request, speed_figure
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.experiments.versions import installed_versions
-from zerowait.suite.errors import SpecificationError, ZerowaitError
+from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
 
 SYNE_TUNE = "Syne Tune"
 OPTUNAHUB_NOTE = (

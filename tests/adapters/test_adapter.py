@@ -7,8 +7,8 @@ import pytest
 from zerowait.adapters import Adapter, load
 from zerowait.adapters.spaces import random_configs
 from zerowait.suite import Budget, Query, read_trace
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.seeds import optimizer_seed
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.seeds import optimizer_seed
 
 
 class Asked(Adapter):

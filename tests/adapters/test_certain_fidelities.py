@@ -11,7 +11,7 @@ from zerowait.adapters.conformance_benchmark import Bowl
 from zerowait.adapters.registry import load
 from zerowait.adapters.spaces import between_fidelities, nearest_fidelity
 from zerowait.suite import Budget, Overhead
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ from zerowait.adapters.conformance_benchmark import (
 from zerowait.adapters.dehb_library import FAILED, QuietDEHB, inwards
 from zerowait.adapters.spaces import config_from_vector
 from zerowait.suite import Budget, Evaluation, Overhead
-from zerowait.suite.errors import InvalidEvaluationError, SpecificationError, WorkerDied
-from zerowait.suite.seeds import optimizer_seed
+from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError, WorkerDied
+from zerowait.suite.rules.seeds import optimizer_seed
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

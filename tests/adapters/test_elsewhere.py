@@ -27,8 +27,8 @@ from zerowait.adapters.links import link_caller
 from zerowait.adapters.random_search import RandomSearch
 from zerowait.adapters.registry import classes
 from zerowait.suite import Budget, Overhead, read_trace
-from zerowait.suite.check import check
-from zerowait.suite.errors import SpecificationError, WorkerDied, ZerowaitError
+from zerowait.suite.records.check import check
+from zerowait.suite.rules.errors import SpecificationError, WorkerDied, ZerowaitError
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = Path(os.environ.get("ZEROWAIT_ENVIRONMENTS", ROOT / ".venv-environments"))
@@ -298,7 +298,7 @@ def add(a, b):
     return {"sum": a + b, "hash": os.environ["PYTHONHASHSEED"]}
 
 def refuse():
-    from zerowait.suite.errors import SpecificationError
+    from zerowait.suite.rules.errors import SpecificationError
     raise SpecificationError("seed is -1")
 
 def odd():

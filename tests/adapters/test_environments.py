@@ -28,7 +28,7 @@ from zerowait.adapters.environments import (
     remove,
     requirements,
 )
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -43,8 +43,8 @@ from zerowait.adapters.hebo_library import AskTellHEBO, LentGenerators, _seeded_
 from zerowait.adapters.hebo_space import HeboSpace, refuses_space
 from zerowait.adapters.spaces import random_configs
 from zerowait.suite import Budget, Evaluation
-from zerowait.suite.errors import InvalidEvaluationError, SpecificationError
-from zerowait.suite.seeds import optimizer_seed
+from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError
+from zerowait.suite.rules.seeds import optimizer_seed
 
 
 class TestHEBO(AdapterConformance):

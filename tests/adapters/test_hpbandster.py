@@ -21,8 +21,8 @@ from zerowait.adapters import load
 from zerowait.adapters.conformance import AdapterConformance
 from zerowait.adapters.conformance_benchmark import Bowl, Epochs, conditional_space, unordered_space
 from zerowait.suite import Budget, Overhead
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.seeds import optimizer_seed
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.seeds import optimizer_seed
 
 pytest.importorskip("hpbandster", reason="HpBandSter is not installed")
 

@@ -19,7 +19,7 @@ from pandas.testing import assert_frame_equal
 
 from zerowait.adapters import load
 from zerowait.adapters.conformance_benchmark import Bowl, Epochs, conditional_space, mixed_space
-from zerowait.suite.errors import InvalidEvaluationError, StalledError, WorkerDied
+from zerowait.suite.rules.errors import InvalidEvaluationError, StalledError, WorkerDied
 
 pytest.importorskip("hpbandster", reason="HpBandSter is not installed")
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from zerowait.adapters.isolation import ENVIRONMENT, run_isolated
-from zerowait.suite.errors import SpecificationError, WorkerDied, ZerowaitError
+from zerowait.suite.rules.errors import SpecificationError, WorkerDied, ZerowaitError
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

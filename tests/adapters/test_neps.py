@@ -20,9 +20,9 @@ from zerowait.adapters import available, load
 from zerowait.adapters.conformance import AdapterConformance
 from zerowait.adapters.conformance_benchmark import Bowl, Epochs, unordered_space
 from zerowait.adapters.leftovers import watch
-from zerowait.suite.check import check
-from zerowait.suite.errors import InvalidEvaluationError, SpecificationError, WorkerDied
-from zerowait.suite.seeds import optimizer_seed
+from zerowait.suite.records.check import check
+from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError, WorkerDied
+from zerowait.suite.rules.seeds import optimizer_seed
 
 neps = pytest.importorskip("neps", reason="NePS is not installed")
 
@@ -108,7 +108,7 @@ def test_files_of_equal_native_runs_are_equal_byte_for_byte(run, tmp_path, name,
 
 
 def run_of(directory):
-    from zerowait.suite.trace import read_trace
+    from zerowait.suite.records.trace import read_trace
 
     return read_trace(directory / "trace.parquet")
 
@@ -277,7 +277,7 @@ def make_worker():
     import multiprocessing
 
     from zerowait.adapters.neps_workers import Job, _Worker
-    from zerowait.suite.evaluation import Query
+    from zerowait.suite.rules.evaluation import Query
 
     def query(name, config):
         return Query(config, None, name)

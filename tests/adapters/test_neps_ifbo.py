@@ -12,7 +12,7 @@ from zerowait.adapters import available, load
 from zerowait.adapters.conformance import AdapterConformance
 from zerowait.adapters.conformance_benchmark import Bowl, Epochs, numerical_space
 from zerowait.adapters.neps_adapter import WEIGHTS_VARIABLE
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 neps = pytest.importorskip("neps", reason="NePS is not installed")
 

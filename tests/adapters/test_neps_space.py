@@ -33,7 +33,7 @@ from hypothesis import strategies as st
 
 from zerowait.adapters.neps_space import NepsSpace, refuses_space
 from zerowait.adapters.spaces import random_configs
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 neps = pytest.importorskip("neps", reason="NePS is not installed")
 

@@ -17,8 +17,8 @@ from zerowait.adapters.conformance_benchmark import Bowl, conditional_space
 from zerowait.adapters.optuna_space import OptunaSpace
 from zerowait.adapters.optuna_threads import quiet
 from zerowait.suite import Budget, Overhead
-from zerowait.suite.errors import InvalidEvaluationError, SpecificationError
-from zerowait.suite.seeds import optimizer_seed
+from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError
+from zerowait.suite.rules.seeds import optimizer_seed
 
 SAMPLERS = ["optuna-random", "optuna-tpe", "optuna-cmaes", "optuna-gp"]
 EVALUATIONS = {"optuna-gp": 12}  # its model starts with the eleventh and takes a second for each

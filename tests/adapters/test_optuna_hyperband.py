@@ -16,8 +16,8 @@ from zerowait.adapters.conformance import AdapterConformance
 from zerowait.adapters.conformance_benchmark import Bowl, Epochs, conditional_space, numerical_space
 from zerowait.adapters.optuna_space import OptunaSpace
 from zerowait.suite import Budget, Overhead
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.seeds import optimizer_seed
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.seeds import optimizer_seed
 
 
 class TestHyperband(AdapterConformance):

@@ -18,7 +18,7 @@ from zerowait.adapters import load
 from zerowait.adapters.conformance import AdapterConformance
 from zerowait.adapters.random_search import _fill
 from zerowait.suite import Budget, Evaluation, Overhead
-from zerowait.suite.errors import InvalidEvaluationError, SpecificationError, WorkerDied
+from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError, WorkerDied
 
 
 class TestRandomSearch(AdapterConformance):

@@ -11,7 +11,7 @@ import pytest
 
 from zerowait import adapters
 from zerowait.adapters import Adapter, available, load
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 
 class Third(Adapter):

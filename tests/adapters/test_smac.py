@@ -28,8 +28,8 @@ from zerowait.adapters.smac_adapter import AskTellFacade, SmacAdapter
 from zerowait.adapters.smac_parameters import PARAMETERS
 from zerowait.adapters.smac_space import fidelity_of, plain_config
 from zerowait.suite import Budget, Evaluation, Overhead, simulate
-from zerowait.suite.errors import InvalidEvaluationError, SpecificationError
-from zerowait.suite.trace import write_trace
+from zerowait.suite.records.trace import write_trace
+from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError
 
 # Runs happen in other processes, which cannot import this file.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -27,7 +27,7 @@ from zerowait.benchmarks import fetching, packaged
 from zerowait.benchmarks.data import DATA_SETS, DataSet, Download, data_folder, data_set
 from zerowait.benchmarks.errors import DataMissingError, FetchFailedError
 from zerowait.benchmarks.verification import MANIFEST, problems
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 REAL = os.environ.get("ZEROWAIT_DATA", "")  # before the fixture below puts another in its place
 ONE, TWO = random.Random(0).randbytes(100_000), b'{"two": 2}'

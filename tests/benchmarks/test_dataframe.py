@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from zerowait.benchmarks import DamagedDataError, DataMissingError, from_dataframe, load
 from zerowait.benchmarks import dataframe_store as storage
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.recipe import recipe_of
+from zerowait.suite.factory_spec import recipe_of
+from zerowait.suite.rules.errors import SpecificationError
 
 ROOT = Path(__file__).parents[2]
 PARAMS = ["rate", "optimizer", "nesterov", "units"]

@@ -19,8 +19,8 @@ from zerowait.benchmarks import load
 from zerowait.benchmarks.difficult import TASKS
 from zerowait.benchmarks.errors import TrainingFailedError
 from zerowait.suite import Budget, Overhead
-from zerowait.suite.check import check
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.records.check import check
+from zerowait.suite.rules.errors import SpecificationError
 
 BOWLS = tuple(task for task in TASKS if task != "conditional")
 AT_THE_MINIMUM = {"x0": 0.25, "x1": 0.75}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from zerowait.benchmarks import Fidelity, load
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 NAMES = ("branin", "hartmann3", "hartmann6")
 DIMENSION = {"branin": 2, "hartmann3": 3, "hartmann6": 6}
@@ -256,7 +256,7 @@ def test_the_noise_is_the_same_in_another_process_and_in_every_version():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_noise_is_that_of_the_canonical_configuration(name):
     from zerowait.benchmarks.noise import standard_normal
-    from zerowait.suite.identity import canonical_json
+    from zerowait.suite.rules.identity import canonical_json
 
     config = as_config([0.1 + 0.2, 1e-300, 1.0, 0.0, 1 / 3, 5e-324][: DIMENSION[name]])
     noise = load(name).formula.noise_sd * standard_normal(7, canonical_json(config), 33)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerowait.benchmarks.grid import Axis, Grid
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 AXES = (
     Axis("rate", (1e-5, 3.5938137e-5, 1.0)),

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from zerowait.benchmarks import DamagedDataError, Fidelity, load, tables
 from zerowait.benchmarks.grid import Grid
 from zerowait.benchmarks.hpobench import OFFICIAL, TABLE, HPOBench
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 EPOCHS, SEEDS = (3, 9, 27, 81, 243), (665, 1319, 7222, 7541, 8916)
 SCORES = ("acc", "bal_acc", "f1", "precision")

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from zerowait.benchmarks import DamagedDataError, Fidelity, load, tables
 from zerowait.benchmarks.errors import TrainingFailedError
 from zerowait.benchmarks.hpolib import OFFICIAL, TABLE, HPOLib
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 # The official grid with fewer values, so that a file is small.
 FEW = {

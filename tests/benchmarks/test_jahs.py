@@ -27,7 +27,7 @@ from zerowait.benchmarks import DamagedDataError, DataMissingError, load
 from zerowait.benchmarks.data import data_set
 from zerowait.benchmarks.jahs import CHOICES, RATES, SIZES, TASKS, missing, random_rows
 from zerowait.benchmarks.jahs_surrogate import Slow, Surrogate, open_surrogate, predictions
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 joblib = pytest.importorskip("joblib", reason="joblib is not installed (pip install 'zerowait[jahs]')")
 sklearn = pytest.importorskip("sklearn", reason="scikit-learn is not installed (pip install 'zerowait[jahs]')")

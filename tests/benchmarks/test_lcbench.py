@@ -23,7 +23,7 @@ from zerowait.benchmarks.data import data_set
 from zerowait.benchmarks.lcbench import BEST_KNOWN, FAMILY, SCENARIO, TASKS
 from zerowait.benchmarks.surrogate import FILES
 from zerowait.benchmarks.surrogate_session import SESSIONS
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 MISSING = data_set("lcbench").missing_reason()
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=f"real data: {MISSING}, or set ZEROWAIT_DATA")

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from zerowait.benchmarks import Family, available, load
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 NEED_NO_FILES = ["branin", "difficult", "hartmann3", "hartmann6", "hpobench", "hpolib", "nasbench201"]
 NEED_FILES = [

@@ -17,7 +17,7 @@ from zerowait.benchmarks.hpobench import TABLE as HPOBENCH
 from zerowait.benchmarks.hpolib import TABLE as HPOLIB
 from zerowait.benchmarks.nasbench201 import TABLE as NASBENCH201
 from zerowait.suite import Overhead, Query, simulate
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 TABLES = {table.name: table for table in (HPOBENCH, HPOLIB, NASBENCH201)}
 EVERY_TASK = [(table.name, task) for table in TABLES.values() for task in table.tasks]

@@ -18,7 +18,7 @@ from zerowait.benchmarks.data import data_set
 from zerowait.benchmarks.registry import BUILT_IN
 from zerowait.benchmarks.surrogate_space import read_encoding, read_space
 from zerowait.benchmarks.yahpo import SCENARIOS, family
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 MISSING = data_set("yahpo").missing_reason()
 real_data = pytest.mark.skipif(MISSING is not None, reason=f"real data: {MISSING}, or set ZEROWAIT_DATA")

@@ -46,7 +46,7 @@ import signal
 import time
 
 from zerowait.benchmarks import Family
-from zerowait.suite.evaluation import Evaluation
+from zerowait.suite.rules.evaluation import Evaluation
 
 
 class Fragile:

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pandas as pd
 
-from zerowait.suite.identity import canonical_json, digest
-from zerowait.suite.store_cells import CELL_FILE, CELLS, STUDY_FILE, TRACE_FILE
-from zerowait.suite.trace import ATTRIBUTE, COLUMNS, FORMAT_VERSION, write_trace
+from zerowait.suite.records.store_cells import CELL_FILE, CELLS, STUDY_FILE, TRACE_FILE
+from zerowait.suite.records.trace import ATTRIBUTE, COLUMNS, FORMAT_VERSION, write_trace
+from zerowait.suite.rules.identity import canonical_json, digest
 
 
 def make_cell(study, *, optimizer="tpe", benchmark="branin", n_workers=1, seed=0, n=5, columns=None, wall_time=0.5):

@@ -19,10 +19,10 @@ from zerowait.experiments import cells
 from zerowait.experiments.attempts import CellFolders
 from zerowait.experiments.cells import Outcome, last_line, run_batch, run_cell
 from zerowait.experiments.versions import data_of
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.evaluation import Budget
-from zerowait.suite.overhead import Overhead
-from zerowait.suite.trace import read_trace
+from zerowait.suite.records.trace import read_trace
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.evaluation import Budget
+from zerowait.suite.rules.overhead import Overhead
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def test_an_attempt_that_goes_on_is_neither_swept_nor_doubled(cell, folders, som
     (attempt,) = folders.leftovers(cell.key)
     shutil.copy(Path(__file__), attempt / "trace.parquet")
     monkeypatch.setattr(cells, "execute", lambda *_: pytest.fail("it was run twice"))
-    monkeypatch.setattr("zerowait.suite.trace.read_trace", lambda path: pd.DataFrame({"end": [3.0]}))
+    monkeypatch.setattr("zerowait.suite.records.trace.read_trace", lambda path: pd.DataFrame({"end": [3.0]}))
     waiting = threading.Timer(0.2, lambda: process.communicate("finish\n"))
     waiting.start()
     assert run_cell(cell, folders) == Outcome(cell.key, makespan=3.0)

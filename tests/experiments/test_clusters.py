@@ -20,8 +20,8 @@ from zerowait.experiments.attempts import CellFolders
 from zerowait.experiments.planning import make_plan
 from zerowait.experiments.remote import RemoteDask
 from zerowait.experiments.study import load_study
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.trace import read_trace
+from zerowait.suite.records.trace import read_trace
+from zerowait.suite.rules.errors import SpecificationError
 
 COUNTED = '''\
 """A benchmark that writes down each of its evaluations, by the objective's seed, which no two of a study share."""
@@ -30,7 +30,7 @@ import os
 import time
 
 from zerowait.benchmarks import Family
-from zerowait.suite.evaluation import Evaluation
+from zerowait.suite.rules.evaluation import Evaluation
 
 
 class Counted:

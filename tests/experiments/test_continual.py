@@ -7,10 +7,10 @@ import pytest
 from zerowait.experiments.attempts import CellFolders
 from zerowait.experiments.cells import Cell, run_cell
 from zerowait.experiments.study import load_study
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.evaluation import Budget
-from zerowait.suite.overhead import Overhead
-from zerowait.suite.trace import read_trace
+from zerowait.suite.records.trace import read_trace
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.evaluation import Budget
+from zerowait.suite.rules.overhead import Overhead
 
 TPE = 'name = "optuna-tpe"'
 HYPERBAND = 'name = "optuna-hyperband"'

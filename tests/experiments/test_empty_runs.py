@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import zerowait as package
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 STUDY = """
 name = "nothing"

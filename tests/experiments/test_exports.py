@@ -19,8 +19,8 @@ from zerowait.experiments.exports_csv import export_csv
 from zerowait.experiments.exports_ioh import export_ioh
 from zerowait.experiments.exports_optuna import EPOCH, export_optuna
 from zerowait.experiments.grid import StudyFolder, run_grid
-from zerowait.suite.errors import SpecificationError, TraceError
-from zerowait.suite.trace import write_trace
+from zerowait.suite.records.trace import write_trace
+from zerowait.suite.rules.errors import SpecificationError, TraceError
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -12,7 +12,7 @@ from zerowait.experiments.attempts import CellFolders
 from zerowait.experiments.engines import InProcess
 from zerowait.experiments.grid import StudyFolder, run_grid
 from zerowait.plots.loading import load_runs
-from zerowait.suite.errors import RunDirectoryError, SpecificationError
+from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError
 
 
 @pytest.fixture

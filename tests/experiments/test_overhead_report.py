@@ -18,8 +18,8 @@ from zerowait.experiments.overhead_report import (
     summarize,
     with_machinery,
 )
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.processes import this_process
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.sharing.processes import this_process
 
 
 def call(entered, left, **cpu):

@@ -10,7 +10,7 @@ import pytest
 from zerowait import adapters
 from zerowait.experiments.planning import make_plan
 from zerowait.experiments.study import load_study
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 
 def test_a_plan_is_the_whole_grid(plan):

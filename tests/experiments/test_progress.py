@@ -11,7 +11,7 @@ from zerowait.experiments import progress
 from zerowait.experiments.cells import Outcome
 from zerowait.experiments.energy import Assumptions, Saving, energy, energy_lines, mass, saving
 from zerowait.experiments.grid import Summary
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from zerowait.experiments import query_speed
 from zerowait.experiments.query_speed import BARE, MeasurementFailedError, Speed, print_rows, report
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 
 def test_times_and_memory_are_measured_in_processes_of_their_own():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zerowait.experiments.selection import parse_selection, select
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from zerowait.experiments.estimate import Cost, estimate, rows
 from zerowait.experiments.planning import make_plan
 from zerowait.experiments.status import ExitCode, State, status_of
 from zerowait.experiments.study import load_study
-from zerowait.suite.evaluation import Budget
+from zerowait.suite.rules.evaluation import Budget
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ import zerowait
 from zerowait.experiments import store
 from zerowait.experiments.engines import InProcess
 from zerowait.experiments.grid import StudyFolder, Summary, run_grid
-from zerowait.suite.errors import SpecificationError, TraceError
-from zerowait.suite.store_cells import CELL_COLUMNS, MEASURED_COLUMNS, RUN_COLUMNS
-from zerowait.suite.trace import COLUMNS, read_trace
+from zerowait.suite.records.store_cells import CELL_COLUMNS, MEASURED_COLUMNS, RUN_COLUMNS
+from zerowait.suite.records.trace import COLUMNS, read_trace
+from zerowait.suite.rules.errors import SpecificationError, TraceError
 
 sys.path.insert(0, str(Path(__file__).parent))  # the child process of the kill test has it by PYTHONPATH
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from zerowait.experiments.study import load_study
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.evaluation import Budget
-from zerowait.suite.overhead import Overhead
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.evaluation import Budget
+from zerowait.suite.rules.overhead import Overhead
 
 NONE = 'overhead = "none"'
 

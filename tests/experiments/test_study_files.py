@@ -9,7 +9,7 @@ import pytest
 from zerowait import benchmarks
 from zerowait.experiments.planning import make_plan
 from zerowait.experiments.study import load_study
-from zerowait.suite.errors import SpecificationError, ZerowaitError
+from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 FILES = sorted(path.name for path in FOLDER.glob("*.toml"))

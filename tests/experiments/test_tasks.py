@@ -11,9 +11,9 @@ from zerowait.experiments.planning import make_plan
 from zerowait.experiments.reference import SAMPLES, SEED, full_training
 from zerowait.experiments.study import load_study
 from zerowait.experiments.tasks import choose
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.evaluation import Budget
-from zerowait.suite.overhead import Overhead
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.evaluation import Budget
+from zerowait.suite.rules.overhead import Overhead
 
 HPOBENCH = ("australian", "blood_transfusion", "car", "credit_g", "kc1", "phoneme", "segment", "vehicle")
 

@@ -32,7 +32,7 @@ from zerowait.experiments.verification.outcome import Gate, Outcome, write
 from zerowait.experiments.verification.portability import file_system, version_of
 from zerowait.experiments.verification.schedules import Case, expected, gap
 from zerowait.experiments.verification.speed_of_others import Measured, PeerFailedError, Scope, syne_tune_seconds
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 PUNCTUAL = 5.0
 """Real milliseconds: sleepers that wake up later say something about the machine and nothing about the simulator."""

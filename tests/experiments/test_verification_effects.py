@@ -28,7 +28,7 @@ from zerowait.experiments.verification.effects_reruns import AnswersAtOnce, Repe
 from zerowait.experiments.verification.outcome import write
 from zerowait.plots.statistics import average_ranks, best_at, generator
 from zerowait.plots.study import study_of
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 NAN = math.nan
 ENDS = np.array([10.0, 20.0, 40.0])

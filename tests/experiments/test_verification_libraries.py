@@ -16,7 +16,7 @@ from zerowait.experiments.verification import Request, six_libraries
 from zerowait.experiments.verification.library_runs import GREATEST_FACTOR, LEAST_FACTOR, Ran, Shortened
 from zerowait.experiments.verification.run_distances import FALSE_ALARM, MEASURES, curve_gap, distance, is_odd, most_odd
 from zerowait.experiments.verification.six_libraries import AGAIN, FULL, QUICK, SIMULATED, SLEPT, Cell, compare
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 
 def trace(contents, ends=None, values=None, fidelity=math.nan):

@@ -9,7 +9,7 @@ import pytest
 from zerowait.experiments.verification import Request, effects, paper_study
 from zerowait.plots.statistics import average_ranks
 from zerowait.plots.study import study_of_table
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 
 def ranks_of(losses):

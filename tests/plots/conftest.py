@@ -9,8 +9,8 @@ import pytest
 
 from zerowait.plots.loading import Run
 from zerowait.suite import simulate
-from zerowait.suite.evaluation import Evaluation, Query
-from zerowait.suite.overhead import Overhead
+from zerowait.suite.rules.evaluation import Evaluation, Query
+from zerowait.suite.rules.overhead import Overhead
 
 
 class Scripted:

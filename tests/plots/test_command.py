@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from zerowait.experiments.cli import app
 from zerowait.plots.catalogue import FIGURES
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from zerowait.plots import style
 from zerowait.plots.catalogue import FIGURES, figure_kind
 from zerowait.plots.loading import Run
 from zerowait.plots.study import study_of_runs
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.trace import ATTRIBUTE
+from zerowait.suite.records.trace import ATTRIBUTE
+from zerowait.suite.rules.errors import SpecificationError
 
 OPTIMIZERS = ("random", "optuna-tpe", "my-optimizer")
 BENCHMARKS = ("branin", "hpobench/car", "hpobench/blood_transfusion(seed=mean)")

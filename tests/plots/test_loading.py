@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from zerowait.experiments.cli import app
 from zerowait.plots.loading import load_runs, load_study
-from zerowait.suite.errors import TraceError
+from zerowait.suite.rules.errors import TraceError
 
 
 def test_every_trace_below_a_folder_counts(tmp_path, write_trace):

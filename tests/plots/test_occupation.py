@@ -15,9 +15,9 @@ from zerowait.plots.occupation import STATES, columns_of, intervals, shares
 from zerowait.plots.runtime import wall_time_latex
 from zerowait.plots.study import study_of_runs
 from zerowait.suite import simulate
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.evaluation import Evaluation, Query
-from zerowait.suite.overhead import Overhead
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.evaluation import Evaluation, Query
+from zerowait.suite.rules.overhead import Overhead
 
 
 def trace_of(rows):

@@ -17,7 +17,7 @@ from zerowait.plots.catalogue import FIGURES, plot_study
 from zerowait.plots.panels import save_figure
 from zerowait.plots.performance import draw_panel
 from zerowait.plots.study import study_of_runs
-from zerowait.suite.errors import SpecificationError, TraceError
+from zerowait.suite.rules.errors import SpecificationError, TraceError
 
 
 def performance_table(runs, **options):

@@ -24,9 +24,9 @@ from zerowait.plots.report_data import ALL_POINTS, FEWEST_POINTS, MOST_POINTS, i
 from zerowait.plots.report_material import gather
 from zerowait.plots.report_tables import NONE, matrix
 from zerowait.suite import simulate
-from zerowait.suite.errors import SpecificationError, TraceError
-from zerowait.suite.evaluation import Evaluation, Query
-from zerowait.suite.overhead import Overhead
+from zerowait.suite.rules.errors import SpecificationError, TraceError
+from zerowait.suite.rules.evaluation import Evaluation, Query
+from zerowait.suite.rules.overhead import Overhead
 
 HOSTILE = "</script><script>document.title=1</script>"
 OPTIMIZERS = ("random", "optuna-tpe", HOSTILE)

@@ -12,7 +12,7 @@ from scipy import stats
 
 from zerowait.plots.significance import compare, conover_holm, critical_difference, friedman, nemenyi, wilcoxon
 from zerowait.plots.statistics import average_ranks
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 # Demsar 2006 (JMLR 7:1-30), table 6: areas under the curve of four variants of C4.5 on 14 data sets. On "voting" the
 # paper ranks the third and the fourth by digits that it does not print; a last digit here restores its ranks 2 and 3.

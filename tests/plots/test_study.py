@@ -11,7 +11,7 @@ import pytest
 from zerowait.plots import anytime, comparison, scaling
 from zerowait.plots.blocks import blocks
 from zerowait.plots.study import study_of_runs, study_of_table
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 
 def test_a_table_of_all_evaluations_gives_the_study_of_the_single_runs(make_run):

@@ -9,9 +9,9 @@ import threading
 from dataclasses import dataclass
 
 from zerowait.suite import Evaluation, Overhead, Query
-from zerowait.suite.check import check
-from zerowait.suite.errors import BudgetExhausted
-from zerowait.suite.idle import Idle
+from zerowait.suite.records.check import check
+from zerowait.suite.rules.errors import BudgetExhausted
+from zerowait.suite.sharing.idle import Idle
 
 QUICK = Idle(after=0.02)
 

@@ -19,12 +19,12 @@ from collections import Counter
 from pathlib import Path
 
 from zerowait import suite
-from zerowait.suite import journal
-from zerowait.suite.errors import BudgetExhausted, WorkerDied
-from zerowait.suite.identity import canonical_json, digest
-from zerowait.suite.recorded import committed_records
-from zerowait.suite.rundir import RunDirectory
-from zerowait.suite.shared_directory import SharedDirectoryTransport
+from zerowait.suite.records.journal_to_trace import committed_records
+from zerowait.suite.rules.errors import BudgetExhausted, WorkerDied
+from zerowait.suite.rules.identity import canonical_json, digest
+from zerowait.suite.sharing import journal
+from zerowait.suite.sharing.rundir import RunDirectory
+from zerowait.suite.sharing.shared_directory import SharedDirectoryTransport
 from zerowait.suite.simulator import Simulator
 
 SUITE = str(Path(suite.__file__).parent)

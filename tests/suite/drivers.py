@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 
 from zerowait.suite import Evaluation, Query, Simulator, simulate
-from zerowait.suite.errors import BudgetExhausted
+from zerowait.suite.rules.errors import BudgetExhausted
 
 
 @dataclass(frozen=True)

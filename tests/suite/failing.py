@@ -5,7 +5,7 @@ from __future__ import annotations
 from modes import Scripted
 
 from zerowait.suite import Evaluation, Overhead
-from zerowait.suite.check import check
+from zerowait.suite.records.check import check
 
 NONE = Overhead.none()
 HANG = 60.0

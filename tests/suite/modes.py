@@ -11,8 +11,8 @@ import tempfile
 import threading
 
 from zerowait.suite import Query, Simulator, simulate
-from zerowait.suite.check import check, render
-from zerowait.suite.errors import BudgetExhausted, StalledError
+from zerowait.suite.records.check import check, render
+from zerowait.suite.rules.errors import BudgetExhausted, StalledError
 
 
 class Diverged(Exception):  # noqa: N818 - what a user's objective raises

@@ -9,10 +9,11 @@ import time
 
 import pytest
 
-from zerowait.suite import Evaluation, Overhead, Simulator, journal
-from zerowait.suite.check import check
-from zerowait.suite.errors import WorkerDied
-from zerowait.suite.table import LAST_RETURN, ORIGIN, SlotTable
+from zerowait.suite import Evaluation, Overhead, Simulator
+from zerowait.suite.records.check import check
+from zerowait.suite.rules.errors import WorkerDied
+from zerowait.suite.sharing import journal
+from zerowait.suite.sharing.table import LAST_RETURN, ORIGIN, SlotTable
 
 ABSENCE = 1.5
 SOON = 1.0  # real seconds, less than an absence, that a process needs at most from joining to its call

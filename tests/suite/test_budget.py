@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from modes import MODES, Diverged, Scripted, ask_and_tell, queries, threads
 
 from zerowait.suite import Budget, Evaluation, Overhead, Query, Simulator, simulate
-from zerowait.suite.check import check
-from zerowait.suite.errors import BudgetExhausted, SpecificationError
-from zerowait.suite.idle import Idle
+from zerowait.suite.records.check import check
+from zerowait.suite.rules.errors import BudgetExhausted, SpecificationError
+from zerowait.suite.sharing.idle import Idle
 
 NONE = Overhead.none()
 

@@ -13,11 +13,12 @@ from checked_runs import OVERHEADS, QUICK, Objective, call, climbing, violations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zerowait.suite import Evaluation, Overhead, Query, Simulator, journal
-from zerowait.suite.check import check
-from zerowait.suite.identity import canonical_json, digest
-from zerowait.suite.idle import Idle
+from zerowait.suite import Evaluation, Overhead, Query, Simulator
 from zerowait.suite.naive import NaiveRun
+from zerowait.suite.records.check import check
+from zerowait.suite.rules.identity import canonical_json, digest
+from zerowait.suite.sharing import journal
+from zerowait.suite.sharing.idle import Idle
 
 
 def in_generations(simulator, queries):

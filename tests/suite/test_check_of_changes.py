@@ -15,11 +15,12 @@ from drivers import Lookup
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from zerowait.suite import Evaluation, Overhead, Query, Simulator, journal
-from zerowait.suite.check import check, render
-from zerowait.suite.errors import RunDirectoryError
-from zerowait.suite.identity import digest
-from zerowait.suite.recorded import read_run
+from zerowait.suite import Evaluation, Overhead, Query, Simulator
+from zerowait.suite.records.check import check, render
+from zerowait.suite.records.journal_to_trace import read_run
+from zerowait.suite.rules.errors import RunDirectoryError
+from zerowait.suite.rules.identity import digest
+from zerowait.suite.sharing import journal
 
 # The journal to change: 3 workers, fixed overhead of 0.5 s, 5 configurations that climb 1, 3, 9, 27 epochs.
 # Configuration 3 fails always; configuration 0 is faster at more epochs, so that its differences are clipped.

@@ -16,11 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from modes import MODES, Diverged, processes, queries, threads
 
 from zerowait.suite import Evaluation, Overhead, Query, Simulator
-from zerowait.suite.continuation import Ledger, State, best_state
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.ledger import ENTRY_BYTES, MappedEntries, SharedLedger
-from zerowait.suite.rundir import RunDirectory
-from zerowait.suite.table import LEDGER_GENERATION, LEDGER_USED, SlotTable, table_bytes
+from zerowait.suite.rules.continuation import Ledger, State, best_state
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.sharing.ledger import ENTRY_BYTES, MappedEntries, SharedLedger
+from zerowait.suite.sharing.rundir import RunDirectory
+from zerowait.suite.sharing.table import LEDGER_GENERATION, LEDGER_USED, SlotTable, table_bytes
 
 NONE = Overhead.none()
 

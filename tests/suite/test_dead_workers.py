@@ -17,21 +17,22 @@ from collections import Counter
 import pytest
 from crashes import HANG, Crew, after, before, die, die_at_line
 
-import zerowait.suite.ledger
-import zerowait.suite.shared_directory
-import zerowait.suite.transport
-from zerowait.suite import Evaluation, Overhead, Query, Simulator, journal
-from zerowait.suite.check import check
-from zerowait.suite.coordination import Coordinator
-from zerowait.suite.errors import WorkerDied
-from zerowait.suite.idle import Idle
-from zerowait.suite.journal import Damage
-from zerowait.suite.ledger import MappedEntries, SharedLedger
-from zerowait.suite.recorded import read_run
-from zerowait.suite.rundir import RunDirectory
-from zerowait.suite.shared_directory import JournalLedger, SharedDirectoryTransport
-from zerowait.suite.table import TEXT_BYTES, SlotState, SlotTable
-from zerowait.suite.transport import LocalTransport
+import zerowait.suite.sharing.ledger
+import zerowait.suite.sharing.shared_directory
+import zerowait.suite.sharing.transport
+from zerowait.suite import Evaluation, Overhead, Query, Simulator
+from zerowait.suite.records.check import check
+from zerowait.suite.records.journal_to_trace import read_run
+from zerowait.suite.rules.errors import WorkerDied
+from zerowait.suite.sharing import journal
+from zerowait.suite.sharing.coordination import Coordinator
+from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.sharing.journal import Damage
+from zerowait.suite.sharing.ledger import MappedEntries, SharedLedger
+from zerowait.suite.sharing.rundir import RunDirectory
+from zerowait.suite.sharing.shared_directory import JournalLedger, SharedDirectoryTransport
+from zerowait.suite.sharing.table import TEXT_BYTES, SlotState, SlotTable
+from zerowait.suite.sharing.transport import LocalTransport
 
 # Dead workers are looked for every 20 ms; free workers are never taken to be idle, so that every time below is exact.
 WATCHFUL = Idle(after=0.08, sign="never")
@@ -141,7 +142,10 @@ def before_the_pointer_is_turned(call):
     """Let the process die when it has written its n-th table, but not yet said that this one counts."""
 
     class Deadly:
-        size, unpack = zerowait.suite.shared_directory._POINTER.size, zerowait.suite.shared_directory._POINTER.unpack
+        size, unpack = (
+            zerowait.suite.sharing.shared_directory._POINTER.size,
+            zerowait.suite.sharing.shared_directory._POINTER.unpack,
+        )
 
         def __init__(self):
             self.calls = 0
@@ -153,7 +157,7 @@ def before_the_pointer_is_turned(call):
             return struct.pack("=q", area)
 
     def doom():
-        zerowait.suite.shared_directory._POINTER = Deadly()
+        zerowait.suite.sharing.shared_directory._POINTER = Deadly()
 
     return doom
 
@@ -174,10 +178,10 @@ def in_the_middle_of_a_ledger_entry(call):
         def unpack(self, data):
             return original.unpack(data)
 
-    original = zerowait.suite.ledger._STATE
+    original = zerowait.suite.sharing.ledger._STATE
 
     def doom():
-        zerowait.suite.ledger._STATE = Deadly()
+        zerowait.suite.sharing.ledger._STATE = Deadly()
 
     return doom
 
@@ -517,7 +521,7 @@ def test_a_worker_killed_while_it_writes_a_description_that_does_not_fit_is_reco
 
 LEDGER_DEATHS = {
     "when the larger file was made": doomed(after, MappedEntries, "create"),
-    "when it was half filled": doomed(after, zerowait.suite.ledger, "_first_free", 5),
+    "when it was half filled": doomed(after, zerowait.suite.sharing.ledger, "_first_free", 5),
     "when it was in use": doomed(after, SharedLedger, "reserve", 4),
 }
 
@@ -527,7 +531,7 @@ LEDGER_DEATHS = {
 def test_a_worker_killed_while_the_ledger_grows_leaves_every_state_in_it(tmp_path, moment, monkeypatch):
     # Room for 8 entries, which grows when the fourth comes. Every configuration is evaluated at fidelity 1 (10 s),
     # continued at 3 (30 - 10 s) and at 9 (90 - 30 s).
-    monkeypatch.setattr(zerowait.suite.transport, "FIRST_CAPACITY", 8)
+    monkeypatch.setattr(zerowait.suite.sharing.transport, "FIRST_CAPACITY", 8)
     queries = [Query({"x": x}, z) for z in (1.0, 3.0, 9.0) for x in range(4)]
     specification = {"n_workers": 1, "max_evaluations": 12, "overhead": Overhead.none(), "continual": True}
     policies = {"idle": WATCHFUL, "on_worker_death": "continue"}

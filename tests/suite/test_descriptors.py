@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from crashes import HANG
 
-from zerowait.suite import Evaluation, Overhead, Simulator, processes
-from zerowait.suite.descriptors import RESERVE, open_descriptor
-from zerowait.suite.errors import RunDirectoryError
-from zerowait.suite.processes import cpu_times, this_process
+from zerowait.suite import Evaluation, Overhead, Simulator
+from zerowait.suite.rules.errors import RunDirectoryError
+from zerowait.suite.sharing import processes
+from zerowait.suite.sharing.fd_limit import RESERVE, open_descriptor
+from zerowait.suite.sharing.processes import cpu_times, this_process
 
 THREADS = 150
 

@@ -21,17 +21,18 @@ from failing import HANG, NONE, Breaks, Fails, is_intact
 from modes import MODES, Diverged, queries
 
 from zerowait import suite
-from zerowait.suite import Evaluation, Overhead, Query, Simulator, journal, read_trace, simulate
-from zerowait.suite.check import check
-from zerowait.suite.errors import (
+from zerowait.suite import Evaluation, Overhead, Query, Simulator, read_trace, simulate
+from zerowait.suite.records.check import check
+from zerowait.suite.records.journal_to_trace import read_run
+from zerowait.suite.rules.errors import (
     BudgetExhausted,
     InvalidEvaluationError,
     SpecificationError,
     WorkerDied,
 )
-from zerowait.suite.idle import Idle
-from zerowait.suite.recorded import read_run
-from zerowait.suite.table import RECORDED, SlotState, SlotTable
+from zerowait.suite.sharing import journal
+from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.sharing.table import RECORDED, SlotState, SlotTable
 
 
 @pytest.fixture(params=MODES)

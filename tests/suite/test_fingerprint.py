@@ -16,8 +16,8 @@ from drivers import Lookup
 
 from zerowait import suite
 from zerowait.suite import Overhead, Simulator
-from zerowait.suite.errors import RunMismatchError, SpecificationError
-from zerowait.suite.fingerprint import UnknowableError, fingerprint
+from zerowait.suite.rules.errors import RunMismatchError, SpecificationError
+from zerowait.suite.rules.fingerprint import UnknowableError, fingerprint
 
 RATE = 0.5
 TABLE = np.array([0.25, 0.5])
@@ -118,7 +118,7 @@ def test_a_name_is_a_text(name):
 
 def test_every_process_finds_the_same_fingerprint(tmp_path):
     program = (
-        "from zerowait.suite.fingerprint import fingerprint; from tests_fingerprint import *\n"
+        "from zerowait.suite.rules.fingerprint import fingerprint; from tests_fingerprint import *\n"
         "print([fingerprint(f) for f in (at_a_rate, recursive, growing(0.1), Growing(0.5), members)])"
     )
     # What the order of a set depends on, `hash()`, differs from process to process.

@@ -6,7 +6,7 @@ import pytest
 from drivers import Lookup
 
 from zerowait.suite import Overhead, Query, simulate
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 
 def spans(trace):

@@ -19,9 +19,9 @@ from drivers import Lookup
 
 from zerowait import suite
 from zerowait.suite import Evaluation, Overhead, Query, simulate
-from zerowait.suite.idle import Idle, Quiescence
-from zerowait.suite.processes import cpu_times, this_process
-from zerowait.suite.table import SlotState
+from zerowait.suite.sharing.idle import Idle, Quiescence
+from zerowait.suite.sharing.processes import cpu_times, this_process
+from zerowait.suite.sharing.table import SlotState
 
 SHARED_DIRECTORY = False
 
@@ -317,7 +317,7 @@ def test_the_tail_of_a_rung_is_released_although_looking_takes_long(monkeypatch)
         compute(0.06)
         return cpu_times(processes)
 
-    monkeypatch.setattr("zerowait.suite.idle.cpu_times", on_a_machine_with_thousands_of_processes)
+    monkeypatch.setattr("zerowait.suite.sharing.idle.cpu_times", on_a_machine_with_thousands_of_processes)
     began = time.monotonic()
     trace = run("threads", SuccessiveHalving(4, 4), n_workers=4, overhead=Overhead.none())
     assert looks * 0.06 < (time.monotonic() - began) / 3.0  # it would be a fifth if there were nothing else to do

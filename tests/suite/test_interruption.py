@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from zerowait import suite
-from zerowait.suite.check import check
-from zerowait.suite.interruption import main_thread_is_interrupted
+from zerowait.suite.records.check import check
+from zerowait.suite.sharing.interruption import main_thread_is_interrupted
 
 SCRIPT = """
 import os, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from zerowait.suite import Evaluation, Overhead, Simulator
-from zerowait.suite.idle import Idle
+from zerowait.suite.sharing.idle import Idle
 
 # One write an exception: tracebacks of several threads come in pieces, which land in one another.
 threading.excepthook = lambda of: os.write(2, f"{of.exc_type.__name__}: {of.exc_value}\\n".encode())

@@ -20,11 +20,12 @@ import pytest
 from crashes import die_at_line
 
 from zerowait import suite
-from zerowait.suite import Evaluation, Overhead, Simulator, journal, transport
-from zerowait.suite.check import check
-from zerowait.suite.errors import BudgetExhausted, RunDirectoryError, RunMismatchError
-from zerowait.suite.idle import Idle
+from zerowait.suite import Evaluation, Overhead, Simulator
 from zerowait.suite.naive import NaiveRun
+from zerowait.suite.records.check import check
+from zerowait.suite.rules.errors import BudgetExhausted, RunDirectoryError, RunMismatchError
+from zerowait.suite.sharing import journal, transport
+from zerowait.suite.sharing.idle import Idle
 
 HANG = 60.0
 """Real seconds after which a test is over whatever happens; what is waited for takes milliseconds."""
@@ -178,7 +179,7 @@ def test_a_run_is_the_same_under_all_names_of_its_directory(tmp_path, monkeypatc
 SPMD = """
     import sys
     from zerowait.suite import Evaluation, Overhead, Simulator
-    from zerowait.suite.errors import BudgetExhausted
+    from zerowait.suite.rules.errors import BudgetExhausted
 
     directory, rank = sys.argv[1], int(sys.argv[2])
     simulator = Simulator(

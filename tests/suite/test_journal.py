@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerowait.suite import Evaluation, Overhead, Query, Simulator, journal
-from zerowait.suite.check import check
-from zerowait.suite.errors import BudgetExhausted, RunDirectoryError
-from zerowait.suite.recorded import read_run
+from zerowait.suite import Evaluation, Overhead, Query, Simulator
+from zerowait.suite.records.check import check
+from zerowait.suite.records.journal_to_trace import read_run
+from zerowait.suite.rules.errors import BudgetExhausted, RunDirectoryError
+from zerowait.suite.sharing import journal
 
 NONE = Overhead.none()
 values = st.recursive(

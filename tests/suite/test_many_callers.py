@@ -11,10 +11,10 @@ import time
 import pytest
 
 from zerowait.suite import Evaluation, Overhead, Simulator
-from zerowait.suite.coordination import Coordinator
-from zerowait.suite.errors import RunAborted
-from zerowait.suite.idle import Idle
-from zerowait.suite.rundir import RunDirectory
+from zerowait.suite.rules.errors import RunAborted
+from zerowait.suite.sharing.coordination import Coordinator
+from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.sharing.rundir import RunDirectory
 
 CALLERS = 80
 SECONDS = 2.5

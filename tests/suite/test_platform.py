@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from zerowait import suite
-from zerowait.suite import processes
+from zerowait.suite.sharing import processes
 
 ELSEWHERE = """
 import fcntl, os, resource, sys
@@ -46,15 +46,15 @@ def on_another_platform(program):
     [
         "from zerowait.suite import Simulator",
         "import zerowait.suite.naive",
-        "import zerowait.suite.shared_directory",
-        "import zerowait.suite.transport",
+        "import zerowait.suite.sharing.shared_directory",
+        "import zerowait.suite.sharing.transport",
     ],
 )
 def test_the_simulator_says_that_it_needs_linux(program):
     done = on_another_platform(program)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "zerowait.suite.errors.UnsupportedPlatformError: the multi-core Simulator needs Linux (locks of open file descriptions, "
+        "zerowait.suite.rules.errors.UnsupportedPlatformError: the multi-core Simulator needs Linux (locks of open file descriptions, "
         "posix_fallocate), and this is darwin; `zerowait.simulate`, for ask-and-tell optimizers, runs here as well"
     )
 

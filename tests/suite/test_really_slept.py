@@ -9,8 +9,8 @@ import pytest
 from drivers import Lookup
 
 from zerowait.suite import Overhead, Simulator
-from zerowait.suite.errors import SpecificationError
 from zerowait.suite.naive import NaiveRun
+from zerowait.suite.rules.errors import SpecificationError
 
 RUNTIMES = (0.25, 0.29, 0.201, 0.132, 0.217, 0.272, 0.265, 0.102, 0.289, 0.162, 0.27, 0.161)
 # Real time has a tolerance: a machine wakes a sleeper and starts a thread some milliseconds late. With four workers

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from modes import MODES, Scripted, queries
 
 from zerowait import suite
-from zerowait.suite import Evaluation, Overhead, Query, Simulator, journal, read_trace, simulate
-from zerowait.suite.errors import InvalidEvaluationError, SpecificationError
-from zerowait.suite.identity import canonical_json, check_config, digest
-from zerowait.suite.seeds import MAX_RUN_SEED, ObjectiveSeeds, check_run_seed, optimizer_seed
+from zerowait.suite import Evaluation, Overhead, Query, Simulator, read_trace, simulate
+from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError
+from zerowait.suite.rules.identity import canonical_json, check_config, digest
+from zerowait.suite.rules.seeds import MAX_RUN_SEED, ObjectiveSeeds, check_run_seed, optimizer_seed
+from zerowait.suite.sharing import journal
 
 NONE = Overhead.none()
 run_seeds = st.integers(0, MAX_RUN_SEED)
@@ -139,8 +140,8 @@ def test_ask_and_tell_refuses_a_configuration_when_it_is_asked_for_and_not_at_th
 
 PROGRAM = """
     import json, sys
-    from zerowait.suite.identity import canonical_json, digest
-    from zerowait.suite.seeds import ObjectiveSeeds, optimizer_seed
+    from zerowait.suite.rules.identity import canonical_json, digest
+    from zerowait.suite.rules.seeds import ObjectiveSeeds, optimizer_seed
     identity = digest(canonical_json({"b": [1, 2.5], "a": "text", "c": None}))
     print(json.dumps([identity.hex(), ObjectiveSeeds(7).seed(identity), optimizer_seed(7)]))
 """

@@ -17,8 +17,8 @@ from drivers import Lookup, in_one_process, with_pool, with_threads
 from oracle import timeline
 
 from zerowait.suite import Overhead, Query, Simulator
-from zerowait.suite.check import check
-from zerowait.suite.errors import RunMismatchError, WorkerDied
+from zerowait.suite.records.check import check
+from zerowait.suite.rules.errors import RunMismatchError, WorkerDied
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,7 +63,7 @@ def test_a_run_of_one_host_is_not_joined_as_a_shared_one(tmp_path):
 WORKER = """
 import sys
 from zerowait.suite import Evaluation, Overhead, Simulator
-from zerowait.suite.errors import BudgetExhausted
+from zerowait.suite.rules.errors import BudgetExhausted
 
 directory, name, n = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
@@ -129,7 +129,7 @@ def test_workers_in_namespaces_of_their_own_share_nothing_but_the_directory(tmp_
     report = check(shared / "run")
     assert report.violations == ()
     assert report.n_records == 40
-    from zerowait.suite.recorded import read_run
+    from zerowait.suite.records.journal_to_trace import read_run
 
     assert read_run(shared / "run")["end"].tolist() == hand_computed(40)
     members = (shared / "run" / "members").read_text().split()[2::3]

@@ -19,9 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zerowait.experiments import cli
-from zerowait.suite import Overhead, Query, Simulator, journal
-from zerowait.suite.errors import RunDirectoryError, RunMismatchError, ZerowaitError
-from zerowait.suite.recorded import read_run
+from zerowait.suite import Overhead, Query, Simulator
+from zerowait.suite.records.journal_to_trace import read_run
+from zerowait.suite.rules.errors import RunDirectoryError, RunMismatchError, ZerowaitError
+from zerowait.suite.sharing import journal
 
 N = 12
 LONGEST = 20.0  # real seconds; a check of this run takes some milliseconds

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from modes import MODES, Diverged, ask_and_tell, queries
 
 from zerowait.suite import Evaluation, Overhead, Query, Simulator, read_trace, simulate, write_trace
-from zerowait.suite.errors import TraceError
-from zerowait.suite.idle import Idle
-from zerowait.suite.recorded import read_run
-from zerowait.suite.trace import COLUMNS, _labels_of_chains, _labels_one_by_one, worker_labels
+from zerowait.suite.records.journal_to_trace import read_run
+from zerowait.suite.records.trace import COLUMNS, _labels_of_chains, _labels_one_by_one, worker_labels
+from zerowait.suite.rules.errors import TraceError
+from zerowait.suite.sharing.idle import Idle
 
 NONE = Overhead.none()
 

@@ -15,14 +15,15 @@ import pytest
 from failing import HANG, NONE, Breaks, Fails, is_intact
 from modes import Scripted, queries
 
-from zerowait.suite import Evaluation, Simulator, journal, simulate
-from zerowait.suite.check import check
-from zerowait.suite.errors import (
+from zerowait.suite import Evaluation, Simulator, simulate
+from zerowait.suite.records.check import check
+from zerowait.suite.records.journal_to_trace import read_run
+from zerowait.suite.rules.errors import (
     RunDirectoryError,
     ZerowaitError,
 )
-from zerowait.suite.idle import Idle
-from zerowait.suite.recorded import read_run
+from zerowait.suite.sharing import journal
+from zerowait.suite.sharing.idle import Idle
 
 # -- full disks
 # --------------------------------------------------------------------------------------------------------------

@@ -17,11 +17,12 @@ from callers import OVERHEADS, PATIENT, Table, evaluate, runtimes
 from crashes import HANG
 from drivers import Lookup, in_one_process
 
-from zerowait.suite import Evaluation, Overhead, Simulator, journal
-from zerowait.suite.check import check
-from zerowait.suite.errors import RunAborted, TooManyCallsError
-from zerowait.suite.idle import Idle
-from zerowait.suite.recorded import read_run
+from zerowait.suite import Evaluation, Overhead, Simulator
+from zerowait.suite.records.check import check
+from zerowait.suite.records.journal_to_trace import read_run
+from zerowait.suite.rules.errors import RunAborted, TooManyCallsError
+from zerowait.suite.sharing import journal
+from zerowait.suite.sharing.idle import Idle
 
 N, P = 30, 4
 everywhere = pytest.mark.parametrize("overhead", OVERHEADS)

@@ -1,7 +1,7 @@
 """How the processes of a run share it: a transport stores the table, locks it and wakes who waits.
 
 Wake-ups are hints: whoever is woken looks at the table. `LocalTransport` serves the processes of one host with a mapped
-table, flock, one lock a process that the kernel releases, and one FIFO a slot; `zerowait.suite.shared_directory` serves several
+table, flock, one lock a process that the kernel releases, and one FIFO a slot; `zerowait.suite.sharing.shared_directory` serves several
 hosts.
 """
 
@@ -17,15 +17,15 @@ import time
 from types import TracebackType
 from typing import Protocol
 
-from zerowait.suite.continuation import State
-from zerowait.suite.errors import RunDirectoryError
-from zerowait.suite.journal import append
-from zerowait.suite.ledger import FIRST_CAPACITY, MappedEntries, SharedLedger
-from zerowait.suite.locks import ByteLocks
-from zerowait.suite.participant import Participant
-from zerowait.suite.processes import Process, this_process
-from zerowait.suite.rundir import RunDirectory, explained
-from zerowait.suite.table import (
+from zerowait.suite.rules.continuation import State
+from zerowait.suite.rules.errors import RunDirectoryError
+from zerowait.suite.sharing.journal import append
+from zerowait.suite.sharing.ledger import FIRST_CAPACITY, MappedEntries, SharedLedger
+from zerowait.suite.sharing.locks import ByteLocks
+from zerowait.suite.sharing.participant import Participant
+from zerowait.suite.sharing.processes import Process, this_process
+from zerowait.suite.sharing.rundir import RunDirectory, explained
+from zerowait.suite.sharing.table import (
     JOURNAL_END,
     LAST_RETURN,
     RESUMED_AT,

@@ -14,13 +14,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from zerowait.suite import timeline
-from zerowait.suite.continuation import State, best_state, charge, training_length
-from zerowait.suite.history import Entry, History, problems
-from zerowait.suite.identity import digest
-from zerowait.suite.journal import Damage, Record
-from zerowait.suite.seeds import ObjectiveSeeds
-from zerowait.suite.terms import Terms
+from zerowait.suite.records.history import Entry, History, problems
+from zerowait.suite.records.run_spec import Terms
+from zerowait.suite.rules import timeline
+from zerowait.suite.rules.continuation import State, best_state, charge, training_length
+from zerowait.suite.rules.identity import digest
+from zerowait.suite.rules.seeds import ObjectiveSeeds
+from zerowait.suite.sharing.journal import Damage, Record
 
 # A sleeper that wakes when its time is over may find, after division by the time scale, the last digits rounded down.
 _ROUNDING = 1e-9

@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zerowait.suite.descriptors import advice
-from zerowait.suite.errors import RunDirectoryError, RunMismatchError, shown
-from zerowait.suite.journal import append
-from zerowait.suite.trace import replace_file
+from zerowait.suite.records.trace import replace_file
+from zerowait.suite.rules.errors import RunDirectoryError, RunMismatchError, shown
+from zerowait.suite.sharing.fd_limit import advice
+from zerowait.suite.sharing.journal import append
 
 FORMAT_VERSION = 1
 _MARK = b"a run of zerowait\n"  # in the lock file, so that what a killed creation left is known as ours

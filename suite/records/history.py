@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from zerowait.suite.errors import shown
-from zerowait.suite.identity import is_text
-from zerowait.suite.journal import Record
-from zerowait.suite.recorded import config_text, identity_of
-from zerowait.suite.table import STATUS_NAMES
+from zerowait.suite.records.journal_to_trace import config_text, identity_of
+from zerowait.suite.rules.errors import shown
+from zerowait.suite.rules.identity import is_text
+from zerowait.suite.sharing.journal import Record
+from zerowait.suite.sharing.table import STATUS_NAMES
 
 # -- fields ------------------------------------------------------------------------------------------------------------
 

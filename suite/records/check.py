@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zerowait.suite import journal
-from zerowait.suite.committed import Committed, committed
-from zerowait.suite.errors import RunDirectoryError
-from zerowait.suite.invariants import Violation, violations
-from zerowait.suite.rundir import RunDirectory, read_regular_file
-from zerowait.suite.terms import Terms
+from zerowait.suite.records.commit_point import Committed, committed
+from zerowait.suite.records.invariants import Violation, violations
+from zerowait.suite.records.run_spec import Terms
+from zerowait.suite.rules.errors import RunDirectoryError
+from zerowait.suite.sharing import journal
+from zerowait.suite.sharing.rundir import RunDirectory, read_regular_file
 
 __all__ = ["Report", "Violation", "check", "render"]
 

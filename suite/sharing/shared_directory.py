@@ -18,15 +18,15 @@ import struct
 import time
 from typing import Any
 
-from zerowait.suite import journal
-from zerowait.suite.continuation import State, best_state, id_disagrees
-from zerowait.suite.errors import RunDirectoryError
-from zerowait.suite.identity import digest
-from zerowait.suite.locks import MUTEX, ByteLocks
-from zerowait.suite.participant import Participant
-from zerowait.suite.processes import Process, this_process
-from zerowait.suite.rundir import RunDirectory, explained, read_regular_file
-from zerowait.suite.table import (
+from zerowait.suite.rules.continuation import State, best_state, id_disagrees
+from zerowait.suite.rules.errors import RunDirectoryError
+from zerowait.suite.rules.identity import digest
+from zerowait.suite.sharing import journal
+from zerowait.suite.sharing.locks import MUTEX, ByteLocks
+from zerowait.suite.sharing.participant import Participant
+from zerowait.suite.sharing.processes import Process, this_process
+from zerowait.suite.sharing.rundir import RunDirectory, explained, read_regular_file
+from zerowait.suite.sharing.table import (
     CELL,
     FIRST_RECORD,
     JOURNAL_END,
@@ -273,7 +273,7 @@ class JournalLedger:
         self._read += len(data)
 
     def _apply(self, record: dict[str, Any]) -> None:
-        from zerowait.suite.recorded import config_text, identity_of
+        from zerowait.suite.records.journal_to_trace import config_text, identity_of
 
         identity = identity_of(record)
         self._configs.setdefault(identity, digest(config_text(record)))

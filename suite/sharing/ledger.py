@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Protocol
 
-from zerowait.suite.continuation import State, best_state, id_disagrees
-from zerowait.suite.rundir import RunDirectory
-from zerowait.suite.table import CELL, LEDGER_CELLS, LEDGER_GENERATION, LEDGER_USED, SlotTable
+from zerowait.suite.rules.continuation import State, best_state, id_disagrees
+from zerowait.suite.sharing.rundir import RunDirectory
+from zerowait.suite.sharing.table import CELL, LEDGER_CELLS, LEDGER_GENERATION, LEDGER_USED, SlotTable
 
 ENTRY_BYTES = LEDGER_CELLS * CELL
 FIRST_CAPACITY = 1024

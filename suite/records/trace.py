@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
-from zerowait.suite.errors import TraceError
-from zerowait.suite.identity import plain
+from zerowait.suite.rules.errors import TraceError
+from zerowait.suite.rules.identity import plain
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ import os
 import struct
 import sys
 
-from zerowait.suite.errors import UnsupportedPlatformError
+from zerowait.suite.rules.errors import UnsupportedPlatformError
 
 if sys.platform != "linux":  # said here, because whatever several processes share needs this module
     raise UnsupportedPlatformError(

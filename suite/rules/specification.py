@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.evaluation import Budget
-from zerowait.suite.overhead import Overhead
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.evaluation import Budget
+from zerowait.suite.rules.overhead import Overhead
 
 MAX_WORKERS = 100_000
 """Of a `Simulator`, which keeps a record and a FIFO for each."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zerowait.suite.errors import RunDirectoryError
+from zerowait.suite.rules.errors import RunDirectoryError
 
 Record = dict[str, Any]
 CHECKSUM_BYTES = 8

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zerowait.suite.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError
 
 _OPTIMIZER, _OBJECTIVE = 1, 2
 MAX_RUN_SEED = 2**63 - 1

@@ -12,12 +12,12 @@ from types import TracebackType
 
 import numpy as np
 
-from zerowait.suite.descriptors import open_descriptor
-from zerowait.suite.errors import RunDirectoryError, SpecificationError
-from zerowait.suite.locks import FIRST_PROCESS, ByteLocks
-from zerowait.suite.processes import Process, is_alive
-from zerowait.suite.rundir import RunDirectory
-from zerowait.suite.table import LAST_RETURN, ORIGIN, PROCESS, PROCESSES, UNDO_MARKER, SlotState, SlotTable
+from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError
+from zerowait.suite.sharing.fd_limit import open_descriptor
+from zerowait.suite.sharing.locks import FIRST_PROCESS, ByteLocks
+from zerowait.suite.sharing.processes import Process, is_alive
+from zerowait.suite.sharing.rundir import RunDirectory
+from zerowait.suite.sharing.table import LAST_RETURN, ORIGIN, PROCESS, PROCESSES, UNDO_MARKER, SlotState, SlotTable
 
 
 class Participant:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from zerowait.suite.errors import RunDirectoryError
-from zerowait.suite.rundir import RunDirectory, read_regular_file
-from zerowait.suite.shared_directory import read_header
-from zerowait.suite.table import (
+from zerowait.suite.rules.errors import RunDirectoryError
+from zerowait.suite.sharing.rundir import RunDirectory, read_regular_file
+from zerowait.suite.sharing.shared_directory import read_header
+from zerowait.suite.sharing.table import (
     CELL,
     FIRST_RECORD,
     H_MAGIC,

@@ -2,7 +2,7 @@
 
     FREE -claim-> EVALUATING -finish-> FINISHED -deliver-> DELIVERED -take-> FREE
 
-Every method runs the rules of `zerowait.suite.timeline` on the shared table within the transport's critical section.
+Every method runs the rules of `zerowait.suite.rules.timeline` on the shared table within the transport's critical section.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from zerowait.suite import timeline
-from zerowait.suite.continuation import State, charge, training_length
-from zerowait.suite.errors import BudgetExhausted, RunAborted, RunDirectoryError, TooManyCallsError, WorkerDied
-from zerowait.suite.evaluation import Budget
-from zerowait.suite.idle import Idle
-from zerowait.suite.journal import line
 from zerowait.suite.logger import logger
-from zerowait.suite.overhead import Overhead
-from zerowait.suite.processes import is_alive, this_process
-from zerowait.suite.rundir import reason
-from zerowait.suite.table import (
+from zerowait.suite.rules import timeline
+from zerowait.suite.rules.continuation import State, charge, training_length
+from zerowait.suite.rules.errors import BudgetExhausted, RunAborted, RunDirectoryError, TooManyCallsError, WorkerDied
+from zerowait.suite.rules.evaluation import Budget
+from zerowait.suite.rules.overhead import Overhead
+from zerowait.suite.sharing.delivery_wait import Vigil
+from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.sharing.journal import line
+from zerowait.suite.sharing.processes import is_alive, this_process
+from zerowait.suite.sharing.rundir import reason
+from zerowait.suite.sharing.table import (
     AFTER,
     BASE,
     BORN,
@@ -72,8 +73,7 @@ from zerowait.suite.table import (
     Status,
     Verdict,
 )
-from zerowait.suite.transport import Transport
-from zerowait.suite.vigil import Vigil
+from zerowait.suite.sharing.transport import Transport
 
 LOST_TEXT = b',"status":"lost","value":NaN,"metrics":{}'
 
@@ -320,7 +320,7 @@ class Coordinator:
     # -- delivery --------------------------------------------------------------------------------------------------
 
     def bound(self, table: SlotTable) -> float:
-        """Return the least bound of the slots that hold no result; see `zerowait.suite.timeline`."""
+        """Return the least bound of the slots that hold no result; see `zerowait.suite.rules.timeline`."""
         ints, floats = table.ints, table.floats
         bound = math.inf
         if ints[EVALUATING]:

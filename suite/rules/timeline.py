@@ -18,8 +18,8 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from zerowait.suite.evaluation import Budget
-from zerowait.suite.overhead import Sampling
+from zerowait.suite.rules.evaluation import Budget
+from zerowait.suite.rules.overhead import Sampling
 
 OrderKey: TypeAlias = tuple[float, float, bytes, float, float, int]
 

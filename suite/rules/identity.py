@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from zerowait.suite.errors import SpecificationError, shown
+from zerowait.suite.rules.errors import SpecificationError, shown
 
 DIGEST_BYTES = 16
 _PLAIN = {bool, float, int, str, type(None)}

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zerowait.suite import timeline
-from zerowait.suite.errors import RunAborted
-from zerowait.suite.idle import ACCUSTOMED, Quiescence, needed_quiet
-from zerowait.suite.interruption import main_thread_is_interrupted
 from zerowait.suite.logger import logger
-from zerowait.suite.processes import Process
-from zerowait.suite.table import (
+from zerowait.suite.rules import timeline
+from zerowait.suite.rules.errors import RunAborted
+from zerowait.suite.sharing.idle import ACCUSTOMED, Quiescence, needed_quiet
+from zerowait.suite.sharing.interruption import main_thread_is_interrupted
+from zerowait.suite.sharing.processes import Process
+from zerowait.suite.sharing.table import (
     BASE,
     BORN,
     END,
@@ -38,7 +38,7 @@ from zerowait.suite.table import (
 )
 
 if TYPE_CHECKING:
-    from zerowait.suite.coordination import Coordinator
+    from zerowait.suite.sharing.coordination import Coordinator
 
 _SLOWEST_LOOK = 2.0  # real seconds after which even the last in line looks whether the run is well, if nothing happens
 _PATIENCE = 2.0  # real seconds without an event after which a caller leaves that Ctrl-C has left alone

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from zerowait.suite.errors import SpecificationError
-from zerowait.suite.processes import TICK, Process, cpu_times
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.sharing.processes import TICK, Process, cpu_times
 
 Sign = Literal["cpu", "grace", "never"]
 

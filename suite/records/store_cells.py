@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
-from zerowait.suite.errors import TraceError
-from zerowait.suite.identity import digest
-from zerowait.suite.trace import ATTRIBUTE, COLUMNS, FORMAT_VERSION
+from zerowait.suite.records.trace import ATTRIBUTE, COLUMNS, FORMAT_VERSION
+from zerowait.suite.rules.errors import TraceError
+from zerowait.suite.rules.identity import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerowait.suite import store_cells
-from zerowait.suite.errors import SpecificationError, TraceError, shown
-from zerowait.suite.store_cells import CELL_COLUMNS, RUN_COLUMNS, StoredCell, Table
-from zerowait.suite.trace import COLUMNS
+from zerowait.suite.records import store_cells
+from zerowait.suite.records.store_cells import CELL_COLUMNS, RUN_COLUMNS, StoredCell, Table
+from zerowait.suite.records.trace import COLUMNS
+from zerowait.suite.rules.errors import SpecificationError, TraceError, shown
 
 if TYPE_CHECKING:
     import os
@@ -141,7 +141,7 @@ def load_study(
     -------
     DataFrame
         `optimizer`, `benchmark`, `n_workers`, `run_seed` and `cell` say of which run a row is
-        (`zerowait.suite.store_cells.RUN_COLUMNS`); the columns of the trace follow (`zerowait.suite.trace.COLUMNS`), then
+        (`zerowait.suite.records.store_cells.RUN_COLUMNS`); the columns of the trace follow (`zerowait.suite.records.trace.COLUMNS`), then
         `metric.*` and `config.*`, missing where a benchmark has none of that name, and texts where the optimizers and
         benchmarks kept have both numbers and texts of that name. `optimizer`, `benchmark`, `cell` and `status` are
         categorical.
@@ -174,7 +174,7 @@ def load_study(
 
 
 def load_cells(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Return one row for every finished run of a study; see `zerowait.suite.store_cells.CELL_COLUMNS`.
+    """Return one row for every finished run of a study; see `zerowait.suite.records.store_cells.CELL_COLUMNS`.
 
     Rows are in the order of optimizer, benchmark, workers and run seed. `path` and the errors are those of
     `load_study`.

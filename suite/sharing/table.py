@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from zerowait.suite.timeline import OrderKey, order_key
+from zerowait.suite.rules.timeline import OrderKey, order_key
 
 CELL = 8
 MAGIC = int.from_bytes(b"zerowait", "big")

@@ -9,20 +9,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerowait.suite import journal
-from zerowait.suite.errors import RunDirectoryError, ZerowaitError
-from zerowait.suite.identity import digest
-from zerowait.suite.rundir import RunDirectory
-from zerowait.suite.seeds import ObjectiveSeeds
-from zerowait.suite.specification import HOW_IT_IS_SHARED
-from zerowait.suite.trace import Columns, build_trace, make_metadata, measured_facts
+from zerowait.suite.records.trace import Columns, build_trace, make_metadata, measured_facts
+from zerowait.suite.rules.errors import RunDirectoryError, ZerowaitError
+from zerowait.suite.rules.identity import digest
+from zerowait.suite.rules.seeds import ObjectiveSeeds
+from zerowait.suite.rules.specification import HOW_IT_IS_SHARED
+from zerowait.suite.sharing import journal
+from zerowait.suite.sharing.rundir import RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def columns_of(records: Sequence[journal.Record], *, run_seed: int, measured: bool) -> Columns:
-    """Return the columns of a trace; the wall time is kept under measured overhead only, see `zerowait.suite.trace`.
+    """Return the columns of a trace; the wall time is kept under measured overhead only, see `zerowait.suite.records.trace`.
 
     A seed that the objective did not ask for is not in the journal; it follows from the run seed and the configuration.
     """
@@ -76,8 +76,8 @@ def committed_records(run: RunDirectory) -> int | None:
 
     A damaged table is no reason to keep back what has been recorded: then all whole lines are.
     """
-    from zerowait.suite.committed import committed
-    from zerowait.suite.terms import Terms
+    from zerowait.suite.records.commit_point import committed
+    from zerowait.suite.records.run_spec import Terms
 
     terms = Terms.read(run)
     try:

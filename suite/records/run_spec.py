@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zerowait.suite.errors import RunDirectoryError, SpecificationError, shown
-from zerowait.suite.evaluation import Budget
-from zerowait.suite.overhead import seconds_of
-from zerowait.suite.rundir import RunDirectory
-from zerowait.suite.seeds import check_run_seed
-from zerowait.suite.specification import MAX_WORKERS
+from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError, shown
+from zerowait.suite.rules.evaluation import Budget
+from zerowait.suite.rules.overhead import seconds_of
+from zerowait.suite.rules.seeds import check_run_seed
+from zerowait.suite.rules.specification import MAX_WORKERS
+from zerowait.suite.sharing.rundir import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zerowait.suite.errors import SpecificationError, shown
-from zerowait.suite.evaluation import LONGEST
-from zerowait.suite.fingerprint import UnknowableError, fingerprint
-from zerowait.suite.identity import is_text
+from zerowait.suite.rules.errors import SpecificationError, shown
+from zerowait.suite.rules.evaluation import LONGEST
+from zerowait.suite.rules.fingerprint import UnknowableError, fingerprint
+from zerowait.suite.rules.identity import is_text
 
 Sampling = Literal["serial", "parallel"]
 
@@ -75,7 +75,7 @@ class Overhead:
         """Charge `seconds(n)` when n results have been delivered.
 
         Processes that join a run must agree on the model. It is known by its `name`; without one by what the function
-        computes, as far as that can be told (see `zerowait.suite.fingerprint`).
+        computes, as far as that can be told (see `zerowait.suite.rules.fingerprint`).
 
         Raises
         ------

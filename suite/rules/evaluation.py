@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from zerowait.suite.errors import InvalidEvaluationError, SpecificationError
-from zerowait.suite.identity import is_text
+from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError
+from zerowait.suite.rules.identity import is_text
 
 Config: TypeAlias = Mapping[str, Any]
 LONGEST = 1e300

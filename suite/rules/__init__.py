@@ -1,0 +1,1 @@
+"""The rules of simulated time and what they are stated in: pure, without files or processes."""
