@@ -132,7 +132,7 @@ class Adapter:
     nondeterminism: ClassVar[str] = ""
     """Why it is not deterministic in its other modes: what in the library's source stands in the way."""
     isolated: ClassVar[bool] = False
-    """Whether the native mode runs in a process of its own, see `zerowait.adapters.isolation`."""
+    """Whether the native mode runs in a process of its own, see `zerowait.adapters.environments.isolation`."""
     asks_isolated: ClassVar[bool] = False
     """Whether ask-and-tell does so too, unless this process has the fixed environment: `hash()` decides something."""
     simulator_options: ClassVar[Mapping[str, Any]] = {}
@@ -168,7 +168,7 @@ class Adapter:
         absent = cls.absent()
         if not absent:
             return None
-        from zerowait.adapters.environments import creation, environment_for
+        from zerowait.adapters.environments.environments import creation, environment_for
 
         modules = " and ".join(absent)
         text = (
@@ -288,7 +288,7 @@ class Adapter:
 
     def _run_ask_tell(self, run: Run) -> pd.DataFrame:
         if self.asks_isolated:
-            from zerowait.adapters.isolation import has_fixed_environment, run_interruptible
+            from zerowait.adapters.environments.isolation import has_fixed_environment, run_interruptible
 
             if not has_fixed_environment():
                 return run_interruptible(self._asked_and_told, run)
@@ -302,7 +302,7 @@ class Adapter:
 
     def _run_native(self, run: Run) -> pd.DataFrame:
         if self.isolated:
-            from zerowait.adapters.isolation import run_isolated
+            from zerowait.adapters.environments.isolation import run_isolated
 
             return run_isolated(self._simulated, run)
         return self._simulated(run)

@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from zerowait.adapters.adapter import MODES, Adapter
-from zerowait.adapters.environments import environment_for
+from zerowait.adapters.environments.environments import environment_for
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from zerowait.adapters.adapter import Mode
-    from zerowait.adapters.environments import Environment
+    from zerowait.adapters.environments.environments import Environment
 
 ENTRY_POINT_GROUP = "zerowait.adapters"
 
 BUILT_IN = {
     "random": "zerowait.adapters.random_search:RandomSearch",
-    "optuna-tpe": "zerowait.adapters.optuna_adapter:OptunaTPE",
-    "optuna-random": "zerowait.adapters.optuna_adapter:OptunaRandom",
-    "optuna-cmaes": "zerowait.adapters.optuna_adapter:OptunaCmaEs",
-    "optuna-gp": "zerowait.adapters.optuna_adapter:OptunaGP",
-    "optuna-hyperband": "zerowait.adapters.optuna_hyperband:OptunaHyperband",
-    "smac-hpo": "zerowait.adapters.smac_adapter:SmacHpo",
-    "smac-blackbox": "zerowait.adapters.smac_adapter:SmacBlackBox",
-    "smac-mf": "zerowait.adapters.smac_adapter:SmacMultiFidelity",
-    "smac-hyperband": "zerowait.adapters.smac_adapter:SmacHyperband",
-    "bohb": "zerowait.adapters.hpbandster_adapter:Bohb",
-    "hyperband": "zerowait.adapters.hpbandster_adapter:Hyperband",
-    "dehb": "zerowait.adapters.dehb_adapter:DEHBAdapter",
-    "hebo": "zerowait.adapters.hebo_adapter:HEBOAdapter",
-    "neps-random": "zerowait.adapters.neps_adapter:NepsRandom",
-    "neps-hyperband": "zerowait.adapters.neps_adapter:NepsHyperband",
-    "neps-asha": "zerowait.adapters.neps_adapter:NepsAsha",
-    "neps-priorband": "zerowait.adapters.neps_adapter:NepsPriorBand",
-    "neps-ifbo": "zerowait.adapters.neps_adapter:NepsIfBO",
+    "optuna-tpe": "zerowait.adapters.optuna.adapter:OptunaTPE",
+    "optuna-random": "zerowait.adapters.optuna.adapter:OptunaRandom",
+    "optuna-cmaes": "zerowait.adapters.optuna.adapter:OptunaCmaEs",
+    "optuna-gp": "zerowait.adapters.optuna.adapter:OptunaGP",
+    "optuna-hyperband": "zerowait.adapters.optuna.hyperband:OptunaHyperband",
+    "smac-hpo": "zerowait.adapters.smac.adapter:SmacHpo",
+    "smac-blackbox": "zerowait.adapters.smac.adapter:SmacBlackBox",
+    "smac-mf": "zerowait.adapters.smac.adapter:SmacMultiFidelity",
+    "smac-hyperband": "zerowait.adapters.smac.adapter:SmacHyperband",
+    "bohb": "zerowait.adapters.hpbandster.adapter:Bohb",
+    "hyperband": "zerowait.adapters.hpbandster.adapter:Hyperband",
+    "dehb": "zerowait.adapters.dehb.adapter:DEHBAdapter",
+    "hebo": "zerowait.adapters.hebo.adapter:HEBOAdapter",
+    "neps-random": "zerowait.adapters.neps.adapter:NepsRandom",
+    "neps-hyperband": "zerowait.adapters.neps.adapter:NepsHyperband",
+    "neps-asha": "zerowait.adapters.neps.adapter:NepsAsha",
+    "neps-priorband": "zerowait.adapters.neps.adapter:NepsPriorBand",
+    "neps-ifbo": "zerowait.adapters.neps.adapter:NepsIfBO",
 }
 """Name and place of the optimizers that come with zerowait; a third party cannot take their names."""
 
@@ -164,6 +164,6 @@ def _where_it_runs(adapter: type[Adapter]) -> tuple[type[Adapter], Environment |
     environment = environment_for(adapter.library) if adapter.absent() else None
     if environment is None or not environment.exists:
         return adapter, None
-    from zerowait.adapters.elsewhere import elsewhere
+    from zerowait.adapters.environments.remote_adapter import elsewhere
 
     return elsewhere(adapter, environment), environment

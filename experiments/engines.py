@@ -10,8 +10,8 @@ from collections import Counter, deque
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Protocol
 
-from zerowait.adapters import isolation
 from zerowait.adapters.clusters import start_cluster
+from zerowait.adapters.environments import isolation
 from zerowait.experiments.attempts import CellFolders
 from zerowait.experiments.cells import Cell, Outcome, last_line, run_batch, run_cell
 from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError

@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from zerowait.adapters import Adapter, Mode
-    from zerowait.adapters.environments import Environment
+    from zerowait.adapters.environments.environments import Environment
 
 DAMAGED = 1
 
@@ -26,7 +26,7 @@ Name = Annotated[str, typer.Argument(help="An environment; `zerowait env list` s
 @app.command()
 def create(name: Name) -> None:
     """Build an environment unless it exists: a virtual environment with pinned versions, a minute or two."""
-    from zerowait.adapters import environments
+    from zerowait.adapters.environments import environments
 
     environments.create(name, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201 - the command's output
 
@@ -35,8 +35,8 @@ def create(name: Name) -> None:
 def list_() -> None:
     """List environments: the library of each, the optimizers that it is for, and where it is."""
     from zerowait import adapters
-    from zerowait.adapters import environments
-    from zerowait.adapters.environments import environment, normalized
+    from zerowait.adapters.environments import environments
+    from zerowait.adapters.environments.environments import environment, normalized
     from zerowait.experiments.listing import print_environments
 
     optimizers = adapters.available()
@@ -63,8 +63,8 @@ def list_() -> None:
 @app.command()
 def verify(name: Name) -> None:
     """Check an environment's versions and imports and run an optimizer in it; exit code 1 when something is wrong."""
-    from zerowait.adapters import environments
-    from zerowait.adapters.elsewhere import examine
+    from zerowait.adapters.environments import environments
+    from zerowait.adapters.environments.remote_adapter import examine
 
     wanted = environments.environment(name)
     adapters_of_it = _adapters_of(wanted)
@@ -83,7 +83,7 @@ def verify(name: Name) -> None:
 @app.command()
 def remove(name: Name) -> None:
     """Remove an environment, that of other versions of zerowait and Python included."""
-    from zerowait.adapters import environments
+    from zerowait.adapters.environments import environments
 
     gone = environments.remove(name)
     for folder in gone:
@@ -94,7 +94,7 @@ def remove(name: Name) -> None:
 
 def _adapters_of(environment: Environment) -> list[type[Adapter]]:
     """Return the adapters of the environment's library."""
-    from zerowait.adapters.environments import normalized
+    from zerowait.adapters.environments.environments import normalized
     from zerowait.adapters.registry import classes
 
     return [found for found in classes().values() if normalized(found.library) == normalized(environment.library)]
@@ -103,7 +103,7 @@ def _adapters_of(environment: Environment) -> list[type[Adapter]]:
 def _failure(environment: Environment, adapter: type[Adapter]) -> list[str]:
     """Run the optimizer in the environment for a few evaluations; return what goes wrong."""
     from zerowait import benchmarks
-    from zerowait.adapters.elsewhere import elsewhere
+    from zerowait.adapters.environments.remote_adapter import elsewhere
     from zerowait.suite import Budget, Overhead
 
     mode: Mode = "native" if "native" in adapter.modes else "ask_tell"

@@ -113,7 +113,7 @@ class _Space:
     def of(cls, cell: Mapping[str, Any], trace: pd.DataFrame, tell: Callable[[str], None]) -> _Space:
         """Return the benchmark's own space, or what was observed when it cannot be loaded or expressed."""
         from zerowait import benchmarks
-        from zerowait.adapters.optuna_space import OptunaSpace, refuses_space
+        from zerowait.adapters.optuna.space import OptunaSpace, refuses_space
 
         specification = json.loads(cell["specification"])
         try:

@@ -131,7 +131,7 @@ def measure(
 ) -> Row:
     """Measure one optimizer in one mode, in a fresh process; an error of the run becomes the row's problem."""
     from zerowait import adapters
-    from zerowait.adapters.isolation import run_isolated
+    from zerowait.adapters.environments.isolation import run_isolated
 
     try:
         adapter = adapters.load(optimizer, **(parameters or {}))

@@ -10,7 +10,7 @@ import tempfile
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from zerowait.adapters import isolation
+from zerowait.adapters.environments import isolation
 from zerowait.experiments.engines import CONFIGURATION, Workers, interrupts_blocked, run_on
 from zerowait.experiments.study import suggestion
 from zerowait.suite.rules.errors import SpecificationError

@@ -246,7 +246,7 @@ def _certificates(authority: Path | None, certificate: Path | None, key: Path | 
 def _print_dry_run(plan: Plan, chosen: Sequence[Cell], folder: StudyFolder, jobs: int | None) -> None:
     import tempfile
 
-    from zerowait.adapters.isolation import run_interruptible
+    from zerowait.adapters.environments.isolation import run_interruptible
     from zerowait.experiments.engines import cores
     from zerowait.experiments.estimate import estimate, rows
     from zerowait.experiments.study_tables import estimate_lines, print_rows

@@ -6,7 +6,7 @@ import functools
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from zerowait.adapters.environments import normalized
+from zerowait.adapters.environments.environments import normalized
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:

@@ -143,7 +143,7 @@ def run_library(
     """
     from zerowait import adapters
     from zerowait.adapters.adapter import Run
-    from zerowait.adapters.isolation import run_isolated
+    from zerowait.adapters.environments.isolation import run_isolated
 
     adapter = adapters.load(optimizer)
     with tempfile.TemporaryDirectory(prefix="zerowait-verify-", dir=directory) as folder:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from zerowait.adapters import Adapter
-from zerowait.adapters.conformance import AdapterConformance
+from zerowait.adapters.conformance.kit import AdapterConformance
 from zerowait.adapters.random_search import RandomSearch
 from zerowait.adapters.spaces import random_configs
 from zerowait.suite import Budget, Overhead, Query

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from zerowait.adapters.adapter import Adapter
-from zerowait.adapters.conformance import AdapterConformance
+from zerowait.adapters.conformance.kit import AdapterConformance
 from zerowait.adapters.registry import BUILT_IN, ENTRY_POINT_GROUP, available
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from zerowait.adapters.conformance_benchmark import Bowl
+from zerowait.adapters.conformance.benchmark import Bowl
 from zerowait.adapters.registry import load
 from zerowait.adapters.spaces import between_fidelities, nearest_fidelity
 from zerowait.suite import Budget, Overhead

@@ -14,8 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from zerowait.adapters.conformance import AdapterConformance
-from zerowait.adapters.conformance_benchmark import (
+from zerowait.adapters.conformance.benchmark import (
     Bowl,
     Epochs,
     conditional_space,
@@ -24,6 +23,7 @@ from zerowait.adapters.conformance_benchmark import (
     numerical_space,
     unordered_space,
 )
+from zerowait.adapters.conformance.kit import AdapterConformance
 from zerowait.adapters.spaces import random_configs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +68,7 @@ def examination(tmp_path_factory):
     plugin = Examination()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "zerowait.adapters.leftovers.GRACE", 0.3
+            "zerowait.adapters.conformance.leak_check.GRACE", 0.3
         )  # what these adapters leave behind does not go by itself
         pytest.main(
             [

@@ -22,8 +22,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from zerowait.adapters import load
-from zerowait.adapters.conformance import AdapterConformance
-from zerowait.adapters.conformance_benchmark import (
+from zerowait.adapters.conformance.benchmark import (
     Bowl,
     Epochs,
     conditional_space,
@@ -31,7 +30,8 @@ from zerowait.adapters.conformance_benchmark import (
     mixed_space,
     numerical_space,
 )
-from zerowait.adapters.dehb_library import FAILED, QuietDEHB, inwards
+from zerowait.adapters.conformance.kit import AdapterConformance
+from zerowait.adapters.dehb.library import FAILED, QuietDEHB, inwards
 from zerowait.adapters.spaces import config_from_vector
 from zerowait.suite import Budget, Evaluation, Overhead
 from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError, WorkerDied

@@ -19,11 +19,11 @@ import psutil
 import pytest
 
 from zerowait import adapters, benchmarks
-from zerowait.adapters import environments
 from zerowait.adapters.adapter import Adapter
-from zerowait.adapters.elsewhere import elsewhere, examine
-from zerowait.adapters.isolation import run_elsewhere
-from zerowait.adapters.links import link_caller
+from zerowait.adapters.environments import environments
+from zerowait.adapters.environments.isolation import run_elsewhere
+from zerowait.adapters.environments.remote_adapter import elsewhere, examine
+from zerowait.adapters.environments.site_links import link_caller
 from zerowait.adapters.random_search import RandomSearch
 from zerowait.adapters.registry import classes
 from zerowait.suite import Budget, Overhead, read_trace
@@ -252,8 +252,8 @@ def test_what_is_damaged_is_told(environment, tmp_path, monkeypatch):
 SCRIPT = """
 import sys
 from zerowait import benchmarks
-from zerowait.adapters import environments
-from zerowait.adapters.elsewhere import elsewhere
+from zerowait.adapters.environments import environments
+from zerowait.adapters.environments.remote_adapter import elsewhere
 from zerowait.adapters.random_search import RandomSearch
 from zerowait.suite import Budget, Overhead
 elsewhere(RandomSearch, environments.environment("dehb"))().optimize(

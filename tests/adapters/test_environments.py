@@ -18,8 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from zerowait.adapters import environments
-from zerowait.adapters.environments import (
+from zerowait.adapters.environments import environments
+from zerowait.adapters.environments.environments import (
     EnvironmentFailedError,
     create,
     environment,
@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CREATOR = """
 import resource, sys
 from pathlib import Path
-from zerowait.adapters import environments
+from zerowait.adapters.environments import environments
 environments.REQUIREMENTS = Path(sys.argv[1])
 environments.LIBRARIES = {"tiny": "tiny-library"}
 if len(sys.argv) > 2:
@@ -197,7 +197,7 @@ def test_an_interrupted_creation_leaves_nothing(tiny):
 
 
 def test_without_a_pip_here_the_environment_gets_its_own(tiny, monkeypatch):
-    monkeypatch.setattr("zerowait.adapters.environments.find_spec", lambda name: None)
+    monkeypatch.setattr("zerowait.adapters.environments.environments.find_spec", lambda name: None)
     assert "pip" in create("tiny").versions()
 
 

@@ -37,10 +37,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zerowait.adapters import load
-from zerowait.adapters.conformance import AdapterConformance
-from zerowait.adapters.conformance_benchmark import Bowl, config_problems, mixed_space, numerical_space
-from zerowait.adapters.hebo_library import AskTellHEBO, LentGenerators, _seeded_pymoo, _seeded_torch, _working
-from zerowait.adapters.hebo_space import HeboSpace, refuses_space
+from zerowait.adapters.conformance.benchmark import Bowl, config_problems, mixed_space, numerical_space
+from zerowait.adapters.conformance.kit import AdapterConformance
+from zerowait.adapters.hebo.library import AskTellHEBO, LentGenerators, _seeded_pymoo, _seeded_torch, _working
+from zerowait.adapters.hebo.space import HeboSpace, refuses_space
 from zerowait.adapters.spaces import random_configs
 from zerowait.suite import Budget, Evaluation
 from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError

@@ -18,8 +18,8 @@ from ConfigSpace import Categorical, ConfigurationSpace, EqualsCondition, Float,
 from pandas.testing import assert_frame_equal
 
 from zerowait.adapters import load
-from zerowait.adapters.conformance import AdapterConformance
-from zerowait.adapters.conformance_benchmark import Bowl, Epochs, conditional_space, unordered_space
+from zerowait.adapters.conformance.benchmark import Bowl, Epochs, conditional_space, unordered_space
+from zerowait.adapters.conformance.kit import AdapterConformance
 from zerowait.suite import Budget, Overhead
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.seeds import optimizer_seed
@@ -117,7 +117,7 @@ class Unseeded(Bowl):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_worker_evaluates_what_the_library_does_without_a_simulator(name, run, tmp_path):
-    from zerowait.adapters.hpbandster_optimizers import seeds
+    from zerowait.adapters.hpbandster.optimizers import seeds
 
     # BOHB takes no ordinals. The plain library gets the space with the choices themselves, we give it their indices.
     benchmark = Unseeded(unordered_space if name == "bohb" else conditional_space, fidelity=Epochs())
@@ -290,7 +290,7 @@ def test_the_parameters_are_those_of_the_library():
 
 
 def test_parameters_reach_the_library(run):
-    from zerowait.adapters.hpbandster_optimizers import Brackets, make_optimizer
+    from zerowait.adapters.hpbandster.optimizers import Brackets, make_optimizer
 
     parameters = {
         "eta": 4, "min_points_in_model": 20, "top_n_percent": 30, "num_samples": 7, "random_fraction": 0.5,

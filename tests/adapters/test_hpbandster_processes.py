@@ -18,7 +18,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from zerowait.adapters import load
-from zerowait.adapters.conformance_benchmark import Bowl, Epochs, conditional_space, mixed_space
+from zerowait.adapters.conformance.benchmark import Bowl, Epochs, conditional_space, mixed_space
 from zerowait.suite.rules.errors import InvalidEvaluationError, StalledError, WorkerDied
 
 pytest.importorskip("hpbandster", reason="HpBandSter is not installed")
@@ -95,7 +95,7 @@ class Forgetful(type(load("hyperband"))):
     def native(self, run, simulator):
         from hpbandster.core.dispatcher import Dispatcher
 
-        from zerowait.adapters import hpbandster_processes
+        from zerowait.adapters.hpbandster import processes as hpbandster_processes
 
         hpbandster_processes.LONGEST_SILENCE = 0.5
         submit, jobs = Dispatcher.submit_job, []
@@ -164,7 +164,7 @@ def test_the_librarys_numbers_do_not_survive_its_serializer():
     import serpent
     from hpbandster.optimizers import HyperBand
 
-    from zerowait.adapters.hpbandster_optimizers import Brackets
+    from zerowait.adapters.hpbandster.optimizers import Brackets
 
     optimizer = type("Plain", (HyperBand, Brackets), {})(configspace=mixed_space(), min_budget=1, max_budget=27)
     assert type(optimizer.budgets[0]) is np.float64

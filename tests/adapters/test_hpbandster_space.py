@@ -38,8 +38,8 @@ from ConfigSpace.hyperparameters import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerowait.adapters.conformance_benchmark import conditional_space
-from zerowait.adapters.hpbandster_space import HpBandSterSpace, refuses_space
+from zerowait.adapters.conformance.benchmark import conditional_space
+from zerowait.adapters.hpbandster.space import HpBandSterSpace, refuses_space
 from zerowait.adapters.spaces import config_from_vector, plain
 
 texts = st.text(

@@ -12,7 +12,7 @@ import cloudpickle
 import psutil
 import pytest
 
-from zerowait.adapters.isolation import ENVIRONMENT, run_isolated
+from zerowait.adapters.environments.isolation import ENVIRONMENT, run_isolated
 from zerowait.suite.rules.errors import SpecificationError, WorkerDied, ZerowaitError
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -111,7 +111,7 @@ def test_what_the_function_started_ends_when_the_function_fails(tmp_path):
 
 CALLER = """
 import os, subprocess, sys, time
-from zerowait.adapters.isolation import run_isolated
+from zerowait.adapters.environments.isolation import run_isolated
 
 def work(path):
     sleeper = subprocess.Popen(["sleep", "600"])

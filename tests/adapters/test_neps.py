@@ -17,9 +17,9 @@ from ConfigSpace import Categorical, ConfigurationSpace, Float, Integer
 from pandas.testing import assert_frame_equal
 
 from zerowait.adapters import available, load
-from zerowait.adapters.conformance import AdapterConformance
-from zerowait.adapters.conformance_benchmark import Bowl, Epochs, unordered_space
-from zerowait.adapters.leftovers import watch
+from zerowait.adapters.conformance.benchmark import Bowl, Epochs, unordered_space
+from zerowait.adapters.conformance.kit import AdapterConformance
+from zerowait.adapters.conformance.leak_check import watch
 from zerowait.suite.records.check import check
 from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError, WorkerDied
 from zerowait.suite.rules.seeds import optimizer_seed
@@ -276,7 +276,7 @@ class _Simulator:
 def make_worker():
     import multiprocessing
 
-    from zerowait.adapters.neps_workers import Job, _Worker
+    from zerowait.adapters.neps.workers import Job, _Worker
     from zerowait.suite.rules.evaluation import Query
 
     def query(name, config):

@@ -9,9 +9,9 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from zerowait.adapters import available, load
-from zerowait.adapters.conformance import AdapterConformance
-from zerowait.adapters.conformance_benchmark import Bowl, Epochs, numerical_space
-from zerowait.adapters.neps_adapter import WEIGHTS_VARIABLE
+from zerowait.adapters.conformance.benchmark import Bowl, Epochs, numerical_space
+from zerowait.adapters.conformance.kit import AdapterConformance
+from zerowait.adapters.neps.adapter import WEIGHTS_VARIABLE
 from zerowait.suite.rules.errors import SpecificationError
 
 neps = pytest.importorskip("neps", reason="NePS is not installed")
@@ -99,7 +99,7 @@ def test_the_library_still_offers_running_configurations_for_continuation():
 def test_a_running_configuration_is_not_continued(weights, monkeypatch):
     from neps.optimizers import ifbo
 
-    from zerowait.adapters.neps_ifbo import make_ifbo
+    from zerowait.adapters.neps.ifbo import make_ifbo
 
     offered = []
     acquire = ifbo.acquire_next_from_ftpfn

@@ -31,7 +31,7 @@ from ConfigSpace.hyperparameters import Constant as ConstantHyperparameter
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from zerowait.adapters.neps_space import NepsSpace, refuses_space
+from zerowait.adapters.neps.space import NepsSpace, refuses_space
 from zerowait.adapters.spaces import random_configs
 from zerowait.suite.rules.errors import SpecificationError
 

@@ -12,10 +12,10 @@ from ConfigSpace import Categorical, ConfigurationSpace, EqualsCondition, Float,
 from pandas.testing import assert_frame_equal
 
 from zerowait.adapters import load
-from zerowait.adapters.conformance import AdapterConformance
-from zerowait.adapters.conformance_benchmark import Bowl, conditional_space
-from zerowait.adapters.optuna_space import OptunaSpace
-from zerowait.adapters.optuna_threads import quiet
+from zerowait.adapters.conformance.benchmark import Bowl, conditional_space
+from zerowait.adapters.conformance.kit import AdapterConformance
+from zerowait.adapters.optuna.space import OptunaSpace
+from zerowait.adapters.optuna.threads import quiet
 from zerowait.suite import Budget, Overhead
 from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError
 from zerowait.suite.rules.seeds import optimizer_seed
@@ -175,7 +175,7 @@ class Wrong:
 @pytest.mark.parametrize("n_workers", [1, 4])
 @pytest.mark.parametrize("mode", ["native", "ask_tell"])
 def test_an_objective_that_returns_nonsense_ends_the_run(bowl, run, mode, n_workers, monkeypatch):
-    monkeypatch.setattr("zerowait.adapters.optuna_adapter.OptunaAdapter.simulator_options", {})  # shortens the wait
+    monkeypatch.setattr("zerowait.adapters.optuna.adapter.OptunaAdapter.simulator_options", {})  # shortens the wait
     with pytest.raises(InvalidEvaluationError, match="without 'value'"):
         run(load("optuna-random"), Wrong(bowl.space), mode, n_workers)
 
@@ -193,7 +193,7 @@ def test_a_defect_in_the_last_trials_is_not_lost(bowl, run, n_workers, monkeypat
         return sample(self, study, trial, name, distribution)
 
     monkeypatch.setattr(optuna.samplers.RandomSampler, "sample_independent", break_down)
-    monkeypatch.setattr("zerowait.adapters.optuna_adapter.OptunaAdapter.simulator_options", {})
+    monkeypatch.setattr("zerowait.adapters.optuna.adapter.OptunaAdapter.simulator_options", {})
     with pytest.raises(ArithmeticError, match="the sampler broke down"):
         run(load("optuna-random"), bowl, "native", n_workers, evaluations=12)
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from zerowait.adapters import load
-from zerowait.adapters.conformance import AdapterConformance
-from zerowait.adapters.conformance_benchmark import Bowl, Epochs, conditional_space, numerical_space
-from zerowait.adapters.optuna_space import OptunaSpace
+from zerowait.adapters.conformance.benchmark import Bowl, Epochs, conditional_space, numerical_space
+from zerowait.adapters.conformance.kit import AdapterConformance
+from zerowait.adapters.optuna.space import OptunaSpace
 from zerowait.suite import Budget, Overhead
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.seeds import optimizer_seed

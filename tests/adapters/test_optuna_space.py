@@ -40,7 +40,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from zerowait.adapters.optuna_space import OptunaSpace, refuses_space
+from zerowait.adapters.optuna.space import OptunaSpace, refuses_space
 from zerowait.adapters.spaces import random_configs
 
 scalars = st.one_of(

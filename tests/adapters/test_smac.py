@@ -22,11 +22,11 @@ from pandas.testing import assert_frame_equal
 
 from zerowait.adapters import load
 from zerowait.adapters.adapter import Run
-from zerowait.adapters.conformance_benchmark import Epochs, conditional_space
-from zerowait.adapters.isolation import run_isolated
-from zerowait.adapters.smac_adapter import AskTellFacade, SmacAdapter
-from zerowait.adapters.smac_parameters import PARAMETERS
-from zerowait.adapters.smac_space import fidelity_of, plain_config
+from zerowait.adapters.conformance.benchmark import Epochs, conditional_space
+from zerowait.adapters.environments.isolation import run_isolated
+from zerowait.adapters.smac.adapter import AskTellFacade, SmacAdapter
+from zerowait.adapters.smac.parameters import PARAMETERS
+from zerowait.adapters.smac.space import fidelity_of, plain_config
 from zerowait.suite import Budget, Evaluation, Overhead, simulate
 from zerowait.suite.records.trace import write_trace
 from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError
@@ -97,7 +97,7 @@ def plain_smac(name, n_trials):
     """Run SMAC as its documentation shows it, without anything of zerowait but the translation of what comes out."""
     from smac import Scenario
 
-    from zerowait.adapters.smac_facade import FACADES, quiet
+    from zerowait.adapters.smac.facade import FACADES, quiet
 
     benchmark, facade, settings = valley(), FACADES[name], CHEAP[name]
 
@@ -338,7 +338,7 @@ def test_a_run_ends_when_every_configuration_has_been_evaluated():
 def _facade(name, space, target=None, n_trials=100, **options):
     from smac import Scenario
 
-    from zerowait.adapters.smac_facade import FACADES
+    from zerowait.adapters.smac.facade import FACADES
 
     runner = options.pop("runner", None)
     with tempfile.TemporaryDirectory() as folder:
@@ -355,7 +355,7 @@ def _lost_trials():
     from distributed import Client, LocalCluster
     from smac.main.smbo import SMBO
 
-    from zerowait.adapters.smac_facade import quiet
+    from zerowait.adapters.smac.facade import quiet
 
     SMBO.save = lambda self: None
     space = ConfigurationSpace(space=[Integer("n", (1, 10_000), log=True), Float("x", (0.0, 1.0))])
@@ -407,7 +407,7 @@ def _infinite_crash_cost():
 
 
 def _shims():
-    from zerowait.adapters.smac_facade import quiet
+    from zerowait.adapters.smac.facade import quiet
 
     with quiet():
         _exhausted()
@@ -447,7 +447,7 @@ def test_smacs_local_search_still_depends_on_the_hash_seed():
 def test_the_table_of_parameters_is_what_smac_takes():
     from smac.main.config_selector import ConfigSelector
 
-    from zerowait.adapters.smac_facade import FACADES
+    from zerowait.adapters.smac.facade import FACADES
 
     # No JSON; or without effect on one objective that is evaluated once for every configuration.
     left_out = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from zerowait.adapters import load
-from zerowait.adapters.conformance import AdapterConformance
-from zerowait.adapters.conformance_benchmark import Bowl, conditional_space
+from zerowait.adapters.conformance.benchmark import Bowl, conditional_space
+from zerowait.adapters.conformance.kit import AdapterConformance
 
 SEARCH = {"challengers": 50, "local_search_iterations": 2}
 """Settings that make a sample cheap."""

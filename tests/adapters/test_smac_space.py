@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from smac import Scenario
 from smac.initial_design import RandomInitialDesign, SobolInitialDesign
 
-from zerowait.adapters.conformance_benchmark import Epochs, conditional_space, config_problems
-from zerowait.adapters.smac_space import fidelity_of, plain_config, refuses_space
+from zerowait.adapters.conformance.benchmark import Epochs, conditional_space, config_problems
+from zerowait.adapters.smac.space import fidelity_of, plain_config, refuses_space
 
 scalars = st.one_of(
     st.none(),

@@ -7,7 +7,7 @@ import os
 import psutil
 import pytest
 
-from zerowait.adapters import isolation
+from zerowait.adapters.environments import isolation
 from zerowait.experiments.engines import ENVIRONMENT, InProcess, LocalDask, local_cluster
 from zerowait.experiments.grid import StudyFolder, run_grid
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zerowait.adapters import environments
+from zerowait.adapters.environments import environments
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = os.environ.get("ZEROWAIT_ENVIRONMENTS", str(ROOT / ".venv-environments"))

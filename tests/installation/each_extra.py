@@ -54,7 +54,7 @@ EXTRAS = (
 PROGRAM = """
 import json, sys
 import zerowait.adapters, benchmarks
-from zerowait.adapters.environments import LIBRARIES, pins
+from zerowait.adapters.environments.environments import LIBRARIES, pins
 from zerowait.suite import Budget, Overhead
 if __name__ == "__main__":
     (library, optimizers) = json.loads(sys.argv[1])

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     import neps
 
-    from zerowait.adapters.neps_random_state import RandomState
-    from zerowait.adapters.neps_space import NepsSpace
+    from zerowait.adapters.neps.random_state import RandomState
+    from zerowait.adapters.neps.space import NepsSpace
     from zerowait.suite.rules.evaluation import AskTellOptimizer
     from zerowait.suite.simulator import Simulator
 
@@ -86,7 +86,7 @@ class NepsAdapter(Adapter):
 
     def refuses(self, benchmark: Benchmark) -> str | None:
         """Return what of the space or of the fidelity NePS cannot take, or None."""
-        from zerowait.adapters.neps_space import refuses_space
+        from zerowait.adapters.neps.space import refuses_space
 
         reason = super().refuses(benchmark) or refuses_space(benchmark.space, priors=self.uses_priors)
         if reason is None and self.uses_fidelity:
@@ -108,7 +108,7 @@ class NepsAdapter(Adapter):
         SpecificationError
             The parameter `priors` does not fit the space.
         """
-        from zerowait.adapters.neps_space import NepsSpace
+        from zerowait.adapters.neps.space import NepsSpace
 
         return NepsSpace(
             benchmark.space,
@@ -119,7 +119,7 @@ class NepsAdapter(Adapter):
 
     def ask_tell(self, run: Run) -> AskTellOptimizer:
         """Return an optimizer that asks and tells `neps.AskAndTell`."""
-        from zerowait.adapters.neps_random_state import RandomState
+        from zerowait.adapters.neps.random_state import RandomState
 
         space = self.make_space(run.benchmark)
         state = RandomState(run.optimizer_seed)
@@ -133,7 +133,7 @@ class NepsAdapter(Adapter):
 
         import neps  # noqa: F401 - imported before the processes are forked, which start in no time
 
-        from zerowait.adapters.neps_workers import Job, optimize_in_processes
+        from zerowait.adapters.neps.workers import Job, optimize_in_processes
 
         assert run.directory is not None
         # In a process of its own, so nobody else's logger: NePS would format a traceback for each failed trial.
@@ -174,7 +174,7 @@ class NepsAdapter(Adapter):
         """Refuse unknown parameters, and values with which NePS cannot make the optimizer of a small space."""
         from neps import algorithms
 
-        from zerowait.adapters.neps_space import CONFIDENCES
+        from zerowait.adapters.neps.space import CONFIDENCES
 
         signature = inspect.signature(getattr(algorithms, self.algorithm))
         known = set(signature.parameters) - self.withheld | self.own
@@ -307,13 +307,13 @@ class NepsIfBO(NepsAdapter):
 
     def native(self, run: Run, simulator: Simulator) -> None:
         """Run `neps.run` in one process for each worker, with an ifBO that can be parallel."""
-        from zerowait.adapters.neps_ifbo import offer_parallel_ifbo
+        from zerowait.adapters.neps.ifbo import offer_parallel_ifbo
 
         offer_parallel_ifbo()
         super().native(run, simulator)
 
     def _make_optimizer(self, pipeline_space: neps.PipelineSpace) -> Any:
-        from zerowait.adapters.neps_ifbo import make_ifbo
+        from zerowait.adapters.neps.ifbo import make_ifbo
 
         return make_ifbo(pipeline_space, **self.arguments)
 

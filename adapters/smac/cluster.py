@@ -35,7 +35,7 @@ CONFIGURATION: Mapping[str, Any] = {
 
 def start_forkserver() -> None:
     """Start the process from which workers are forked, which imports what they need in the meantime."""
-    get_context("forkserver").set_forkserver_preload(["distributed", "zerowait.adapters.smac_native"])
+    get_context("forkserver").set_forkserver_preload(["distributed", "zerowait.adapters.smac.native"])
     forkserver.ensure_running()
 
 

@@ -49,7 +49,7 @@ PATIENCE = 5.0
 """Real seconds that an interrupted function may take to end."""
 
 _CALL, _OUTCOME, _TEMPORARY = "call", "outcome", "t"
-_PROGRAM = "import sys; from zerowait.adapters.isolation import {}; {}(sys.argv[1])"
+_PROGRAM = "import sys; from zerowait.adapters.environments.isolation import {}; {}(sys.argv[1])"
 
 
 def run_isolated(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:

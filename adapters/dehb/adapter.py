@@ -69,7 +69,7 @@ class DEHBAdapter(Adapter):
 
     def ask_tell(self, run: Run) -> AskTellOptimizer:
         """Return an optimizer that asks and tells DEHB."""
-        from zerowait.adapters.dehb_library import AskTellDEHB, QuietDEHB, Translation, dehb_options
+        from zerowait.adapters.dehb.library import AskTellDEHB, QuietDEHB, Translation, dehb_options
 
         # Asking and telling writes no file, since nothing is saved on the way: the folder only has to exist.
         dehb = QuietDEHB(n_workers=1, output_path=Path(__file__).parent, **dehb_options(self.parameters, run))
@@ -77,7 +77,7 @@ class DEHBAdapter(Adapter):
 
     def native(self, run: Run, simulator: Simulator) -> None:
         """Run `DEHB.run` with one Dask process for each worker, or in this process when there is one worker."""
-        from zerowait.adapters.dehb_processes import dask_client, prepare_workers
+        from zerowait.adapters.dehb.processes import dask_client, prepare_workers
 
         limit = run.budget.max_evaluations
         n_workers = run.n_workers if limit is None else min(run.n_workers, limit)
@@ -86,7 +86,7 @@ class DEHBAdapter(Adapter):
 
         from distributed import KilledWorker
 
-        from zerowait.adapters.dehb_library import SimulatedDEHB, Translation, dehb_options
+        from zerowait.adapters.dehb.library import SimulatedDEHB, Translation, dehb_options
 
         def optimize(folder: str, client: Any = None) -> None:
             dehb = SimulatedDEHB(

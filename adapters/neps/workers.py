@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from zerowait.adapters.neps_random_state import seed_everything
+from zerowait.adapters.neps.random_state import seed_everything
 from zerowait.adapters.start_up import wait_for_calls
 from zerowait.suite.rules.errors import BudgetExhausted, WorkerDied, ZerowaitError
 

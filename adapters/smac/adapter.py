@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from zerowait.adapters import smac_parameters
 from zerowait.adapters.adapter import Adapter, Benchmark, Run
+from zerowait.adapters.smac import parameters as smac_parameters
 from zerowait.suite.rules.errors import ZerowaitError
 from zerowait.suite.rules.evaluation import Evaluation, Query
 from zerowait.suite.sharing.idle import Idle
@@ -65,7 +65,7 @@ class SmacAdapter(Adapter):
 
     def refuses(self, benchmark: Benchmark) -> str | None:
         """Return what of the benchmark SMAC cannot take, or None."""
-        from zerowait.adapters.smac_space import refuses_space
+        from zerowait.adapters.smac.space import refuses_space
 
         return super().refuses(benchmark) or refuses_space(benchmark.space)
 
@@ -75,13 +75,13 @@ class SmacAdapter(Adapter):
 
     def session(self, run: Run) -> AbstractContextManager[None]:  # noqa: ARG002 - the same for every run
         """Return what silences SMAC while the run lasts."""
-        from zerowait.adapters.smac_facade import quiet
+        from zerowait.adapters.smac.facade import quiet
 
         return quiet()
 
     def ask_tell(self, run: Run) -> AskTellOptimizer:
         """Return an optimizer that asks and tells a facade."""
-        from zerowait.adapters.smac_facade import make_facade, make_scenario
+        from zerowait.adapters.smac.facade import make_facade, make_scenario
 
         settings = self.settings(run)
         # A facade writes its settings into files when it is made, and never again when it is only asked and told.
@@ -92,10 +92,10 @@ class SmacAdapter(Adapter):
     def native(self, run: Run, simulator: Simulator) -> None:
         """Run SMAC's loop with one Dask process for each worker, or in this one for a single worker."""
         if run.n_workers > 1:
-            from zerowait.adapters.smac_cluster import start_forkserver
+            from zerowait.adapters.smac.cluster import start_forkserver
 
             start_forkserver()  # before SMAC is imported here, which takes as long as it does there
-        from zerowait.adapters.smac_native import optimize
+        from zerowait.adapters.smac.native import optimize
 
         optimize(self.name, run, simulator, self.settings(run))
 
@@ -166,21 +166,21 @@ class AskTellFacade:
 
     def ask(self) -> TrialQuery:
         """Return the next trial."""
-        from zerowait.adapters.smac_space import fidelity_of, plain_config
+        from zerowait.adapters.smac.space import fidelity_of, plain_config
 
         trial = self._facade.ask()
         return TrialQuery(plain_config(trial.config), fidelity_of(trial.budget, self._fidelity), trial=trial)
 
     def tell(self, query: Query, evaluation: Evaluation) -> None:
         """Tell the result, without writing SMAC's history to a file."""
-        from zerowait.adapters.smac_facade import succeeded
+        from zerowait.adapters.smac.facade import succeeded
 
         assert isinstance(query, TrialQuery)
         self._facade.tell(query.trial, succeeded(evaluation), save=False)
 
     def tell_failure(self, query: Query, error: Exception) -> None:
         """Tell that the trial crashed; an error of the run itself is none of the trial's."""
-        from zerowait.adapters.smac_facade import crashed
+        from zerowait.adapters.smac.facade import crashed
 
         assert isinstance(query, TrialQuery)
         if isinstance(error, ZerowaitError):

@@ -34,9 +34,9 @@ from smac.runhistory import StatusType, TrialInfo, TrialValue
 from smac.runner.abstract_serial_runner import AbstractSerialRunner
 from smac.runner.dask_runner import DaskParallelRunner
 
-from zerowait.adapters.smac_cluster import local_cluster
-from zerowait.adapters.smac_facade import crashed, make_facade, make_scenario, succeeded
-from zerowait.adapters.smac_space import fidelity_of, plain_config
+from zerowait.adapters.smac.cluster import local_cluster
+from zerowait.adapters.smac.facade import crashed, make_facade, make_scenario, succeeded
+from zerowait.adapters.smac.space import fidelity_of, plain_config
 from zerowait.adapters.start_up import wait_for_calls
 from zerowait.suite.rules.errors import BudgetExhausted, ZerowaitError
 

@@ -41,8 +41,8 @@ from hpbandster.core.master import Master  # type: ignore[import-untyped]
 from hpbandster.core.nameserver import NameServer  # type: ignore[import-untyped]
 from hpbandster.core.worker import Worker  # type: ignore[import-untyped]
 
-from zerowait.adapters.hpbandster_asktell import name_of
-from zerowait.adapters.hpbandster_optimizers import SILENT, make_optimizer, seeds
+from zerowait.adapters.hpbandster.asktell import name_of
+from zerowait.adapters.hpbandster.optimizers import SILENT, make_optimizer, seeds
 from zerowait.adapters.start_up import LONGEST_START, wait_for_calls
 from zerowait.suite.rules.errors import BudgetExhausted, StalledError, WorkerDied, ZerowaitError
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from multiprocessing.process import BaseProcess
 
-    from zerowait.adapters.hpbandster_space import HpBandSterSpace
+    from zerowait.adapters.hpbandster.space import HpBandSterSpace
     from zerowait.suite.simulator import Simulator
 
 LOOPBACK = "127.0.0.1"

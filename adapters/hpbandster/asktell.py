@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from hpbandster.core.dispatcher import Job  # type: ignore[import-untyped]
 
-from zerowait.adapters.hpbandster_optimizers import SILENT, seeds
+from zerowait.adapters.hpbandster.optimizers import SILENT, seeds
 from zerowait.suite.rules.errors import ZerowaitError
 from zerowait.suite.rules.evaluation import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from zerowait.adapters.hpbandster_space import HpBandSterSpace
+    from zerowait.adapters.hpbandster.space import HpBandSterSpace
     from zerowait.suite.rules.evaluation import Evaluation
 
 

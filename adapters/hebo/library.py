@@ -52,7 +52,7 @@ if _CACHE not in os.environ:
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from zerowait.adapters.hebo_space import HeboSpace
+    from zerowait.adapters.hebo.space import HeboSpace
 
 MODELS = tuple(model_names)
 """The surrogate models that can be used here; catboost only where it is installed."""

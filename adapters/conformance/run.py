@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerowait.adapters.conformance_benchmark import Testimony, testimonies
-from zerowait.adapters.leftovers import watch
+from zerowait.adapters.conformance.benchmark import Testimony, testimonies
+from zerowait.adapters.conformance.leak_check import watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zerowait.adapters.adapter import Adapter, Mode
-    from zerowait.adapters.conformance_benchmark import Bowl
+    from zerowait.adapters.conformance.benchmark import Bowl
     from zerowait.suite.rules.evaluation import Budget
     from zerowait.suite.rules.overhead import Overhead
 
-_PROGRAM = "import sys; from zerowait.adapters.conformance_run import serve; serve(sys.argv[1])"
+_PROGRAM = "import sys; from zerowait.adapters.conformance.run import serve; serve(sys.argv[1])"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ CONFIGURATION: dict[str, Any] = {
 }
 _PRELOADED = [
     "distributed",
-    "zerowait.adapters.dehb_library",
+    "zerowait.adapters.dehb.library",
     "zerowait.suite.simulator",
     "zerowait.suite.sharing.delivery_wait",
 ]

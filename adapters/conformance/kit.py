@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from zerowait.adapters.adapter import MODES, Adapter, Mode
-from zerowait.adapters.conformance_benchmark import FAILED, LONGEST, Bowl, Epochs
-from zerowait.adapters.conformance_run import FreshProcess, Outcome, Trial, carry_out, fresh_process, travel_by_value
-from zerowait.adapters.leftovers import watch
+from zerowait.adapters.conformance.benchmark import FAILED, LONGEST, Bowl, Epochs
+from zerowait.adapters.conformance.leak_check import watch
+from zerowait.adapters.conformance.run import FreshProcess, Outcome, Trial, carry_out, fresh_process, travel_by_value
 from zerowait.suite.records.check import check, render
 from zerowait.suite.records.trace import ATTRIBUTE, read_trace
 from zerowait.suite.rules.evaluation import Budget

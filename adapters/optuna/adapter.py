@@ -1,7 +1,7 @@
 """Optuna: `Study.optimize` with its own threads, or `Study.ask` and `Study.tell`.
 
 Optuna's samplers choose no training budget: every evaluation is a full training, unless a pruner ends it at a rung
-(`zerowait.adapters.optuna_hyperband`).
+(`zerowait.adapters.optuna.hyperband`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from zerowait.adapters.optuna_space import OptunaSpace
+    from zerowait.adapters.optuna.space import OptunaSpace
     from zerowait.suite.rules.evaluation import AskTellOptimizer
     from zerowait.suite.simulator import Simulator
 
@@ -86,7 +86,7 @@ class OptunaAdapter(Adapter):
 
     def refuses(self, benchmark: Benchmark) -> str | None:
         """Return what of the space Optuna or the sampler cannot take, or None."""
-        from zerowait.adapters.optuna_space import refuses_space
+        from zerowait.adapters.optuna.space import refuses_space
 
         return super().refuses(benchmark) or refuses_space(benchmark.space)
 
@@ -113,22 +113,22 @@ class OptunaAdapter(Adapter):
 
     def session(self, run: Run) -> AbstractContextManager[None]:  # noqa: ARG002 - the same for every run
         """Return what silences Optuna's logger while the run lasts."""
-        from zerowait.adapters.optuna_threads import quiet
+        from zerowait.adapters.optuna.threads import quiet
 
         return quiet()
 
     def ask_tell(self, run: Run) -> AskTellOptimizer:
         """Return an optimizer that asks and tells a study."""
-        from zerowait.adapters.optuna_space import OptunaSpace
-        from zerowait.adapters.optuna_threads import make_study
+        from zerowait.adapters.optuna.space import OptunaSpace
+        from zerowait.adapters.optuna.threads import make_study
 
         study = make_study(self.make_sampler(run.optimizer_seed), self.make_pruner(run.benchmark))
         return AskTellStudy(study, OptunaSpace(run.benchmark.space), self.rungs(run.benchmark))
 
     def native(self, run: Run, simulator: Simulator) -> None:
         """Run `Study.optimize` with one thread for each worker."""
-        from zerowait.adapters.optuna_space import OptunaSpace
-        from zerowait.adapters.optuna_threads import make_study, optimize_in_threads
+        from zerowait.adapters.optuna.space import OptunaSpace
+        from zerowait.adapters.optuna.threads import make_study, optimize_in_threads
 
         optimize_in_threads(
             make_study(self.make_sampler(run.optimizer_seed), self.make_pruner(run.benchmark)),
@@ -174,7 +174,7 @@ class OptunaCmaEs(OptunaAdapter):
             return reason
         from optuna.distributions import CategoricalDistribution
 
-        from zerowait.adapters.optuna_space import OptunaSpace
+        from zerowait.adapters.optuna.space import OptunaSpace
 
         parameters = OptunaSpace(benchmark.space).unconditional.values()
         if all(isinstance(p.distribution, CategoricalDistribution) or p.distribution.single() for p in parameters):

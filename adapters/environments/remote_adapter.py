@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from zerowait.adapters.adapter import Adapter, Benchmark, Mode
-from zerowait.adapters.environments import Environment, pins
-from zerowait.adapters.isolation import run_elsewhere
-from zerowait.adapters.links import link_caller
+from zerowait.adapters.environments.environments import Environment, pins
+from zerowait.adapters.environments.isolation import run_elsewhere
+from zerowait.adapters.environments.site_links import link_caller
 from zerowait.suite.factory_spec import Recipe, recipe_of
 from zerowait.suite.rules.errors import SpecificationError, WorkerDied
 from zerowait.suite.rules.evaluation import Budget
@@ -248,7 +248,7 @@ def contents(modules: list[str]) -> dict[str, Any]:
     import importlib
     from importlib.metadata import distributions
 
-    from zerowait.adapters.environments import normalized
+    from zerowait.adapters.environments.environments import normalized
 
     problems = []
     for module in modules:

@@ -68,7 +68,7 @@ class HEBOAdapter(Adapter):
         model = parameters.get("model_name")
         if model is None:
             return
-        from zerowait.adapters.hebo_library import MODELS
+        from zerowait.adapters.hebo.library import MODELS
 
         if model not in MODELS:
             raise SpecificationError(
@@ -77,13 +77,13 @@ class HEBOAdapter(Adapter):
 
     def refuses(self, benchmark: Benchmark) -> str | None:
         """Return what of the space HEBO cannot take, or None."""
-        from zerowait.adapters.hebo_space import refuses_space
+        from zerowait.adapters.hebo.space import refuses_space
 
         return super().refuses(benchmark) or refuses_space(benchmark.space)
 
     def ask_tell(self, run: Run) -> AskTellOptimizer:
         """Return an optimizer that asks HEBO for suggestions and has it observe the results."""
-        from zerowait.adapters.hebo_library import AskTellHEBO
-        from zerowait.adapters.hebo_space import HeboSpace
+        from zerowait.adapters.hebo.library import AskTellHEBO
+        from zerowait.adapters.hebo.space import HeboSpace
 
         return AskTellHEBO(HeboSpace(run.benchmark.space), run.optimizer_seed, self.parameters)

@@ -13,7 +13,7 @@ from zerowait.suite.sharing.idle import Idle
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from zerowait.adapters.hpbandster_space import HpBandSterSpace
+    from zerowait.adapters.hpbandster.space import HpBandSterSpace
     from zerowait.suite.rules.evaluation import AskTellOptimizer
     from zerowait.suite.simulator import Simulator
 
@@ -66,12 +66,12 @@ class HpBandSterAdapter(Adapter):
 
     def refuses(self, benchmark: Benchmark) -> str | None:
         """Return what of the space or the fidelity HpBandSter cannot take, or None."""
-        from zerowait.adapters.hpbandster_space import refuses_space
+        from zerowait.adapters.hpbandster.space import refuses_space
 
         reason = super().refuses(benchmark) or self._refuses_fidelity(benchmark) or refuses_space(benchmark.space)
         if reason is not None:
             return reason
-        from zerowait.adapters.hpbandster_optimizers import budgets_of
+        from zerowait.adapters.hpbandster.optimizers import budgets_of
 
         budgets = budgets_of(self.name, self._space(benchmark).space, self._settings(benchmark))
         fidelities = list(map(_rounding(benchmark.fidelity), budgets))
@@ -84,8 +84,8 @@ class HpBandSterAdapter(Adapter):
 
     def ask_tell(self, run: Run) -> AskTellOptimizer:
         """Return an optimizer that asks and tells HpBandSter's brackets and generator."""
-        from zerowait.adapters.hpbandster_asktell import AskTellHpBandSter
-        from zerowait.adapters.hpbandster_optimizers import Brackets, make_optimizer
+        from zerowait.adapters.hpbandster.asktell import AskTellHpBandSter
+        from zerowait.adapters.hpbandster.optimizers import Brackets, make_optimizer
 
         space, seed = self._space(run.benchmark), run.optimizer_seed
         optimizer = make_optimizer(self.name, Brackets, space.space, seed, self._settings(run.benchmark))
@@ -93,7 +93,7 @@ class HpBandSterAdapter(Adapter):
 
     def native(self, run: Run, simulator: Simulator) -> None:
         """Run HpBandSter's master with one process for each worker."""
-        from zerowait.adapters.hpbandster_processes import optimize_in_processes
+        from zerowait.adapters.hpbandster.processes import optimize_in_processes
 
         limit = run.budget.max_evaluations
         optimize_in_processes(
@@ -107,7 +107,7 @@ class HpBandSterAdapter(Adapter):
         )
 
     def _space(self, benchmark: Benchmark) -> HpBandSterSpace:
-        from zerowait.adapters.hpbandster_space import HpBandSterSpace
+        from zerowait.adapters.hpbandster.space import HpBandSterSpace
 
         return HpBandSterSpace(benchmark.space, integers_for_ordinals=self.integers_for_ordinals)
 

@@ -24,7 +24,7 @@ from smac.main.config_selector import ConfigSelector
 from smac.main.exceptions import ConfigurationSpaceExhaustedException
 from smac.runhistory import StatusType, TrialValue
 
-from zerowait.adapters.smac_parameters import PARAMETERS, of_part
+from zerowait.adapters.smac.parameters import PARAMETERS, of_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zerowait.adapters.environments import normalized
+from zerowait.adapters.environments.environments import normalized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

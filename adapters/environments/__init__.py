@@ -1,0 +1,1 @@
+"""Isolated environments, and adapters that run in one."""

@@ -1,0 +1,1 @@
+"""HpBandSter: BOHB and Hyperband."""
