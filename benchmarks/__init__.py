@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zerowait.benchmarks.dataframe import from_dataframe
-from zerowait.benchmarks.errors import DamagedDataError, DataMissingError
+from zerowait.benchmarks.data.errors import DamagedDataError, DataMissingError
+from zerowait.benchmarks.own_table.benchmark import from_dataframe
 from zerowait.benchmarks.protocol import Benchmark, Fidelity
 from zerowait.benchmarks.registry import Descriptor, Family, available, load
 

@@ -15,7 +15,7 @@ from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from zerowait.benchmarks.errors import DataMissingError
+from zerowait.benchmarks.data.errors import DataMissingError
 from zerowait.benchmarks.facts import Facts
 from zerowait.benchmarks.protocol import Benchmark, check_task
 from zerowait.suite.factory_spec import remember
@@ -28,22 +28,22 @@ ENTRY_POINT_GROUP = "zerowait.benchmarks"
 
 # Where each built-in family is described; a module is imported only when its family is asked for.
 BUILT_IN = {
-    "branin": "zerowait.benchmarks.branin:FAMILY",
-    "difficult": "zerowait.benchmarks.difficult:FAMILY",
-    "hartmann3": "zerowait.benchmarks.hartmann:FAMILY_3",
-    "hartmann6": "zerowait.benchmarks.hartmann:FAMILY_6",
-    "hpobench": "zerowait.benchmarks.hpobench:FAMILY",
-    "hpolib": "zerowait.benchmarks.hpolib:FAMILY",
-    "jahs": "zerowait.benchmarks.jahs:FAMILY",
-    "lcbench": "zerowait.benchmarks.lcbench:FAMILY",
-    "nasbench201": "zerowait.benchmarks.nasbench201:FAMILY",
-    "table": "zerowait.benchmarks.dataframe:FAMILY",
+    "branin": "zerowait.benchmarks.functions.branin:FAMILY",
+    "difficult": "zerowait.benchmarks.functions.difficult:FAMILY",
+    "hartmann3": "zerowait.benchmarks.functions.hartmann:FAMILY_3",
+    "hartmann6": "zerowait.benchmarks.functions.hartmann:FAMILY_6",
+    "hpobench": "zerowait.benchmarks.tables.hpobench:FAMILY",
+    "hpolib": "zerowait.benchmarks.tables.hpolib:FAMILY",
+    "jahs": "zerowait.benchmarks.surrogates.jahs:FAMILY",
+    "lcbench": "zerowait.benchmarks.surrogates.lcbench:FAMILY",
+    "nasbench201": "zerowait.benchmarks.tables.nasbench201:FAMILY",
+    "table": "zerowait.benchmarks.own_table.benchmark:FAMILY",
 }
 _YAHPO = (
     "iaml_glmnet", "iaml_ranger", "iaml_rpart", "iaml_super", "iaml_xgboost", "rbv2_aknn", "rbv2_glmnet",
     "rbv2_ranger", "rbv2_rpart", "rbv2_super", "rbv2_svm", "rbv2_xgboost",
 )  # fmt: skip
-BUILT_IN.update(dict.fromkeys(_YAHPO, "zerowait.benchmarks.yahpo:family"))
+BUILT_IN.update(dict.fromkeys(_YAHPO, "zerowait.benchmarks.surrogates.yahpo:family"))
 
 
 def nothing_missing(task: str | None) -> str | None:  # noqa: ARG001 - the signature of Family.missing

@@ -13,8 +13,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zerowait.benchmarks.data import DataSet
-    from zerowait.benchmarks.fetching import Report
+    from zerowait.benchmarks.data.fetching import Report
+    from zerowait.benchmarks.data.sources import DataSet
 
 DAMAGED, INTERRUPTED = 1, 130
 PLAIN_SECONDS = 5.0
@@ -48,8 +48,8 @@ Mirror = Annotated[
 def list_() -> None:
     """List what each benchmark needs: where it is looked for, whether it is there, size, licence and source."""
     from zerowait import benchmarks
-    from zerowait.benchmarks import packaged
-    from zerowait.benchmarks.data import DATA_SETS, data_folder
+    from zerowait.benchmarks.data.sources import DATA_SETS, data_folder
+    from zerowait.benchmarks.tables import packaged
     from zerowait.experiments.listing import print_blocks
 
     given = "$ZEROWAIT_DATA" if os.environ.get("ZEROWAIT_DATA") else "set ZEROWAIT_DATA for another"
@@ -94,8 +94,9 @@ def list_() -> None:
 @app.command()
 def fetch(name: Name, *, mirror: Mirror = None) -> None:
     """Download, unpack and convert data; what has arrived is kept, and the next fetch goes on from there."""
-    from zerowait.benchmarks import fetching, packaged
-    from zerowait.benchmarks.data import data_set
+    from zerowait.benchmarks.data import fetching
+    from zerowait.benchmarks.data.sources import data_set
+    from zerowait.benchmarks.tables import packaged
     from zerowait.suite.rules.errors import SpecificationError
 
     if name == packaged.NAME:
@@ -118,9 +119,9 @@ def verify(names: Names = None) -> None:
 
     Without a name, what is absent altogether is no damage.
     """
-    from zerowait.benchmarks import packaged
-    from zerowait.benchmarks.data import DATA_SETS, data_set
-    from zerowait.benchmarks.verification import problems
+    from zerowait.benchmarks.data.sources import DATA_SETS, data_set
+    from zerowait.benchmarks.data.verification import problems
+    from zerowait.benchmarks.tables import packaged
 
     chosen = {name: None if name == packaged.NAME else data_set(name) for name in names or ()}
     if not names:
@@ -150,7 +151,7 @@ def _status(found: DataSet) -> str | None:
     """Tell in one line what is missing, or None when all is there."""
     from rich.filesize import decimal
 
-    from zerowait.benchmarks.fetching import unfinished
+    from zerowait.benchmarks.data.fetching import unfinished
 
     missing = found.missing()
     if not missing:

@@ -195,7 +195,7 @@ def _query_times(benchmark: benchmarks.Benchmark, queries: int) -> list[float]:
     """Return the seconds of each query, with a seed, at the full fidelity."""
     import copy
 
-    from zerowait.benchmarks.errors import TrainingFailedError
+    from zerowait.benchmarks.data.errors import TrainingFailedError
 
     space = copy.deepcopy(benchmark.space)
     space.seed(0)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from hypothesis import strategies as st
 
-from zerowait.benchmarks.surrogate_session import SESSIONS
+from zerowait.benchmarks.surrogates.surrogate_session import SESSIONS
 
 
 @pytest.fixture(scope="session", autouse=True)

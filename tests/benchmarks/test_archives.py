@@ -10,8 +10,8 @@ import zipfile
 
 import pytest
 
-from zerowait.benchmarks.archives import unpack
-from zerowait.benchmarks.errors import DamagedDataError, UnsafeArchiveError
+from zerowait.benchmarks.data.archives import unpack
+from zerowait.benchmarks.data.errors import DamagedDataError, UnsafeArchiveError
 
 CONTENT = random.Random(0).randbytes(50_000)
 

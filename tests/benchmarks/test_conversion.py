@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 
 from zerowait.benchmarks import DamagedDataError, DataMissingError
-from zerowait.benchmarks.conversion import Conversion, ensure, forget, new_array, open_array, stored
+from zerowait.benchmarks.data.conversion import Conversion, ensure, forget, new_array, open_array, stored
 
 # A conversion of text files with one number in a line; every conversion leaves a line in the file "log".
 MODULE = """
 import os, sys, time
 from pathlib import Path
 import numpy as np
-from zerowait.benchmarks.conversion import Conversion, ensure, new_array, open_array
+from zerowait.benchmarks.data.conversion import Conversion, ensure, new_array, open_array
 
 def write(source, folder, advance):
     with open(source.with_name("log"), "a") as log:

@@ -22,11 +22,12 @@ import pyarrow.parquet as pq
 import pytest
 from file_server import FileServer, Served
 
-from zerowait.benchmarks import download as downloading
-from zerowait.benchmarks import fetching, packaged
-from zerowait.benchmarks.data import DATA_SETS, DataSet, Download, data_folder, data_set
-from zerowait.benchmarks.errors import DataMissingError, FetchFailedError
-from zerowait.benchmarks.verification import MANIFEST, problems
+from zerowait.benchmarks.data import download as downloading
+from zerowait.benchmarks.data import fetching
+from zerowait.benchmarks.data.errors import DataMissingError, FetchFailedError
+from zerowait.benchmarks.data.sources import DATA_SETS, DataSet, Download, data_folder, data_set
+from zerowait.benchmarks.data.verification import MANIFEST, problems
+from zerowait.benchmarks.tables import packaged
 from zerowait.suite.rules.errors import SpecificationError
 
 REAL = os.environ.get("ZEROWAIT_DATA", "")  # before the fixture below puts another in its place
@@ -239,8 +240,8 @@ def test_a_process_that_is_killed_while_it_unpacks_leaves_nothing_that_looks_who
     wanted, _ = archived
     code = (
         "import os, signal, sys\n"
-        "from zerowait.benchmarks import fetching\n"
-        "from zerowait.benchmarks.data import DataSet, Download\n"
+        "from zerowait.benchmarks.data import fetching\n"
+        "from zerowait.benchmarks.data.sources import DataSet, Download\n"
         "def report(what, done, total):\n"
         "    if what.startswith('unpack'):\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -259,8 +260,8 @@ def test_two_that_fetch_at_once_fetch_once(archived, server):
     wanted, served = archived
     served.pause = 0.02
     code = (
-        "from zerowait.benchmarks import fetching\n"
-        "from zerowait.benchmarks.data import DataSet, Download\n"
+        "from zerowait.benchmarks.data import fetching\n"
+        "from zerowait.benchmarks.data.sources import DataSet, Download\n"
         f"print(fetching.fetch({wanted!r}))"
     )
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zerowait.benchmarks import DamagedDataError, DataMissingError, from_dataframe, load
-from zerowait.benchmarks import dataframe_store as storage
+from zerowait.benchmarks.own_table import store as storage
 from zerowait.suite.factory_spec import recipe_of
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -482,7 +482,7 @@ def test_a_file_is_converted_once_and_again_when_it_changes(tmp_path, monkeypatc
     first = from_dataframe(path, **COLUMNS)
     files = list((tmp_path / "cache").rglob("*"))
     with monkeypatch.context() as m:
-        m.setattr("zerowait.benchmarks.dataframe.read_frame", lambda *_: pytest.fail("it was read again"))
+        m.setattr("zerowait.benchmarks.own_table.benchmark.read_frame", lambda *_: pytest.fail("it was read again"))
         assert from_dataframe(path, **COLUMNS).content == first.content
     assert list((tmp_path / "cache").rglob("*")) == files
     FRAME.assign(loss=FRAME.loss + 1.0).to_csv(path, index=False)

@@ -16,8 +16,8 @@ from pandas.testing import assert_frame_equal
 
 from zerowait import adapters
 from zerowait.benchmarks import load
-from zerowait.benchmarks.difficult import TASKS
-from zerowait.benchmarks.errors import TrainingFailedError
+from zerowait.benchmarks.data.errors import TrainingFailedError
+from zerowait.benchmarks.functions.difficult import TASKS
 from zerowait.suite import Budget, Overhead
 from zerowait.suite.records.check import check
 from zerowait.suite.rules.errors import SpecificationError

@@ -13,9 +13,9 @@ import time
 import pytest
 from file_server import FileServer, Served
 
-from zerowait.benchmarks import download as module
-from zerowait.benchmarks.download import download, kept, partial
-from zerowait.benchmarks.errors import FetchFailedError
+from zerowait.benchmarks.data import download as module
+from zerowait.benchmarks.data.download import download, kept, partial
+from zerowait.benchmarks.data.errors import FetchFailedError
 
 CONTENT = random.Random(0).randbytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -193,7 +193,7 @@ def test_a_full_disk_keeps_what_fitted_and_the_next_call_goes_on(server, target)
     code = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from zerowait.benchmarks.download import download\n"
+        "from zerowait.benchmarks.data.download import download\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))\n"
         "download(sys.argv[1], Path(sys.argv[2]))"
     )
@@ -213,7 +213,7 @@ def test_a_full_disk_keeps_what_fitted_and_the_next_call_goes_on(server, target)
 
 def test_a_killed_download_is_taken_up_again(server, target):
     server.files["/file"] = Served(CONTENT, pause=0.05)
-    code = "import sys; from pathlib import Path; from zerowait.benchmarks.download import download\n"
+    code = "import sys; from pathlib import Path; from zerowait.benchmarks.data.download import download\n"
     code += "download(sys.argv[1], Path(sys.argv[2]), report=lambda done, total: print(done, flush=True))"
     with subprocess.Popen(
         [sys.executable, "-c", code, f"{server.url}/file", target], stdout=subprocess.PIPE, text=True

@@ -248,14 +248,14 @@ def test_the_noise_is_the_same_in_another_process_and_in_every_version():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(done.stdout) == load("hartmann6", noise=True)(as_config([0.25] * 6), fidelity=33, seed=42).value
     # The stream itself is fixed: a change would change results that were published with an earlier version.
-    from zerowait.benchmarks.noise import standard_normal
+    from zerowait.benchmarks.functions.noise import standard_normal
 
     assert standard_normal(42, '{"x0":0.25}', 33) == pytest.approx(GOLDEN_NOISE, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_noise_is_that_of_the_canonical_configuration(name):
-    from zerowait.benchmarks.noise import standard_normal
+    from zerowait.benchmarks.functions.noise import standard_normal
     from zerowait.suite.rules.identity import canonical_json
 
     config = as_config([0.1 + 0.2, 1e-300, 1.0, 0.0, 1 / 3, 5e-324][: DIMENSION[name]])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerowait.benchmarks.grid import Axis, Grid
+from zerowait.benchmarks.tables.grid import Axis, Grid
 from zerowait.suite.rules.errors import SpecificationError
 
 AXES = (

@@ -19,9 +19,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zerowait.benchmarks import DamagedDataError, Fidelity, load, tables
-from zerowait.benchmarks.grid import Grid
-from zerowait.benchmarks.hpobench import OFFICIAL, TABLE, HPOBench
+from zerowait.benchmarks import DamagedDataError, Fidelity, load
+from zerowait.benchmarks.tables import tables
+from zerowait.benchmarks.tables.grid import Grid
+from zerowait.benchmarks.tables.hpobench import OFFICIAL, TABLE, HPOBench
 from zerowait.suite.rules.errors import SpecificationError
 
 EPOCHS, SEEDS = (3, 9, 27, 81, 243), (665, 1319, 7222, 7541, 8916)
@@ -319,7 +320,7 @@ def test_numbers_that_differ_from_the_package_at_the_highest_fidelity_are_refuse
 # The peak of the process itself: what `getrusage` says counts the process that started it.
 CONVERT = """
 from pathlib import Path
-from zerowait.benchmarks.hpobench import TABLE
+from zerowait.benchmarks.tables.hpobench import TABLE
 TABLE.convert_official()
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
@@ -329,7 +330,7 @@ def test_a_tenth_of_a_real_file_is_converted_in_little_memory(home):
     axes = (replace(TABLE.axes[0], values=TABLE.axes[0].values[:1]), *TABLE.axes[1:])  # noqa: PD011
     put(home, "vehicle", official_table(axes))
     code = (
-        "from zerowait.benchmarks import hpobench as h, tables; from dataclasses import replace\n"
+        "from zerowait.benchmarks.tables import hpobench as h, tables; from dataclasses import replace\n"
         "tables.PACKAGE = 'no-such-package'\n"
         "axes = (replace(h.AXES[0], values=h.AXES[0].values[:1]), *h.AXES[1:])\n"
         "h.TABLE = replace(h.TABLE, axes=axes, official=replace(h.OFFICIAL, axes=axes))\n"

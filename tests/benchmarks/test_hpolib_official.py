@@ -18,9 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zerowait.benchmarks import DamagedDataError, Fidelity, load, tables
-from zerowait.benchmarks.errors import TrainingFailedError
-from zerowait.benchmarks.hpolib import OFFICIAL, TABLE, HPOLib
+from zerowait.benchmarks import DamagedDataError, Fidelity, load
+from zerowait.benchmarks.data.errors import TrainingFailedError
+from zerowait.benchmarks.tables import tables
+from zerowait.benchmarks.tables.hpolib import OFFICIAL, TABLE, HPOLib
 from zerowait.suite.rules.errors import SpecificationError
 
 # The official grid with fewer values, so that a file is small.
@@ -265,7 +266,7 @@ def real(tmp_path_factory):
 # The peak of the process itself: what `getrusage` says counts the process that started it.
 CONVERT = """
 from pathlib import Path
-from zerowait.benchmarks.hpolib import TABLE
+from zerowait.benchmarks.tables.hpolib import TABLE
 TABLE.convert_official()
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """

@@ -24,9 +24,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zerowait.benchmarks import DamagedDataError, DataMissingError, load
-from zerowait.benchmarks.data import data_set
-from zerowait.benchmarks.jahs import CHOICES, RATES, SIZES, TASKS, missing, random_rows
-from zerowait.benchmarks.jahs_surrogate import Slow, Surrogate, open_surrogate, predictions
+from zerowait.benchmarks.data.sources import data_set
+from zerowait.benchmarks.surrogates.jahs import CHOICES, RATES, SIZES, TASKS, missing, random_rows
+from zerowait.benchmarks.surrogates.jahs_surrogate import Slow, Surrogate, open_surrogate, predictions
 from zerowait.suite.rules.errors import SpecificationError
 
 joblib = pytest.importorskip("joblib", reason="joblib is not installed (pip install 'zerowait[jahs]')")
@@ -200,7 +200,7 @@ def test_a_query_takes_at_most_one_millisecond_and_less_than_the_pipeline(data, 
 
 def test_only_the_surrogates_that_are_asked_for_are_read_and_only_on_first_use(data, tmp_path):
     code = (
-        "import sys; from zerowait.benchmarks import load; import zerowait.benchmarks.jahs_surrogate as s\n"
+        "import sys; from zerowait.benchmarks import load; import zerowait.benchmarks.surrogates.jahs_surrogate as s\n"
         "read = []; original = s._read\n"
         "def spy(path): read.append(path.parent.name + '/' + path.name); return original(path)\n"
         "s._read = spy\n"
@@ -310,7 +310,7 @@ def test_columns_that_the_model_has_not_remembered_are_read_from_the_parameters(
     rows = random_rows(20)
     expected = predictions(models["runtime"], HEADERS, rows)
     # What has not remembered the names cannot check them either, and so cannot be asked as a whole.
-    monkeypatch.setattr("zerowait.benchmarks.jahs_surrogate.predictions", lambda *_: expected[:16])
+    monkeypatch.setattr("zerowait.benchmarks.surrogates.jahs_surrogate.predictions", lambda *_: expected[:16])
     surrogate = open_surrogate(tmp_path / "runtime", random_rows)
     assert type(surrogate) is Surrogate
     assert [surrogate(row) for row in rows] == expected

@@ -18,11 +18,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zerowait.benchmarks import DamagedDataError, DataMissingError, available, load, surrogate_session
-from zerowait.benchmarks.data import data_set
-from zerowait.benchmarks.lcbench import BEST_KNOWN, FAMILY, SCENARIO, TASKS
-from zerowait.benchmarks.surrogate import FILES
-from zerowait.benchmarks.surrogate_session import SESSIONS
+from zerowait.benchmarks import DamagedDataError, DataMissingError, available, load
+from zerowait.benchmarks.data.sources import data_set
+from zerowait.benchmarks.surrogates import surrogate_session
+from zerowait.benchmarks.surrogates.lcbench import BEST_KNOWN, FAMILY, SCENARIO, TASKS
+from zerowait.benchmarks.surrogates.surrogate import FILES
+from zerowait.benchmarks.surrogates.surrogate_session import SESSIONS
 from zerowait.suite.rules.errors import SpecificationError
 
 MISSING = data_set("lcbench").missing_reason()

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zerowait.benchmarks import DamagedDataError, DataMissingError, load, tables
-from zerowait.benchmarks.hpobench import TABLE as HPOBENCH
-from zerowait.benchmarks.nasbench201 import TABLE as NASBENCH201
-from zerowait.benchmarks.plain_pickle import read_plain_pickle
+from zerowait.benchmarks import DamagedDataError, DataMissingError, load
+from zerowait.benchmarks.data.plain_pickle import read_plain_pickle
+from zerowait.benchmarks.tables import tables
+from zerowait.benchmarks.tables.hpobench import TABLE as HPOBENCH
+from zerowait.benchmarks.tables.nasbench201 import TABLE as NASBENCH201
 
 ROOT = Path(__file__).parents[2]
 VEHICLE = HPOBENCH.file("vehicle")
@@ -166,7 +167,7 @@ def test_a_second_process_reads_the_converted_table_without_the_package(own_cach
     tables.open_table(VEHICLE)
     shutil.copytree(own_cache, own_cache.with_name("moved"))
     code = (
-        "import zerowait.benchmarks.tables as t\n"
+        "import zerowait.benchmarks.tables.tables as t\n"
         "def absent(): raise AssertionError('the package was asked for')\n"
         "t._package = absent\n"
         "from zerowait.benchmarks import load\n"
@@ -206,7 +207,7 @@ def make_parent(path):
 
 def test_processes_that_convert_at_once_all_get_the_table_and_leave_one_file(own_cache):
     code = (
-        "import zerowait.benchmarks.tables as t; from zerowait.benchmarks.nasbench201 import TABLE\n"
+        "import zerowait.benchmarks.tables.tables as t; from zerowait.benchmarks.tables.nasbench201 import TABLE\n"
         "print(t._digest(t.open_table(TABLE.file('cifar10'))))"
     )
     started = [
@@ -334,7 +335,7 @@ def test_equal_tables_with_other_digests_are_not_confused(own_cache):
 
 def test_unpickling_does_not_import_anything():
     source = io.BytesIO(pickle.dumps(Path("x")))
-    from zerowait.benchmarks.plain_pickle import PlainUnpickler
+    from zerowait.benchmarks.data.plain_pickle import PlainUnpickler
 
     with pytest.raises(pickle.UnpicklingError, match="pathlib"):
         PlainUnpickler(source).load()

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zerowait.benchmarks import DataMissingError, load
-from zerowait.benchmarks.hpobench import TABLE as HPOBENCH
-from zerowait.benchmarks.hpolib import TABLE as HPOLIB
-from zerowait.benchmarks.nasbench201 import TABLE as NASBENCH201
+from zerowait.benchmarks.tables.hpobench import TABLE as HPOBENCH
+from zerowait.benchmarks.tables.hpolib import TABLE as HPOLIB
+from zerowait.benchmarks.tables.nasbench201 import TABLE as NASBENCH201
 from zerowait.suite import Overhead, Query, simulate
 from zerowait.suite.rules.errors import SpecificationError
 

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zerowait.benchmarks import DamagedDataError, DataMissingError, available, load
-from zerowait.benchmarks.data import data_set
+from zerowait.benchmarks.data.sources import data_set
 from zerowait.benchmarks.registry import BUILT_IN
-from zerowait.benchmarks.surrogate_space import read_encoding, read_space
-from zerowait.benchmarks.yahpo import SCENARIOS, family
+from zerowait.benchmarks.surrogates.surrogate_space import read_encoding, read_space
+from zerowait.benchmarks.surrogates.yahpo import SCENARIOS, family
 from zerowait.suite.rules.errors import SpecificationError
 
 MISSING = data_set("yahpo").missing_reason()
@@ -103,7 +103,9 @@ def test_where_nothing_is_repeated_the_seed_changes_nothing():
 
 
 def test_every_scenario_is_registered():
-    assert {name for name, place in BUILT_IN.items() if place == "zerowait.benchmarks.yahpo:family"} == set(SCENARIOS)
+    assert {name for name, place in BUILT_IN.items() if place == "zerowait.benchmarks.surrogates.yahpo:family"} == set(
+        SCENARIOS
+    )
     for name in SCENARIOS:
         assert family(name).name == name
         assert family(name).facts.gaps() == []

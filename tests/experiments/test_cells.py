@@ -282,7 +282,7 @@ def test_a_cell_is_not_run_by_other_versions_than_those_in_its_name(cell, folder
 
 
 def test_a_cell_is_not_run_with_other_data_than_where_it_was_planned(cell, folders, monkeypatch):
-    from zerowait.benchmarks.analytic import AnalyticBenchmark
+    from zerowait.benchmarks.functions.analytic import AnalyticBenchmark
 
     monkeypatch.setattr(AnalyticBenchmark, "content", "one", raising=False)
     planned = dataclasses.replace(cell, versions={**cell.versions, **data_of(benchmarks.load("branin"))})

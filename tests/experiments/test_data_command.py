@@ -14,7 +14,7 @@ import threading
 import pytest
 from file_server import FileServer, Served
 
-from zerowait.benchmarks.data import data_set
+from zerowait.benchmarks.data.sources import data_set
 
 FILES = {name: gzip.compress(random.Random(name).randbytes(3000)) for name in data_set("jahs").files}
 MIRRORED = "/jahs/assembled_surrogates.tar"

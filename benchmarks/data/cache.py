@@ -1,0 +1,83 @@
+"""Where converted data is kept, and how processes that need it at once take turns."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zerowait.benchmarks.data.errors import DataMissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What opening a file says when there is none; the second when a file stands where a folder should be.
+ABSENT = (FileNotFoundError, NotADirectoryError)
+
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+def cache_folder() -> Path:
+    """Return the folder of converted data: `$ZEROWAIT_CACHE`, else the user's cache folder."""
+    given = os.environ.get("ZEROWAIT_CACHE")
+    if given:
+        return Path(given)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("zerowait"))
+
+
+def check_writable(folder: Path) -> None:
+    """Raise `DataMissingError` unless the folder is there and may be written to, or can be made."""
+    place = folder
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise unwritable(folder, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    # The kernel's answer counts read-only file systems as well.
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise unwritable(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+@contextlib.contextmanager
+def one_at_a_time(lock: Path) -> Iterator[bool]:
+    """Let one process convert while the others wait; the kernel frees the lock of a process that dies.
+
+    Yields whether the process is alone: some shared file systems have no locks. Then several may convert at once,
+    which only costs their time, because each renames files of its own.
+    """
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise unwritable(lock.parent, error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _WITHOUT_LOCKS:
+                raise
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def unreadable(path: Path, error: OSError) -> DataMissingError:
+    """Return the error that says why converted data cannot be read."""
+    return DataMissingError(
+        f"the converted table {path} cannot be read: {error.strerror or error}; set "
+        "the environment variable ZEROWAIT_CACHE to a folder that can be read and written"
+    )
+
+
+def unwritable(folder: Path, error: OSError) -> DataMissingError:
+    """Return the error that says why converted data cannot be stored."""
+    return DataMissingError(
+        f"converted tables cannot be stored in {folder}: {error.strerror or error}; "
+        "set the environment variable ZEROWAIT_CACHE to a folder that can be written"
+    )

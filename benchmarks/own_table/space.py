@@ -1,0 +1,249 @@
+"""The search space over a user's own table: inferred from its columns, or given and compared with them."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from zerowait.benchmarks.own_table.columns import INACTIVE, Columns, Sorted, shown_list
+from zerowait.suite.rules.errors import SpecificationError
+
+if TYPE_CHECKING:
+    from ConfigSpace import ConfigurationSpace
+
+    from zerowait.benchmarks.own_table.columns import Column, Kind
+
+Match = Literal["exact", "nearest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How the numbers of a parameter become distances: `lower` is at 0 and `upper` at 1."""
+
+    lower: float
+    upper: float
+    log: bool
+
+    def __call__(self, numbers: Column) -> Column:
+        """Return the positions of some numbers; all are 0 when there is only one value."""
+        import numpy as np
+
+        if self.lower == self.upper:
+            return np.zeros_like(numbers)
+        if not self.log:
+            return (numbers - self.lower) / (self.upper - self.lower)
+        first, last = np.log(np.array([self.lower, self.upper]))
+        return np.asarray((np.log(numbers) - first) / (last - first), dtype=np.float64)
+
+
+def inferred_space(table: Sorted, columns: Columns, match: Match, log: tuple[str, ...], label: str) -> Any:
+    """Return the search space that the values of a table span.
+
+    | column | exact | nearest |
+    |---|---|---|
+    | texts | categorical, sorted | the same |
+    | booleans | categorical, False first | the same |
+    | integers | uniform if none is left out between the least and the greatest, else ordinal | uniform |
+    | other numbers | ordinal | uniform |
+    | one value only | constant | constant |
+
+    Parameters
+    ----------
+    table
+        The rows.
+    columns
+        What each column is.
+    match
+        How configurations are looked up.
+    log
+        The parameters whose scale is logarithmic; only with match "nearest".
+    label
+        What errors call the table.
+    """
+    from ConfigSpace import ConfigurationSpace
+
+    _check_log(table, columns, match, log, label)
+    space = ConfigurationSpace(seed=0)
+    for name in columns.params:
+        values = distinct(table.data[name], table.kinds[name], table.categories.get(name, []))
+        try:
+            space.add(_hyperparameter(name, values, table.kinds[name], match, log=name in log))
+        except (ValueError, TypeError) as error:  # bounds that are equal once they are rounded, and the like
+            raise SpecificationError(
+                f"{label}: ConfigSpace takes no parameter {name!r} with the values of its column: {error}; give a space"
+            ) from error
+    if match == "exact":
+        _require_every_combination(table, columns, label)
+    return space
+
+
+def distinct(column: Column, kind: Kind, texts: list[str]) -> list[Any]:
+    """Return the values of a sorted table's parameter as plain Python values, in increasing order."""
+    import numpy as np
+
+    codes = np.unique(column[column != INACTIVE])
+    if kind == "category":
+        return [texts[int(code)] for code in codes]
+    values: list[Any] = codes.astype({"boolean": bool, "integer": int, "real": float}[kind]).tolist()
+    return values
+
+
+def _hyperparameter(name: str, values: list[Any], kind: Kind, match: Match, *, log: bool) -> Any:
+    from ConfigSpace import (
+        CategoricalHyperparameter,
+        Constant,
+        OrdinalHyperparameter,
+        UniformFloatHyperparameter,
+        UniformIntegerHyperparameter,
+    )
+
+    if len(values) == 1:
+        return Constant(name, values[0])
+    if kind in ("category", "boolean"):
+        return CategoricalHyperparameter(name, values)
+    if kind == "integer" and (match == "nearest" or len(values) == values[-1] - values[0] + 1):
+        return UniformIntegerHyperparameter(name, values[0], values[-1], log=log)
+    if match == "nearest":
+        return UniformFloatHyperparameter(name, values[0], values[-1], log=log)
+    return OrdinalHyperparameter(name, values)
+
+
+def _check_log(table: Sorted, columns: Columns, match: Match, log: tuple[str, ...], label: str) -> None:
+    for name in log:
+        if name not in columns.params:
+            raise SpecificationError(
+                f"{label}: log has {name!r}, which is not one of params: {', '.join(columns.params)}"
+            )
+        if match == "exact":
+            raise SpecificationError(
+                f"{label}: log has {name!r}, but scales matter only with match='nearest'; leave it out"
+            )
+        least = float(table.data[name].min())
+        if table.kinds[name] not in ("integer", "real") or least <= 0.0:
+            raise SpecificationError(
+                f"{label}: log has {name!r}, whose values are not all positive numbers; leave it out"
+            )
+
+
+def _require_every_combination(table: Sorted, columns: Columns, label: str) -> None:
+    """Raise an error naming the first combination of values that no row has: an optimizer may choose any."""
+    import numpy as np
+
+    names = [*columns.params, *([] if columns.fidelity is None else [columns.fidelity])]
+    values = [np.unique(table.data[name]) for name in names]
+    size = math.prod(map(len, values))
+    rows = np.stack([np.searchsorted(v, table.data[name]) for name, v in zip(names, values, strict=True)])
+    new = np.ones(rows.shape[1], dtype=bool)
+    new[1:] = (rows[:, 1:] != rows[:, :-1]).any(axis=0)  # sorted, so equal ones are neighbours
+    n_present = int(new.sum())
+    if n_present == size:
+        return
+    # Object integers, because the numbers of combinations of free floats have no bound.
+    ranks = np.zeros(n_present, dtype=object)
+    for row, v in zip(rows[:, new], values, strict=True):
+        ranks = ranks * len(v) + row.astype(object)
+    gap = np.flatnonzero(ranks != np.arange(n_present))
+    rank = int(gap[0]) if len(gap) else n_present
+    missing: dict[str, Any] = {}
+    for name, v in zip(reversed(names), reversed(values), strict=True):
+        rank, index = divmod(rank, len(v))
+        kind, texts = table.kinds.get(name, "real"), table.categories.get(name, [])
+        missing[name] = distinct(v, kind, texts)[index]
+    first = ", ".join(f"{name}={missing[name]!r}" for name in names)
+    raise SpecificationError(
+        f"{label}: the table has {n_present} of the {size} combinations of its values, and an optimizer may ask for "
+        f"any; the first one missing is {shown_list(first)}; add the rows, take match='nearest', or give a space"
+    )
+
+
+def given_space(space: Any, label: str) -> ConfigurationSpace:
+    """Return a space that is given as such or as a JSON file of ConfigSpace; raises `SpecificationError`."""
+    from ConfigSpace import ConfigurationSpace
+
+    if isinstance(space, ConfigurationSpace):
+        return space
+    if not isinstance(space, str | Path):
+        raise SpecificationError(
+            f"{label}: space is {space!r}; it must be a ConfigurationSpace or the path of its JSON"
+        )
+    try:
+        return ConfigurationSpace.from_json(Path(space))
+    except OSError as error:
+        raise SpecificationError(f"{label}: the space {space} cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # noqa: BLE001 - ConfigSpace raises whatever its parts do
+        what = f"{type(error).__name__}: {error}"
+        raise SpecificationError(
+            f"{label}: {space} is not a space that ConfigurationSpace.to_json wrote: {what}"
+        ) from None
+
+
+def check_names_of_space(space: ConfigurationSpace, columns: Columns, label: str) -> None:
+    """Raise `SpecificationError` unless a given space has the table's parameters and no others."""
+    for name in columns.params:
+        if name not in space:
+            has = shown_list(", ".join(space)) or "no parameters"
+            raise SpecificationError(f"{label}: the space has no {name!r}, which is one of params; it has {has}")
+    for name in space:
+        if name not in columns.params:
+            raise SpecificationError(
+                f"{label}: the space has {name!r}, which is not one of params; add its column there"
+            )
+
+
+def check_types_of_space(space: ConfigurationSpace, table: Sorted, label: str) -> None:
+    """Raise `SpecificationError` where a given space has a range of numbers and the column holds something else."""
+    from ConfigSpace.hyperparameters import NumericalHyperparameter
+
+    for name, kind in table.kinds.items():
+        if isinstance(space[name], NumericalHyperparameter) and kind not in ("integer", "real"):
+            raise SpecificationError(
+                f"{label}: the space says that {name!r} is a range of numbers, but its column holds values of the kind "
+                f"{kind!r}; correct one of them"
+            )
+
+
+def conditional_parameters(space: ConfigurationSpace | None) -> frozenset[str]:
+    """Return the parameters that not every configuration has."""
+    return frozenset() if space is None else frozenset(space) - frozenset(space.unconditional_hyperparameters)
+
+
+def scales(space: ConfigurationSpace, table: Sorted, label: str) -> dict[str, Scale]:
+    """Return the scale of every number: from the bounds of the space, else from the values in the table."""
+    found = {}
+    for name, kind in table.kinds.items():
+        if kind not in ("integer", "real"):
+            continue
+        values = table.data[name][table.data[name] != INACTIVE]
+        lower, upper = float(values.min()), float(values.max())
+        hyperparameter: Any = space[name]  # only some kinds have bounds, and only some of these a scale
+        if all(hasattr(hyperparameter, bound) for bound in ("lower", "upper")):
+            first, last = float(hyperparameter.lower), float(hyperparameter.upper)
+            # ConfigSpace rounds bounds, to 13 decimals, which may leave the least value of the table outside.
+            if not (_at_most(first, lower) and _at_most(upper, last)):
+                raise SpecificationError(
+                    f"{label}: the table has {name!r} from {lower:g} to {upper:g}, but the space only from "
+                    f"{hyperparameter.lower} to {hyperparameter.upper}; drop those rows, or widen the space"
+                )
+            lower, upper = min(first, lower), max(last, upper)
+        found[name] = Scale(lower, upper, bool(getattr(hyperparameter, "log", False)))
+    return found
+
+
+def _at_most(one: float, other: float) -> bool:
+    return one <= other or math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def space_as_text(space: ConfigurationSpace) -> str:
+    """Return a space as JSON."""
+    return json.dumps(space.to_serialized_dict(), sort_keys=True)
+
+
+def space_from_text(text: str) -> ConfigurationSpace:
+    """Return the space that `space_as_text` described."""
+    from ConfigSpace import ConfigurationSpace
+
+    space: ConfigurationSpace = ConfigurationSpace.from_serialized_dict(json.loads(text))
+    return space
