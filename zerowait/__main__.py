@@ -1,6 +1,6 @@
 """`python -m zerowait` is the command `zerowait`."""
 
-from zerowait.experiments.cli import main
+from zerowait.experiments.commands.cli import main
 
 if __name__ == "__main__":
     main()

@@ -75,7 +75,7 @@ def write(outcome: Outcome, folder: Path, facts: Mapping[str, Any]) -> list[Path
     facts
         How it came about: command, version (quick or full), seconds. Machine and versions are added.
     """
-    from zerowait.experiments.versions import installed_versions
+    from zerowait.experiments.studies.versions import installed_versions
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

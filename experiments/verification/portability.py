@@ -22,7 +22,7 @@ SPEED = "speed-up"
 """In the names of gates that are not counted here."""
 PATIENCE = 300.0
 """Real seconds for one of them."""
-_COMMAND = "from zerowait.experiments.cli import main; main()"
+_COMMAND = "from zerowait.experiments.commands.cli import main; main()"
 
 
 def run(request: Request) -> Outcome:

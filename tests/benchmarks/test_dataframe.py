@@ -595,8 +595,8 @@ TOML_COLUMNS = (
 
 
 def test_a_study_takes_two_tables_and_new_cells_when_their_file_changes(tmp_path, monkeypatch):
-    from zerowait.experiments.planning import make_plan
-    from zerowait.experiments.study import load_study
+    from zerowait.experiments.grid.planning import make_plan
+    from zerowait.experiments.studies.study import load_study
 
     monkeypatch.chdir(tmp_path)
     FRAME.to_csv("mine.csv", index=False)
@@ -611,7 +611,7 @@ def test_a_study_takes_two_tables_and_new_cells_when_their_file_changes(tmp_path
 def test_zerowait_run_takes_a_users_own_csv(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
-    from zerowait.experiments.cli import app
+    from zerowait.experiments.commands.cli import app
 
     monkeypatch.chdir(tmp_path)
     FRAME.to_csv("mine.csv", index=False)

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from zerowait.experiments.planning import make_plan
-from zerowait.experiments.study import load_study
+from zerowait.experiments.grid.planning import make_plan
+from zerowait.experiments.studies.study import load_study
 
 STUDY = """\
 name = "small"

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 
 from zerowait import benchmarks
-from zerowait.experiments import cells
-from zerowait.experiments.attempts import CellFolders
-from zerowait.experiments.cells import Outcome, last_line, run_batch, run_cell
-from zerowait.experiments.versions import data_of
+from zerowait.experiments.grid import cells
+from zerowait.experiments.grid.attempts import CellFolders
+from zerowait.experiments.grid.cells import Outcome, last_line, run_batch, run_cell
+from zerowait.experiments.studies.versions import data_of
 from zerowait.suite.records.trace import read_trace
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.evaluation import Budget
@@ -109,7 +109,7 @@ def test_an_attempt_holds_its_lock_until_it_is_finished(cell, folders, monkeypat
     rename = Path.rename
 
     def noted_rename(path, target):
-        code = "import sys; from pathlib import Path; from zerowait.experiments.attempts import is_alive; "
+        code = "import sys; from pathlib import Path; from zerowait.experiments.grid.attempts import is_alive; "
         code += "sys.exit(is_alive(Path(sys.argv[1])))"
         held.append(subprocess.run([sys.executable, "-c", code, path], check=False, timeout=60).returncode)
         return rename(path, target)
@@ -213,7 +213,7 @@ def test_a_cell_that_was_killed_once_is_tried_again_and_one_that_was_killed_twic
 HOLD = """
 import sys
 from pathlib import Path
-from zerowait.experiments.attempts import CellFolders
+from zerowait.experiments.grid.attempts import CellFolders
 attempt = CellFolders(Path(sys.argv[1])).begin(sys.argv[2])
 print("begun", flush=True)
 if sys.stdin.readline() == "finish\\n":

@@ -15,11 +15,11 @@ from collections import Counter
 
 import pytest
 
-from zerowait.experiments import remote
-from zerowait.experiments.attempts import CellFolders
-from zerowait.experiments.planning import make_plan
-from zerowait.experiments.remote import RemoteDask
-from zerowait.experiments.study import load_study
+from zerowait.experiments.grid import remote
+from zerowait.experiments.grid.attempts import CellFolders
+from zerowait.experiments.grid.planning import make_plan
+from zerowait.experiments.grid.remote import RemoteDask
+from zerowait.experiments.studies.study import load_study
 from zerowait.suite.records.trace import read_trace
 from zerowait.suite.rules.errors import SpecificationError
 

@@ -11,11 +11,11 @@ import time
 import psutil
 import pytest
 
-from zerowait.experiments.attempts import CellFolders
-from zerowait.experiments.engines import InProcess
-from zerowait.experiments.grid import StudyFolder, run_grid
-from zerowait.experiments.planning import make_plan
-from zerowait.experiments.study import load_study
+from zerowait.experiments.grid.attempts import CellFolders
+from zerowait.experiments.grid.engines import InProcess
+from zerowait.experiments.grid.planning import make_plan
+from zerowait.experiments.grid.runner import StudyFolder, run_grid
+from zerowait.experiments.studies.study import load_study
 from zerowait.suite import Evaluation, Simulator
 
 

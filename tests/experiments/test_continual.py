@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from zerowait.experiments.attempts import CellFolders
-from zerowait.experiments.cells import Cell, run_cell
-from zerowait.experiments.study import load_study
+from zerowait.experiments.grid.attempts import CellFolders
+from zerowait.experiments.grid.cells import Cell, run_cell
+from zerowait.experiments.studies.study import load_study
 from zerowait.suite.records.trace import read_trace
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.evaluation import Budget

@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from zerowait.adapters.environments import isolation
-from zerowait.experiments.engines import ENVIRONMENT, InProcess, LocalDask, local_cluster
-from zerowait.experiments.grid import StudyFolder, run_grid
+from zerowait.experiments.grid.engines import ENVIRONMENT, InProcess, LocalDask, local_cluster
+from zerowait.experiments.grid.runner import StudyFolder, run_grid
 
 
 def children():

@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 
 import zerowait as package
-from zerowait.experiments import store
-from zerowait.experiments.engines import InProcess
-from zerowait.experiments.exports_csv import export_csv
-from zerowait.experiments.exports_ioh import export_ioh
-from zerowait.experiments.exports_optuna import EPOCH, export_optuna
-from zerowait.experiments.grid import StudyFolder, run_grid
+from zerowait.experiments.exports.csv import export_csv
+from zerowait.experiments.exports.ioh import export_ioh
+from zerowait.experiments.exports.optuna import EPOCH, export_optuna
+from zerowait.experiments.grid import store
+from zerowait.experiments.grid.engines import InProcess
+from zerowait.experiments.grid.runner import StudyFolder, run_grid
 from zerowait.suite.records.trace import write_trace
 from zerowait.suite.rules.errors import SpecificationError, TraceError
 

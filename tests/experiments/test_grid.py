@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from zerowait.experiments import cells
-from zerowait.experiments.attempts import CellFolders
-from zerowait.experiments.engines import InProcess
-from zerowait.experiments.grid import StudyFolder, run_grid
+from zerowait.experiments.grid import cells
+from zerowait.experiments.grid.attempts import CellFolders
+from zerowait.experiments.grid.engines import InProcess
+from zerowait.experiments.grid.runner import StudyFolder, run_grid
 from zerowait.plots.loading import load_runs
 from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from zerowait import benchmarks
-from zerowait.experiments.overhead_report import (
+from zerowait.experiments.measuring.overhead_report import (
     Clocked,
     Row,
     measure,
@@ -118,7 +118,7 @@ def test_a_machine_that_is_busy_is_told(monkeypatch):
     monkeypatch.setattr("os.getloadavg", lambda: (64.0, 64.0, 64.0))
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setattr(
-        "zerowait.experiments.overhead_report.measure", lambda *_: Row("random", "zerowait", "native", 1, 0)
+        "zerowait.experiments.measuring.overhead_report.measure", lambda *_: Row("random", "zerowait", "native", 1, 0)
     )
     said = []
     report(["random"], [1], 10, said.append)

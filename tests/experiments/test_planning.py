@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from zerowait import adapters
-from zerowait.experiments.planning import make_plan
-from zerowait.experiments.study import load_study
+from zerowait.experiments.grid.planning import make_plan
+from zerowait.experiments.studies.study import load_study
 from zerowait.suite.rules.errors import SpecificationError
 
 

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from zerowait.experiments import progress
-from zerowait.experiments.cells import Outcome
-from zerowait.experiments.energy import Assumptions, Saving, energy, energy_lines, mass, saving
-from zerowait.experiments.grid import Summary
+from zerowait.experiments.grid import progress
+from zerowait.experiments.grid.cells import Outcome
+from zerowait.experiments.grid.energy import Assumptions, Saving, energy, energy_lines, mass, saving
+from zerowait.experiments.grid.runner import Summary
 from zerowait.suite.rules.errors import SpecificationError
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from zerowait.experiments import query_speed
-from zerowait.experiments.query_speed import BARE, MeasurementFailedError, Speed, print_rows, report
+from zerowait.experiments.measuring import query_speed
+from zerowait.experiments.measuring.query_speed import BARE, MeasurementFailedError, Speed, print_rows, report
 from zerowait.suite.rules.errors import SpecificationError
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from zerowait.experiments import reporting
-from zerowait.experiments.attempts import CellFolders
-from zerowait.experiments.cells import Outcome
-from zerowait.experiments.grid import Summary
+from zerowait.experiments.grid import reporting
+from zerowait.experiments.grid.attempts import CellFolders
+from zerowait.experiments.grid.cells import Outcome
+from zerowait.experiments.grid.runner import Summary
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zerowait.experiments.selection import parse_selection, select
+from zerowait.experiments.grid.selection import parse_selection, select
 from zerowait.suite.rules.errors import SpecificationError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zerowait.experiments.speed import PEER, main, plan
+from zerowait.experiments.measuring.speed import PEER, main, plan
 
 
 def rows(*arguments, **options):

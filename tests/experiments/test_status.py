@@ -7,11 +7,11 @@ import re
 
 import pytest
 
-from zerowait.experiments.attempts import CellFolders
-from zerowait.experiments.estimate import Cost, estimate, rows
-from zerowait.experiments.planning import make_plan
-from zerowait.experiments.status import ExitCode, State, status_of
-from zerowait.experiments.study import load_study
+from zerowait.experiments.grid.attempts import CellFolders
+from zerowait.experiments.grid.estimate import Cost, estimate, rows
+from zerowait.experiments.grid.planning import make_plan
+from zerowait.experiments.grid.status import ExitCode, State, status_of
+from zerowait.experiments.studies.study import load_study
 from zerowait.suite.rules.evaluation import Budget
 
 

@@ -18,9 +18,9 @@ import pyarrow.dataset
 import pytest
 
 import zerowait
-from zerowait.experiments import store
-from zerowait.experiments.engines import InProcess
-from zerowait.experiments.grid import StudyFolder, Summary, run_grid
+from zerowait.experiments.grid import store
+from zerowait.experiments.grid.engines import InProcess
+from zerowait.experiments.grid.runner import StudyFolder, Summary, run_grid
 from zerowait.suite.records.store_cells import CELL_COLUMNS, MEASURED_COLUMNS, RUN_COLUMNS
 from zerowait.suite.records.trace import COLUMNS, read_trace
 from zerowait.suite.rules.errors import SpecificationError, TraceError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zerowait.experiments.study import load_study
+from zerowait.experiments.studies.study import load_study
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.evaluation import Budget
 from zerowait.suite.rules.overhead import Overhead

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from zerowait import benchmarks
-from zerowait.experiments.planning import make_plan
-from zerowait.experiments.study import load_study
+from zerowait.experiments.grid.planning import make_plan
+from zerowait.experiments.studies.study import load_study
 from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"

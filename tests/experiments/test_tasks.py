@@ -7,10 +7,10 @@ from statistics import median
 import pytest
 
 from zerowait import benchmarks
-from zerowait.experiments.planning import make_plan
-from zerowait.experiments.reference import SAMPLES, SEED, full_training
-from zerowait.experiments.study import load_study
-from zerowait.experiments.tasks import choose
+from zerowait.experiments.grid.planning import make_plan
+from zerowait.experiments.studies.reference import SAMPLES, SEED, full_training
+from zerowait.experiments.studies.study import load_study
+from zerowait.experiments.studies.tasks import choose
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.evaluation import Budget
 from zerowait.suite.rules.overhead import Overhead

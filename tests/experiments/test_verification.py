@@ -31,7 +31,7 @@ from zerowait.experiments.verification import (
 from zerowait.experiments.verification.outcome import Gate, Outcome, write
 from zerowait.experiments.verification.portability import file_system, version_of
 from zerowait.experiments.verification.schedules import Case, expected, gap
-from zerowait.experiments.verification.speed_of_others import Measured, PeerFailedError, Scope, syne_tune_seconds
+from zerowait.experiments.verification.speed.experiment import Measured, PeerFailedError, Scope, syne_tune_seconds
 from zerowait.suite.rules.errors import SpecificationError
 
 PUNCTUAL = 5.0
@@ -398,7 +398,7 @@ def test_an_unknown_experiment_is_refused_with_those_that_there_are():
 
 def test_the_command_lists_the_experiments_and_fails_when_a_gate_does(tmp_path):
     def zerowait(*arguments):
-        code = "from zerowait.experiments.cli import main; main()"
+        code = "from zerowait.experiments.commands.cli import main; main()"
         return subprocess.run(
             [sys.executable, "-c", code, "verify", *arguments], capture_output=True, text=True, check=False,
             cwd=tmp_path, timeout=120,

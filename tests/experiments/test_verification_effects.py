@@ -23,8 +23,8 @@ from zerowait.experiments.verification import (
     effects_traces,
     run,
 )
-from zerowait.experiments.verification.effects_readings import after_evaluations, interpolated, looking_ahead
-from zerowait.experiments.verification.effects_reruns import AnswersAtOnce, RepeatedSeeds, Task, execute, packed
+from zerowait.experiments.verification.effects.readings import after_evaluations, interpolated, looking_ahead
+from zerowait.experiments.verification.effects.reruns import AnswersAtOnce, RepeatedSeeds, Task, execute, packed
 from zerowait.experiments.verification.outcome import write
 from zerowait.plots.statistics import average_ranks, best_at, generator
 from zerowait.plots.study import study_of

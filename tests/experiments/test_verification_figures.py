@@ -9,7 +9,10 @@ from types import MappingProxyType
 import pandas as pd
 import pytest
 
-from zerowait.experiments.verification import hand_computed, hand_computed_figure, order_match, order_match_figures
+from zerowait.experiments.verification.hand_computed import experiment as hand_computed
+from zerowait.experiments.verification.hand_computed import figure as hand_computed_figure
+from zerowait.experiments.verification.order_match import experiment as order_match
+from zerowait.experiments.verification.order_match import figures as order_match_figures
 from zerowait.experiments.verification.outcome import Outcome, write
 from zerowait.experiments.verification.schedules import expected
 from zerowait.plots import style

@@ -12,10 +12,26 @@ import pandas as pd
 import pytest
 
 from zerowait import adapters, benchmarks
-from zerowait.experiments.verification import Request, six_libraries
-from zerowait.experiments.verification.library_runs import GREATEST_FACTOR, LEAST_FACTOR, Ran, Shortened
-from zerowait.experiments.verification.run_distances import FALSE_ALARM, MEASURES, curve_gap, distance, is_odd, most_odd
-from zerowait.experiments.verification.six_libraries import AGAIN, FULL, QUICK, SIMULATED, SLEPT, Cell, compare
+from zerowait.experiments.verification import Request
+from zerowait.experiments.verification.six_libraries import experiment as six_libraries
+from zerowait.experiments.verification.six_libraries.experiment import (
+    AGAIN,
+    FULL,
+    QUICK,
+    SIMULATED,
+    SLEPT,
+    Cell,
+    compare,
+)
+from zerowait.experiments.verification.six_libraries.library_runs import GREATEST_FACTOR, LEAST_FACTOR, Ran, Shortened
+from zerowait.experiments.verification.six_libraries.run_distances import (
+    FALSE_ALARM,
+    MEASURES,
+    curve_gap,
+    distance,
+    is_odd,
+    most_odd,
+)
 from zerowait.suite.rules.errors import SpecificationError
 
 

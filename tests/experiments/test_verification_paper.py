@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zerowait.experiments.verification import Request, effects, paper_study
+from zerowait.experiments.verification import Request
+from zerowait.experiments.verification.effects import experiment as effects
+from zerowait.experiments.verification.paper_study import experiment as paper_study
 from zerowait.plots.statistics import average_ranks
 from zerowait.plots.study import study_of_table
 from zerowait.suite.rules.errors import SpecificationError

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from zerowait.experiments.cli import app
+from zerowait.experiments.commands.cli import app
 from zerowait.plots.catalogue import FIGURES
 from zerowait.suite.rules.errors import SpecificationError
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from zerowait.experiments.cli import app
+from zerowait.experiments.commands.cli import app
 from zerowait.plots.loading import load_runs, load_study
 from zerowait.suite.rules.errors import TraceError
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from zerowait.experiments.cli import app
+from zerowait.experiments.commands.cli import app
 from zerowait.plots.anytime import rank_table
 from zerowait.plots.gallery import write_gallery
 from zerowait.plots.report import render, write_report

@@ -18,7 +18,7 @@ from drivers import Lookup, with_threads
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zerowait.experiments import cli
+from zerowait.experiments.commands import cli
 from zerowait.suite import Overhead, Query, Simulator
 from zerowait.suite.records.journal_to_trace import read_run
 from zerowait.suite.rules.errors import RunDirectoryError, RunMismatchError, ZerowaitError

@@ -1,0 +1,1 @@
+"""The command line `zerowait`, a module for each group of commands."""

@@ -1,0 +1,178 @@
+"""The command line `zerowait`; each of its larger commands is in a module of its own."""
+
+from __future__ import annotations
+
+import io
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zerowait.experiments.commands import data as data_cli
+from zerowait.experiments.commands import environments as environments_cli
+from zerowait.experiments.commands import export as export_cli
+from zerowait.experiments.commands import plot as plot_cli
+from zerowait.experiments.commands import report as report_cli
+from zerowait.experiments.commands import study as study_cli
+from zerowait.experiments.commands import verify as verify_cli
+from zerowait.suite.rules.errors import ZerowaitError
+
+# Everything else is imported inside the commands, so that `zerowait --help` answers at once. Paths are not `readable`
+# for typer: what is wrong with a path is told in one line, like everything else.
+
+BAD_INPUT = 2
+
+app = typer.Typer(
+    name="zerowait",
+    help="Compare hyperparameter optimizers at different degrees of parallelism, without the waiting.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(environments_cli.app)
+app.add_typer(data_cli.app)
+app.add_typer(export_cli.app)
+
+
+class Kind(StrEnum):
+    """What `zerowait list` lists."""
+
+    OPTIMIZERS = "optimizers"
+    BENCHMARKS = "benchmarks"
+
+
+def main() -> None:
+    """Run the command line; an error that the user can mend is one line on standard error and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may hold what the terminal's encoding does not
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except ZerowaitError as error:
+        _err(f"zerowait: {' '.join(str(error).split())}")
+        sys.exit(BAD_INPUT)
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        _err(f"zerowait: {error.strerror or error}{place}; make it readable and writable, or name another folder")
+        sys.exit(BAD_INPUT)
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - the signature of an option's callback
+    if value:
+        from importlib.metadata import version
+
+        _out(f"zerowait {version('zerowait')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    del version  # its callback has acted
+
+
+app.command()(study_cli.run)
+app.command()(study_cli.status)
+app.command("plot")(plot_cli.plot)
+app.command("report")(report_cli.report)
+app.command()(verify_cli.verify)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[Kind | None, typer.Argument(help="What to list; both by default.", show_default=False)] = None,
+    *,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Benchmarks in full: units, least known values, licences, BibTeX."),
+    ] = False,
+) -> None:
+    """List optimizers and benchmarks: what can run here, and what to do about what cannot."""
+    from zerowait.experiments.studies.listing import print_benchmarks, print_benchmarks_in_full, print_optimizers
+
+    if kind is not Kind.BENCHMARKS:
+        print_optimizers()
+    if kind is None:
+        _out("")
+    if kind is not Kind.OPTIMIZERS:
+        (print_benchmarks_in_full if verbose else print_benchmarks)()
+
+
+@app.command()
+def check(
+    folder: Annotated[
+        Path, typer.Argument(help="The directory of a run.", metavar="DIR", show_default=False, readable=False)
+    ],
+) -> None:
+    """Verify a run's journal against every invariant; exit code 1 when something is broken."""
+    from zerowait.suite.records.check import check as check_run
+    from zerowait.suite.records.check import render
+
+    report = check_run(folder)
+    for line in render(report):
+        _out(line)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def bench(
+    *,
+    evaluations: Annotated[
+        int, typer.Option("--evaluations", min=1, help="Evaluations of a run; some rows have multiples of it.")
+    ] = 4000,
+    workers: Annotated[
+        list[int] | None,
+        typer.Option("--workers", min=1, help="Simulated workers of all rows; may be repeated; many by default."),
+    ] = None,
+    peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Measure other simulators for comparison.")] = True,
+    benchmarks: Annotated[
+        bool, typer.Option("--benchmarks", help="Measure the benchmarks themselves instead: query, load, memory.")
+    ] = False,
+) -> None:
+    """Measure what simulating costs per evaluation, beside the peers; or what the benchmarks cost."""
+    if benchmarks:
+        from zerowait.experiments.measuring import query_speed
+
+        query_speed.print_rows(query_speed.report((), _err))
+        return
+    from zerowait.experiments.measuring import speed
+
+    speed.main(evaluations=evaluations, workers=workers or None, peers=peers)
+
+
+@app.command()
+def overhead(
+    optimizers: Annotated[
+        list[str] | None,
+        typer.Argument(help="Optimizers; all that can run here by default.", metavar="[NAME]...", show_default=False),
+    ] = None,
+    *,
+    workers: Annotated[
+        list[int] | None,
+        typer.Option("--workers", min=1, help="Simulated workers; may be repeated; 1 and 4 by default."),
+    ] = None,
+    evaluations: Annotated[int, typer.Option("--evaluations", min=2, help="Evaluations of each run.")] = 50,
+    table: Annotated[Path | None, typer.Option("--csv", help="A file for the table.", readable=False)] = None,
+) -> None:
+    """Measure what optimizers spend on an evaluation, and how much of that is their library waiting."""
+    from zerowait.experiments.measuring import overhead_report
+
+    rows = overhead_report.report(optimizers or (), workers or overhead_report.DEFAULT_WORKERS, evaluations, _err)
+    overhead_report.print_rows(rows)
+    if table is not None:
+        overhead_report.write_csv(rows, table)
+
+
+def _out(*text: Any) -> None:
+    print(*text)  # noqa: T201 - the command's output
+
+
+def _err(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201 - the command's messages

@@ -1,0 +1,155 @@
+"""`zerowait plot`: the figures of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zerowait.suite.rules.errors import SpecificationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zerowait.plots.panels import FigureFiles
+
+# Everything heavy is imported inside the functions, so that `zerowait --help` answers at once.
+
+DEFAULT, ALL = "performance_over_time", "all"
+SUFFIXES = (".pdf", ".png", ".csv")
+
+
+def plot(
+    study: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The study's output folder, or its TOML file.", metavar="STUDY", show_default=False, readable=False
+        ),
+    ] = None,
+    figure: Annotated[
+        str, typer.Argument(help="A figure's name, or `all`; --list shows them.", metavar="FIGURE")
+    ] = DEFAULT,
+    *,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where", metavar="CONDITION", show_default=False,
+            help="Draw these runs only: 'P=8', 'P<=4', 'optimizer=random,optuna-*', 'seed<5'; may be repeated.",
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", show_default=False,
+            help="An option of the figure, such as 'statistic=median'; may be repeated; --list shows them.",
+        ),
+    ] = None,
+    look: Annotated[str, typer.Option("--style", help="What for: paper, slides or web.")] = "web",
+    width: Annotated[
+        str | None,
+        typer.Option("--width", help="Columns of a paper: one or two; what suits it by default.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="A folder, or a file ending in .pdf, .png or .csv; by default the study's folder `figures`. "
+            "All three are written.", readable=False, show_default=False,
+        ),
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the figures with their options, and exit.")] = False,
+) -> None:  # fmt: skip
+    """Draw a figure of a study: PDF, PNG, and the table behind it as CSV."""
+    if list_:
+        _list()
+        return
+    if study is None:
+        raise SpecificationError("name the output folder of a study: zerowait plot STUDY [FIGURE]")
+    draw(study, figure, where=where or (), options=option or (), look=look, width=width, out=out)
+
+
+def draw(
+    study: Path,
+    figure: str = DEFAULT,
+    *,
+    where: Sequence[str] = (),
+    options: Sequence[str] = (),
+    look: str = "web",
+    width: str | None = None,
+    out: Path | None = None,
+) -> None:
+    """Draw one figure, or all that a study has, and print where the files are.
+
+    Raises
+    ------
+    ZerowaitError
+        The study cannot be read, or there is no such figure, option or style, or it cannot be drawn or written.
+    """
+    from zerowait.plots.catalogue import FIGURES, figure_kind
+    from zerowait.plots.loading import load_study
+
+    kinds = [k for k in FIGURES.values() if not k.needs_reference] if figure == ALL else [figure_kind(figure)]
+    if figure == ALL and (options or _is_file(out)):
+        raise SpecificationError("all figures share no option and no file; leave out --set, and give --out a folder")
+    parsed: dict[str, Any] = {} if figure == ALL else kinds[0].parse(options)
+    folder = study_folder(study)
+    columns = dict.fromkeys(name for kind in kinds for name in kind.columns)
+    loaded = load_study(folder, columns=tuple(columns), where=where)
+    for kind in kinds:
+        try:
+            drawn = kind.make(loaded, look=look, width=width, **parsed)  # type: ignore[arg-type]  # checked by make
+        except SpecificationError as error:
+            if figure != ALL:
+                raise
+            _out(f"left out: {kind.name}: {error}")
+            continue
+        _report(drawn.save(_stem(out, folder, kind.name)))
+        if figure != ALL:
+            _out(f"caption: {drawn.caption}")
+
+
+def _stem(out: Path | None, folder: Path, name: str) -> Path:
+    if out is not None and _is_file(out):
+        return out.with_suffix("")
+    return (folder / "figures" if out is None else out) / name
+
+
+def _is_file(out: Path | None) -> bool:
+    return out is not None and out.suffix.lower() in SUFFIXES
+
+
+def study_folder(study: Path) -> Path:
+    """Return the output folder of a study that may be named by its file."""
+    if study.suffix.lower() == ".toml" and not study.is_dir():
+        from zerowait.experiments.studies.study import load_study
+
+        return load_study(study).folder
+    return study
+
+
+def _report(files: FigureFiles) -> None:
+    from zerowait.experiments.grid.reporting import relative
+
+    _out(f"figure: {relative(files.pdf)}")
+    _out(f"figure: {relative(files.png)}")
+    _out(f"table:  {relative(files.csv)}")
+    if files.tex is not None:
+        _out(f"LaTeX:  {relative(files.tex)}")
+
+
+def _list() -> None:
+    from zerowait.plots.catalogue import FIGURES
+
+    for kind in FIGURES.values():
+        _out(f"{kind.name}\n    {kind.summary}")
+        for name, parameter in kind.options().items():
+            default = "" if parameter.default is None else f" (default {_shown(parameter.default)})"
+            _out(f"    --set {name}={kind.accepts(name)}{default}")
+
+
+def _shown(value: Any) -> str:
+    return ",".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
+
+
+def _out(text: str) -> None:
+    print(text)  # noqa: T201 - the command's output

@@ -1,0 +1,82 @@
+"""`zerowait report`: a study as one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from zerowait.plots.report import Fact
+    from zerowait.plots.report_material import Material
+
+# Everything heavy is imported inside the functions, so that `zerowait --help` answers at once.
+
+REPORT_FILE = "report.html"
+
+
+def report(
+    study: Annotated[
+        Path,
+        typer.Argument(
+            help="The study's output folder, or its TOML file.", metavar="STUDY", show_default=False, readable=False
+        ),
+    ],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help=f"The file; {REPORT_FILE} in the study's folder by default.", readable=False,
+            show_default=False,
+        ),
+    ] = None,
+    look: Annotated[str, typer.Option("--style", help="Of the figures: paper, slides or web.")] = "web",
+) -> None:  # fmt: skip
+    """Write a study as one HTML page: figures, tables, what is missing, and how to reproduce it.
+
+    The page works from a file, without a network.
+    """
+    from zerowait.experiments.commands.plot import study_folder
+    from zerowait.experiments.grid.reporting import relative
+    from zerowait.plots.report import write_report
+    from zerowait.plots.report_material import gather
+
+    folder = study_folder(study)
+    material = gather(folder)
+    facts, notes = saved(material)
+    text = study.read_text(encoding="utf-8") if study.is_file() else ""
+    path = write_report(
+        material,
+        folder / REPORT_FILE if out is None else out,
+        look=look,
+        facts=facts,
+        notes=notes,
+        study_file=text,
+    )
+    print(f"report: {relative(path)} ({path.stat().st_size / 1e6:.1f} MB)")  # noqa: T201 - the command's output
+
+
+def saved(material: Material) -> tuple[list[Fact], list[str]]:
+    """Return what not waiting has saved and from which assumptions, for the summary; nothing if nothing was saved.
+
+    Raises
+    ------
+    SpecificationError
+        An environment variable of the assumptions is no number.
+    """
+    from zerowait.experiments.grid.energy import Assumptions, energy, mass, saving
+    from zerowait.plots.report import Fact
+    from zerowait.plots.runtime import readable
+
+    assumptions = Assumptions.of_environment()
+    found = saving(material.worker_seconds, material.real_seconds, assumptions)
+    if not found.kwh:
+        return [], []
+    return (
+        [
+            Fact("Not slept", readable(material.worker_seconds), "of workers: P times the simulated time"),
+            Fact("Energy saved", energy(found.kwh), f"{mass(found.grams)} CO2"),
+        ],
+        [f"Energy: {assumptions}."],
+    )

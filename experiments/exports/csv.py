@@ -1,0 +1,56 @@
+"""Export to CSV: `cells.csv` with one row a run, `traces.csv` with one row an evaluation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zerowait.experiments.exports.pairs import pairs, refuse_existing
+from zerowait.suite.records import store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+def export_csv(
+    path: Path, out: Path, where: Mapping[str, Any] | None = None, columns: Sequence[str] | None = None
+) -> list[Path]:
+    """Write the runs of a study as CSV and return the files.
+
+    Numbers are written so that they read back exactly; what a run does not have is empty.
+
+    Parameters
+    ----------
+    path
+        The output folder of a study, or a copy of its store.
+    out
+        Folder for the files; new or empty.
+    where
+        Which runs; see `zerowait.experiments.exports.pairs.pairs`.
+    columns
+        Columns of the traces, or patterns such as `config.*`; None takes all.
+
+    Raises
+    ------
+    SpecificationError
+        The folder has files, a column is unknown, or no run is chosen.
+    TraceError
+        There is no study or no finished run.
+    """
+    refuse_existing(out)
+    where = dict(where or {})
+    cells = [pair.cells for pair in pairs(path, where, ["evaluation"])]
+    import pandas as pd
+
+    if columns is not None:  # an unknown one is said before anything is written
+        pair = cells[0].iloc[0]
+        store.load_study(path, columns=columns, where={"cell": pair["cell"], "optimizer": pair["optimizer"]})
+    out.mkdir(parents=True, exist_ok=True)
+    files = [out / "cells.csv", out / "traces.csv"]
+    pd.concat(cells, ignore_index=True).to_csv(files[0], index=False)
+    with files[1].open("w", encoding="utf-8", newline="") as file:
+        for i, each in enumerate(cells):
+            pair = each.iloc[0]
+            only = {**where, "optimizer": pair["optimizer"], "benchmark": pair["benchmark"]}
+            store.load_study(path, columns=columns, where=only).to_csv(file, index=False, header=i == 0)
+    return files

@@ -1,0 +1,1 @@
+"""The grid runner: from a study to its finished cells."""

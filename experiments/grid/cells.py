@@ -1,0 +1,208 @@
+"""A cell: one run of a study, with the folder that its specification names."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from zerowait.experiments.grid.attempts import TRACE_FILE, CellFolders
+from zerowait.experiments.studies.versions import check_data, check_versions
+from zerowait.suite.rules.errors import ZerowaitError
+from zerowait.suite.rules.identity import canonical_json, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+    from zerowait.benchmarks import Benchmark
+    from zerowait.experiments.studies.study import Mode
+    from zerowait.suite.rules.evaluation import Budget
+    from zerowait.suite.rules.overhead import Overhead
+
+CELL_FILE = "cell.json"
+MOST_DEATHS = 2
+"""So often may the process die that runs a cell, until the cell counts as failed: once may be bad luck."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run of a study: an optimizer on a benchmark, with a number of workers and a seed."""
+
+    optimizer: str
+    """Name of the adapter."""
+    mode: Mode
+    """How the adapter runs it."""
+    label: str
+    """Name of the optimizer in figures and tables."""
+    benchmark: str
+    """Name of the benchmark."""
+    task: str | None
+    """The benchmark's task, if it has tasks."""
+    benchmark_label: str
+    """Name of benchmark and task in figures and tables."""
+    n_workers: int
+    """Number of simulated workers."""
+    seed: int
+    """Run seed."""
+    budget: Budget
+    """When the run ends."""
+    overhead: Overhead
+    """How the optimizer's own time is charged."""
+    optimizer_parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the adapter."""
+    benchmark_parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the benchmark."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the libraries, and digests of the data, that the result depends on."""
+    continual: bool | None = None
+    """Whether evaluations continue trainings; None leaves it to the adapter."""
+
+    def with_workers_and_seed(self, n_workers: int, seed: int) -> Cell:
+        """Return the same with another number of workers and another seed."""
+        return replace(self, n_workers=n_workers, seed=seed)
+
+    def specification(self) -> dict[str, Any]:
+        """Return everything that decides the cell's trace, as JSON data."""
+        specification = {
+            "optimizer": self.optimizer,
+            "optimizer_parameters": dict(self.optimizer_parameters),
+            "mode": self.mode,
+            "label": self.label,
+            "benchmark": self.benchmark,
+            "task": self.task,
+            "benchmark_parameters": dict(self.benchmark_parameters),
+            "n_workers": self.n_workers,
+            "seed": self.seed,
+            "max_evaluations": self.budget.max_evaluations,
+            "max_time": self.budget.max_time,
+            "overhead": self.overhead.specification(),
+            "versions": dict(self.versions),
+        }
+        if self.continual is not None:  # a cell that does not say keeps the key that it always had
+            specification["continual"] = self.continual
+        return specification
+
+    @property
+    def key(self) -> str:
+        """The hash of the specification, 32 hexadecimal digits: the name of the cell's folder."""
+        return digest(canonical_json(self.specification())).hex()
+
+    def __str__(self) -> str:
+        workers = f"{self.n_workers} worker" + "s" * (self.n_workers != 1)
+        return f"{self.label} on {self.benchmark_label}, {workers}, seed {self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a cell ended."""
+
+    key: str
+    """Key of the cell."""
+    makespan: float = 0.0
+    """Simulated seconds of the run; 0 when it failed."""
+    error: str | None = None
+    """The last line of the error, or None when the cell is finished."""
+    seconds: float = field(default=0.0, compare=False)
+    """Real seconds that the run itself took; the runner's own time is what remains."""
+
+
+def run_cell(cell: Cell, folders: CellFolders) -> Outcome:
+    """Run a cell unless it is finished, and return how it ended; an error becomes part of the outcome.
+
+    Only an interruption, and an error of the cells' own folder, is raised; the attempt's folder is removed then.
+    """
+    key = cell.key
+    died = folders.wait_for_attempts(key)
+    finished = folders.finished(key)
+    if finished.is_dir():
+        from zerowait.suite.records.trace import read_trace
+
+        return Outcome(key, _makespan(read_trace(finished / TRACE_FILE)))
+    if died >= MOST_DEATHS:
+        text = f"the process that ran it died {died} times: it crashed, was killed, or ran out of memory"
+        folders.keep_failure(key, folders.leftovers(key)[-1], text + "\n")
+        return Outcome(key, error=text)
+    attempt = folders.begin(key)
+    begin = time.perf_counter()
+    try:
+        (attempt.folder / CELL_FILE).write_text(
+            json.dumps(cell.specification(), sort_keys=True, indent=1) + "\n", encoding="utf-8"
+        )
+        makespan = _makespan(execute(cell, attempt.folder))
+        seconds = time.perf_counter() - begin
+        attempt.finish()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - one failed cell never stops a study
+        attempt.fail("".join(traceback.format_exception(error)))
+        return Outcome(key, error=last_line(error), seconds=time.perf_counter() - begin)
+    except BaseException:
+        attempt.drop()
+        raise
+    return Outcome(key, makespan, seconds=seconds)
+
+
+def execute(cell: Cell, directory: Path) -> pd.DataFrame:
+    """Run the cell in this process, in the given folder, and return its trace."""
+    from zerowait import adapters
+
+    adapter = adapters.load(cell.optimizer, **cell.optimizer_parameters)
+    check_versions(cell.versions, adapter)
+    benchmark = _benchmark(cell)
+    check_data(cell.versions, benchmark)
+    return adapter.optimize(
+        benchmark,
+        n_workers=cell.n_workers,
+        seed=cell.seed,
+        budget=cell.budget,
+        overhead=cell.overhead,
+        directory=directory,
+        mode=cell.mode,
+        labels={"label": cell.label, "task": cell.task, "optimum": _optimum(cell)},
+        continual=cell.continual,
+    )
+
+
+def _optimum(cell: Cell) -> float | None:
+    """Return the benchmark's optimum, for which a table is searched, once in a process for each benchmark."""
+    key = canonical_json({"name": cell.benchmark, "task": cell.task, "parameters": cell.benchmark_parameters})
+    if key not in _OPTIMA:
+        _OPTIMA[key] = _benchmark(cell).optimum
+    return _OPTIMA[key]
+
+
+_OPTIMA: dict[str, float | None] = {}
+
+
+def _benchmark(cell: Cell) -> Benchmark:
+    # A new object for every cell: a search space holds a random generator, which cells must not share.
+    from zerowait import benchmarks
+
+    return benchmarks.load(cell.benchmark, task=cell.task, **cell.benchmark_parameters)
+
+
+def run_batch(cells: list[Cell], folders: CellFolders, seconds: float) -> list[Outcome]:
+    """Run cells, at least one, until so many real seconds have passed, and return their outcomes."""
+    begin = time.perf_counter()
+    outcomes: list[Outcome] = []
+    for cell in cells:
+        outcomes.append(run_cell(cell, folders))
+        if time.perf_counter() - begin >= seconds:
+            break
+    return outcomes
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of an error's text, with its type unless zerowait raised it on purpose."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    text = lines[-1].strip() if lines else ""
+    if isinstance(error, ZerowaitError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _makespan(trace: pd.DataFrame) -> float:
+    return float(trace["end"].max()) if len(trace) else 0.0

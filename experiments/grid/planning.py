@@ -1,0 +1,157 @@
+"""From a study to its cells: everything that can be refused is refused here, before anything starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zerowait import adapters
+from zerowait.experiments.grid.cells import Cell
+from zerowait.experiments.studies.reference import full_training
+from zerowait.experiments.studies.study import Mode, OptimizerTable, Study, suggestion
+from zerowait.experiments.studies.tasks import Choice, Skipped, at, choose
+from zerowait.experiments.studies.versions import DATA_LIBRARIES, data_of, versions_of
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.specification import MAX_WORKERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from zerowait.adapters import Adapter
+
+MOST_CELLS = 1_000_000
+"""Of one study; so many run for days and need gigabytes of memory to list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The cells of a study, and the pairs that cannot be run."""
+
+    cells: list[Cell]
+    """In the order of execution: seed by seed, so that an interrupted study has compared everybody."""
+    skipped: list[Skipped]
+    """Each benchmark without data, and each optimizer and benchmark that do not go together."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Optimizer:
+    entry: OptimizerTable
+    adapter: Adapter
+    mode: Mode
+    libraries: frozenset[str]
+
+
+def make_plan(study: Study, source: str, *, skip_missing_data: bool = False) -> Plan:
+    """Return the cells of a study.
+
+    Parameters
+    ----------
+    study
+        The study.
+    source
+        What errors call it: the name of its file.
+    skip_missing_data
+        Whether benchmarks whose data is not here are left out and named; otherwise they are an error.
+
+    Raises
+    ------
+    SpecificationError
+        An optimizer, a benchmark, a task or one of their parameters is unknown or unusable, data is missing,
+        or no optimizer can run on any benchmark; one line that names the source, the place in it and the
+        remedy.
+    """
+    optimizers = list(_optimizers(study, source))
+    skipped: list[Skipped] = []
+    choices = choose(study, source, skipped if skip_missing_data else None)
+    if not choices:
+        raise SpecificationError(f"{source}: no benchmark has its data here ({skipped[0]})")
+    pairs: list[tuple[_Optimizer, Choice]] = []
+    for choice in choices:
+        for optimizer in optimizers:
+            reason = optimizer.adapter.refuses(choice.benchmark)
+            if reason is None:
+                pairs.append((optimizer, choice))
+            else:
+                names = (optimizer.entry.shown_as, optimizer.entry.name)
+                skipped.append(Skipped(names, (choice.benchmark.label, choice.descriptor.name), reason))
+    if not pairs:
+        raise SpecificationError(
+            f"{source}: no optimizer can run on any benchmark ({skipped[0]}); choose others: zerowait list"
+        )
+    _refuse_what_is_too_much(study, source, optimizers, len(pairs))
+    firsts = list(_first_cells(study, source, pairs))
+    cells = [
+        first.with_workers_and_seed(n_workers, seed)
+        for seed in study.run_seeds
+        for first in firsts
+        for n_workers in study.workers
+    ]
+    return Plan(cells, skipped)
+
+
+def _refuse_what_is_too_much(study: Study, source: str, optimizers: list[_Optimizer], n_pairs: int) -> None:
+    n_cells = n_pairs * len(study.workers) * study.n_seeds
+    if n_cells > MOST_CELLS:
+        raise SpecificationError(
+            f"{source}: the study has {n_cells:,} cells ({n_pairs} pairs of optimizer and benchmark, "
+            f"{len(study.workers)} numbers of workers, {study.n_seeds} seeds); it must not have more than "
+            f"{MOST_CELLS:,}: split it, or take fewer seeds"
+        )
+    most = max(study.workers)
+    for i, optimizer in enumerate(optimizers):
+        if optimizer.mode == "native" and most > MAX_WORKERS:
+            raise SpecificationError(
+                f"{source}: workers has {most}, but optimizers[{i}] ({optimizer.entry.name}) runs in the mode "
+                f"'native', whose simulator takes at most {MAX_WORKERS}; take fewer, or the mode 'ask_tell' if it has "
+                "that"
+            )
+
+
+def _first_cells(study: Study, source: str, pairs: list[tuple[_Optimizer, Choice]]) -> Iterator[Cell]:
+    """Yield one cell of each pair of optimizer and benchmark; the others differ in workers and seed."""
+    trainings: dict[str, float] = {}
+    for optimizer, choice in pairs:
+        entry, label = optimizer.entry, choice.benchmark.label
+        table = study.budget_of(entry)
+        if table.full_trainings is not None and label not in trainings:
+            with at(source):
+                trainings[label] = full_training(choice.benchmark)
+        data = DATA_LIBRARIES if choice.descriptor.data != "none" else ()
+        yield Cell(
+            optimizer=entry.name,
+            mode=optimizer.mode,
+            label=entry.shown_as,
+            benchmark=choice.descriptor.name,
+            task=choice.task,
+            benchmark_label=label,
+            n_workers=study.workers[0],
+            seed=study.run_seeds[0],
+            budget=table.budget(trainings.get(label)),
+            overhead=study.overhead_policy(entry),
+            optimizer_parameters=entry.parameters,
+            benchmark_parameters=choice.entry.parameters,
+            versions={
+                **versions_of(optimizer.adapter, {*optimizer.libraries, choice.descriptor.provider, *data}),
+                **data_of(choice.benchmark),
+            },
+            continual=study.continual if entry.continual is None else entry.continual,
+        )
+
+
+def _optimizers(study: Study, source: str) -> Iterator[_Optimizer]:
+    known = {descriptor.name: descriptor for descriptor in adapters.available()}
+    for i, entry in enumerate(study.optimizers):
+        place = f"{source}: optimizers[{i}]"
+        if entry.name not in known:
+            raise SpecificationError(
+                f"{place}.name is {entry.name!r}, which is no optimizer; {suggestion(entry.name, known)}"
+            )
+        with at(place):
+            adapter = adapters.load(entry.name, **entry.parameters)
+        modes: list[Mode] = [mode for mode in ("native", "ask_tell") if mode in adapter.modes]
+        mode = entry.mode or study.mode or modes[0]
+        if mode not in modes:
+            where = f"{place}.mode" if entry.mode else f"{source}: mode"
+            remedy = "" if entry.mode else f"; give optimizers[{i}] a mode of its own"
+            raise SpecificationError(f"{where} is {mode!r}; {entry.name} can run in: {', '.join(modes)}{remedy}")
+        yield _Optimizer(entry, adapter, mode, frozenset({adapter.library, *adapter.requires}))

@@ -1,0 +1,1 @@
+"""What evaluations, queries and optimizers cost."""

@@ -1,0 +1,242 @@
+"""Study files: one TOML file that describes a grid of runs, checked before anything starts."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+
+from zerowait.experiments.studies.policies import BudgetTable, OverheadSetting, OverheadTable, Table, overhead_policy
+from zerowait.suite.rules.errors import SpecificationError, shown
+from zerowait.suite.rules.seeds import MAX_RUN_SEED
+from zerowait.suite.rules.specification import MAX_ASK_TELL_WORKERS
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Sequence
+
+    from pydantic_core import ErrorDetails
+
+    from zerowait.suite.rules.overhead import Overhead
+
+Mode = Literal["native", "ask_tell"]
+MOST_SEEDS = 100_000
+"""Of one study."""
+Seed = Annotated[int, Field(ge=0, le=MAX_RUN_SEED)]
+SeedCount = Annotated[int, Field(gt=0, le=MOST_SEEDS)]
+Workers = Annotated[int, Field(gt=0, le=MAX_ASK_TELL_WORKERS)]
+
+
+class OptimizerTable(Table):
+    """One optimizer of the study."""
+
+    name: str
+    """An adapter's name; `zerowait list optimizers` shows them."""
+    mode: Mode | None = None
+    """The library's own parallel machinery or its ask-and-tell interface; None takes the study's."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the adapter."""
+    label: str | None = Field(default=None, min_length=1)
+    """Name in figures and tables; the adapter's name by default."""
+    continual: bool | None = None
+    """Whether an evaluation continues the training of its configuration; None takes the study's."""
+    budget: BudgetTable | None = None
+    """When its runs end, in the place of the study's budget."""
+    overhead: OverheadSetting | None = None
+    """How its own time is charged, in the place of the study's overhead."""
+
+    @property
+    def shown_as(self) -> str:
+        """The name in figures and tables."""
+        return self.name if self.label is None else self.label
+
+
+class BenchmarkTable(Table):
+    """One benchmark of the study, with the tasks to take from it."""
+
+    name: str
+    """A benchmark's name, or `name/task`; either may have the wildcards of `zerowait.experiments.studies.tasks`."""
+    tasks: list[str] | None = Field(default=None, min_length=1)
+    """Tasks by name or with wildcards; None for a benchmark that has none."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the benchmark."""
+
+
+def _is_list(value: object) -> str:
+    return "list" if isinstance(value, list) else "number"
+
+
+class Study(Table):
+    """A grid of runs: every optimizer on every benchmark with every number of workers and every seed."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the output folder."""
+    workers: list[Workers] = Field(min_length=1)
+    """Numbers of simulated workers."""
+    seeds: Annotated[
+        Annotated[SeedCount, Tag("number")]
+        | Annotated[list[Seed], Field(min_length=1, max_length=MOST_SEEDS), Tag("list")],
+        Discriminator(_is_list),
+    ]
+    """Run seeds; a number n stands for 0 to n - 1."""
+    overhead: OverheadSetting = "measured"
+    """How the optimizer's own time is charged."""
+    mode: Mode | None = None
+    """The mode of every optimizer that names none; None takes each adapter's first."""
+    continual: bool | None = None
+    """Whether evaluations continue trainings, of every optimizer that does not say; None leaves it to the adapter."""
+    output: str | None = Field(default=None, min_length=1)
+    """Where the runs are kept, relative to the current folder; `runs/<name>` by default."""
+    budget: BudgetTable | None = None
+    """When a run ends, unless its optimizer has a budget of its own."""
+    optimizers: list[OptimizerTable] = Field(min_length=1)
+    benchmarks: list[BenchmarkTable] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_nothing_twice(self) -> Study:
+        _refuse_repetition("workers", self.workers)
+        _refuse_repetition("seeds", self.run_seeds)
+        _refuse_repetition("optimizers", [o.shown_as for o in self.optimizers], "give one of them a label of its own")
+        # Those with parameters are compared by their labels once they are loaded: two tables of one's own may differ.
+        plain = [b for b in self.benchmarks if not b.parameters]
+        tasks = [f"{b.name}/{t}" if t else b.name for b in plain for t in b.tasks or [""]]
+        _refuse_repetition("benchmarks", tasks)
+        return self
+
+    @model_validator(mode="after")
+    def _has_budgets(self) -> Study:
+        for i, optimizer in enumerate(self.optimizers):
+            if self.budget is None and optimizer.budget is None:
+                raise ValueError(
+                    f"the key budget is missing; add the table [budget], or give optimizers[{i}] ({optimizer.name}) a "
+                    "budget of its own"
+                )
+        return self
+
+    @property
+    def run_seeds(self) -> list[int]:
+        """The run seeds."""
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+    @property
+    def n_seeds(self) -> int:
+        """How many run seeds there are."""
+        return self.seeds if isinstance(self.seeds, int) else len(self.seeds)
+
+    @property
+    def folder(self) -> Path:
+        """Where the runs are kept."""
+        return Path("runs") / self.name if self.output is None else Path(self.output)
+
+    def overhead_policy(self, optimizer: OptimizerTable | None = None) -> Overhead:
+        """Return the overhead policy that the runs of an optimizer take, or of those that do not say."""
+        own = None if optimizer is None else optimizer.overhead
+        return overhead_policy(self.overhead if own is None else own)
+
+    def budget_of(self, optimizer: OptimizerTable) -> BudgetTable:
+        """Return when the runs of an optimizer end."""
+        budget = self.budget if optimizer.budget is None else optimizer.budget
+        assert budget is not None  # as checked when the study was made
+        return budget
+
+
+def load_study(path: str | Path) -> Study:
+    """Read and check a study file.
+
+    Raises
+    ------
+    SpecificationError
+        The file is missing, is not TOML or does not describe a study; one line that names the file, the key
+        and the remedy.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecificationError(f"{path}: there is no such file; give the path of a study file (TOML)") from None
+    except IsADirectoryError:
+        raise SpecificationError(f"{path}: this is a folder; give the path of a study file (TOML)") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecificationError(f"{path}: cannot be read ({error}); a study file is TOML in UTF-8") from None
+    try:
+        data = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a mere ValueError
+        raise SpecificationError(f"{path}: not valid TOML: {error}; correct the file there") from None
+    try:
+        return Study.model_validate(data)
+    except ValidationError as error:
+        raise SpecificationError(f"{path}: {describe(error)}") from None
+
+
+def suggestion(name: str, allowed: Iterable[str]) -> str:
+    """Return what to do about an unknown name: the closest allowed one, and all of them."""
+    names = sorted(allowed)
+    close = difflib.get_close_matches(name, names, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return f"{meant}allowed: {', '.join(names) or 'none'}"
+
+
+_TABLES: dict[str, type[Table]] = {
+    "": Study,
+    "budget": BudgetTable,
+    "overhead": OverheadTable,
+    "optimizers": OptimizerTable,
+    "benchmarks": BenchmarkTable,
+}
+_TAGS = {"number", "list", "name", "table"}
+
+
+def describe(error: ValidationError) -> str:
+    """Return a study's first problem in one line (place, value, what is allowed), and how many more."""
+    # A misspelt key comes first: that another key is missing is often its consequence.
+    problems = sorted(error.errors(include_url=False), key=lambda p: p["type"] != "extra_forbidden")
+    first = problems[0]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return " ".join(_describe(first).split()) + more
+
+
+def _describe(problem: ErrorDetails) -> str:
+    place = _place(problem["loc"])
+    kind, value = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        *parents, key = problem["loc"]
+        table = _TABLES[next((str(p) for p in reversed(parents) if p in _TABLES), "")]
+        return f"{place} is not a key that a study has; {suggestion(str(key), table.model_fields)}"
+    if kind == "missing":
+        every = ", ".join(key for key, field in Study.model_fields.items() if field.is_required())
+        return f"the key {place} is missing; add it (every study has {every})"
+    if kind == "value_error":
+        return f"{place}: {problem['ctx']['error']}" if place else str(problem["ctx"]["error"])
+    rule = problem["msg"].replace("Input should", "it must", 1)
+    if kind == "string_pattern_mismatch":
+        rule = "it must consist of letters, digits, '.', '_' and '-', and start with a letter or digit"
+    elif kind in ("too_short", "string_too_short"):
+        rule = "it must not be empty"
+    elif kind == "list_type" and place in ("optimizers", "benchmarks"):
+        rule = f"it must be a list of tables: write [[{place}]] once for each"
+    elif kind == "too_long":
+        rule = f"it must not have more than {problem['ctx']['max_length']} entries"
+    return f"{place} is {shown(value)}; {rule[0].lower()}{rule[1:]}"
+
+
+def _place(location: Sequence[int | str]) -> str:
+    """Return a location as the file writes it, such as `optimizers[0].mode`; list entries count from 0."""
+    text = ""
+    for i, part in enumerate(location):
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif i and part in _TAGS and location[i - 1] in ("seeds", "overhead"):
+            continue  # pydantic's name for an alternative, which no study file contains
+        else:
+            text += f".{part}" if text else part
+    return text
+
+
+def _refuse_repetition(key: str, values: Sequence[Hashable], remedy: str = "keep it once") -> None:
+    found: set[Hashable] = set()
+    for value in values:
+        if value in found:
+            raise ValueError(f"{key} has {value!r} more than once; {remedy}")
+        found.add(value)

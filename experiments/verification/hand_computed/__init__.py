@@ -1,0 +1,1 @@
+"""Schedules that were worked out by hand."""

@@ -1,0 +1,158 @@
+"""The figure of the schedules that were worked out by hand: what each worker does when, and when it really did."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from zerowait.plots import style
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from zerowait.experiments.verification.hand_computed.experiment import ByHand
+    from zerowait.experiments.verification.outcome import Outcome
+    from zerowait.plots.panels import Canvas
+
+SHOWN = ("evaluating", "sampling", "waiting")
+"""States that are drawn, in the style of all timelines."""
+HEIGHT = 0.65
+"""Of a panel, relative to other figures'; four bars must hold numbers."""
+PANEL_WIDTH = 4.2
+"""Inches of half a page: there is one panel a row."""
+BAR = 0.62
+"""Height of a bar; the rest of a row's height is left to the marks."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mark:
+    """How the starts and ends of a run are marked: a thin line from the middle of the bar to beyond its edge."""
+
+    label: str
+    colour: str
+    reach: float
+    """Upwards when negative, because worker 0 stands above worker 1."""
+
+
+MARKS: Mapping[str, Mark] = MappingProxyType({
+    "really slept": Mark("really slept: starts and ends", "#000000", -0.48),
+    "measured": Mark("simulated, measured: starts and ends", style.COLOURS[1], 0.48),
+})  # fmt: skip
+"""By way. Modelled runs have none: they are the bars, to the last bit."""
+
+
+def with_figure(outcome: Outcome, schedules: Mapping[str, ByHand]) -> Outcome:
+    """Return the outcome, to be written with its figure."""
+    return dataclasses.replace(outcome, more=partial(write_figure, outcome.details["evaluations"], schedules))
+
+
+def write_figure(evaluations: pd.DataFrame, schedules: Mapping[str, ByHand], folder: Path) -> list[Path]:
+    """Draw the schedules and the evaluations of their runs into a folder, and return the paths."""
+    from zerowait.plots.panels import Canvas, new_figure
+
+    look = style.LOOKS["web"]
+    with style.context(look):
+        canvas = Canvas(new_figure(), {}, look)
+        draw(evaluations, schedules, canvas)
+        return save_pictures(canvas.figure, folder / "hand-computed", look)
+
+
+def save_pictures(figure: Figure, stem: Path, look: style.Look) -> list[Path]:
+    """Write `stem`.png and `stem`.pdf, and no table: the experiment writes what the figure is drawn from."""
+    import pandas as pd
+
+    from zerowait.plots.panels import save_figure
+
+    with tempfile.TemporaryDirectory() as folder:
+        files = save_figure(figure, pd.DataFrame(), Path(folder) / stem.name, look)
+        return [Path(shutil.move(path, stem.parent / path.name)) for path in (files.png, files.pdf)]
+
+
+def placed(by_hand: ByHand) -> pd.DataFrame:
+    """Return a schedule as the trace that a simulated run of it would have, a row an evaluation."""
+    import pandas as pd
+
+    from zerowait.suite.records.trace import worker_labels
+
+    case, n = by_hand.case, len(by_hand.end)
+    # The k-th configuration is for the worker that the (k - P)-th result frees.
+    freed = [*[0.0] * case.workers, *sorted(by_hand.end)][:n]
+    known = by_hand.known or (0,) * n  # not worked out where sampling costs nothing
+    names = [f"{k:06}" for k in range(n)]
+    return pd.DataFrame({
+        "configuration": range(n),
+        "worker": worker_labels(freed, by_hand.start, by_hand.end, names, case.workers),
+        "freed": freed,
+        "start": by_hand.start,
+        "end": by_hand.end,
+        "overhead": [case.seconds(number) for number in known],
+        "status": "ok",
+    })  # fmt: skip
+
+
+def bars(by_hand: ByHand) -> pd.DataFrame:
+    """Return what each worker does until its last result: columns `worker`, `state`, `begin`, `end` (simulated s)."""
+    from zerowait.plots.occupation import intervals
+
+    trace = placed(by_hand)
+    table = intervals(trace, by_hand.case.workers)
+    # Afterwards it would count as waiting while others' configurations are sampled, but there is none left for it.
+    return table[table["begin"] < table["worker"].map(trace.groupby("worker")["end"].max())]
+
+
+def marks(evaluations: pd.DataFrame, schedule: str, way: str, by_hand: ByHand) -> pd.DataFrame:
+    """Return when evaluations started and ended in a run: columns `worker` (of the schedule) and `time`, ascending."""
+    import pandas as pd
+
+    seen = evaluations[(evaluations["schedule"] == schedule) & (evaluations["way"] == way)]
+    seen = seen[["configuration", "start", "end"]].merge(placed(by_hand)[["configuration", "worker"]])
+    both = [seen[["worker", column]].rename(columns={column: "time"}) for column in ("start", "end")]
+    return pd.concat(both).sort_values(["worker", "time"], ignore_index=True)
+
+
+def draw(evaluations: pd.DataFrame, schedules: Mapping[str, ByHand], canvas: Canvas) -> Any:
+    """Draw a panel a schedule: bars as worked out, a row a worker, and over them the marks of what was run."""
+    names = [*SHOWN, *(mark.label for mark in MARKS.values())]
+    panels = canvas.panels(
+        len(schedules), 1, names, heights=[HEIGHT] * len(schedules), panel_width=PANEL_WIDTH, sharex=True
+    )  # fmt: skip
+    for panel, (name, by_hand) in zip(panels.flat, schedules.items(), strict=True):
+        _bars(panel, by_hand)
+        for way, mark in MARKS.items():
+            at = marks(evaluations, name, way, by_hand)
+            panel.vlines(at["time"], at["worker"], at["worker"] + mark.reach, colors=mark.colour, linewidth=0.9,
+                         label=mark.label)  # fmt: skip
+        panel.set_title(name, loc="left")
+        panel.set_ylim(by_hand.case.workers - 0.45, -0.55)
+        panel.set_yticks(range(by_hand.case.workers))
+        panel.set_ylabel("worker")
+        panel.grid(visible=False)
+    last = max(float(evaluations["end"].max()), *(max(by_hand.end) for by_hand in schedules.values()))
+    panels[0, 0].set_xlim(-0.005 * last, 1.005 * last)  # marks at the very ends are seen whole
+    canvas.xlabel("simulated time [s]")
+    canvas.legend(panels.flat, last=[mark.label for mark in MARKS.values()])
+    return panels
+
+
+def _bars(panel: Any, by_hand: ByHand) -> None:
+    table = bars(by_hand)
+    for state in SHOWN:
+        of_state = table[table["state"] == state]
+        if of_state.empty:
+            continue  # bars without any have no colour, and the legend takes the first that it finds
+        colour, hatch = style.STATES[state]
+        panel.barh(
+            of_state["worker"], of_state["end"] - of_state["begin"], left=of_state["begin"], height=BAR, color=colour,
+            hatch=hatch, edgecolor="white", label=state, linewidth=0.5 if state == "evaluating" else 0.0,
+        )  # fmt: skip
+    for row in placed(by_hand).to_dict("records"):
+        middle = (row["start"] + row["end"]) / 2
+        panel.text(middle, row["worker"], row["configuration"], color="white", size="small", ha="center",
+                   va="center_baseline")  # fmt: skip

@@ -1,0 +1,1 @@
+"""Order, number of known results and time: really slept against simulated."""

@@ -1,0 +1,1 @@
+"""What of the paper's statements the studies here bear out."""

@@ -1,0 +1,1 @@
+"""Six libraries' own machinery, really slept and simulated."""
