@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zerowait.plots import agreement, anytime, comparison, performance, runtime, scaling, style
-from zerowait.plots.loading import load_study
-from zerowait.plots.panels import CAPTION, Canvas, FigureFiles, new_figure, save_figure
-from zerowait.plots.study import Study
+from zerowait.plots.drawing import style
+from zerowait.plots.drawing.panels import CAPTION, Canvas, FigureFiles, new_figure, save_figure
+from zerowait.plots.figures import agreement, anytime, comparison, performance, runtime, scaling
+from zerowait.plots.studies.loading import load_study
+from zerowait.plots.studies.study import Study
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Drawn:
         return str(self.table.attrs[CAPTION])
 
     def save(self, stem: str | Path) -> FigureFiles:
-        """Write PDF, PNG and CSV, and the LaTeX table if there is one; see `zerowait.plots.panels.save_figure`."""
+        """Write PDF, PNG and CSV, and the LaTeX table if there is one; see `zerowait.plots.drawing.panels.save_figure`."""
         return save_figure(self.figure, self.table, stem, self.look)
 
 

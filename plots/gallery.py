@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zerowait.plots import style
 from zerowait.plots.catalogue import FIGURES, Drawn
-from zerowait.plots.loading import load_study
+from zerowait.plots.drawing import style
+from zerowait.plots.studies.loading import load_study
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zerowait.plots.study import Study
+    from zerowait.plots.studies.study import Study
 
 DOTS_PER_INCH = 90
 STUDY_FILE = "study.toml"

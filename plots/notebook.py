@@ -1,6 +1,6 @@
 """The figures as functions for notebooks: `speed_up("runs/study", where="P<=8")` draws and returns matplotlib's Axes.
 
-Each takes a study or its folder, the conditions of `zerowait.plots.selection`, and the options of its figure, which
+Each takes a study or its folder, the conditions of `zerowait.plots.studies.selection`, and the options of its figure, which
 `help(zerowait.plots.notebook.speed_up)` names. They draw with pyplot, so that a notebook shows the figure. A figure with one
 panel gives its Axes; with several, an array of Axes as `matplotlib.pyplot.subplots` does.
 """
@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from zerowait.plots import style
 from zerowait.plots.catalogue import FIGURES, FigureKind
-from zerowait.plots.loading import load_study
-from zerowait.plots.study import Study
+from zerowait.plots.drawing import style
+from zerowait.plots.studies.loading import load_study
+from zerowait.plots.studies.study import Study
 
 
 def _function(name: str) -> Callable[..., Any]:

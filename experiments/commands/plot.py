@@ -12,7 +12,7 @@ from zerowait.suite.rules.errors import SpecificationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zerowait.plots.panels import FigureFiles
+    from zerowait.plots.drawing.panels import FigureFiles
 
 # Everything heavy is imported inside the functions, so that `zerowait --help` answers at once.
 
@@ -86,7 +86,7 @@ def draw(
         The study cannot be read, or there is no such figure, option or style, or it cannot be drawn or written.
     """
     from zerowait.plots.catalogue import FIGURES, figure_kind
-    from zerowait.plots.loading import load_study
+    from zerowait.plots.studies.loading import load_study
 
     kinds = [k for k in FIGURES.values() if not k.needs_reference] if figure == ALL else [figure_kind(figure)]
     if figure == ALL and (options or _is_file(out)):

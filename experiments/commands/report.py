@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from zerowait.plots.report import Fact
-    from zerowait.plots.report_material import Material
+    from zerowait.plots.report.material import Material
+    from zerowait.plots.report.report import Fact
 
 # Everything heavy is imported inside the functions, so that `zerowait --help` answers at once.
 
@@ -39,8 +39,8 @@ def report(
     """
     from zerowait.experiments.commands.plot import study_folder
     from zerowait.experiments.grid.reporting import relative
-    from zerowait.plots.report import write_report
-    from zerowait.plots.report_material import gather
+    from zerowait.plots.report.material import gather
+    from zerowait.plots.report.report import write_report
 
     folder = study_folder(study)
     material = gather(folder)
@@ -66,8 +66,8 @@ def saved(material: Material) -> tuple[list[Fact], list[str]]:
         An environment variable of the assumptions is no number.
     """
     from zerowait.experiments.grid.energy import Assumptions, energy, mass, saving
-    from zerowait.plots.report import Fact
-    from zerowait.plots.runtime import readable
+    from zerowait.plots.figures.runtime import readable
+    from zerowait.plots.report.report import Fact
 
     assumptions = Assumptions.of_environment()
     found = saving(material.worker_seconds, material.real_seconds, assumptions)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from zerowait.experiments.grid.attempts import CellFolders
 from zerowait.experiments.grid.cells import Cell, Outcome
-from zerowait.plots.loading import STUDY_FILE
+from zerowait.plots.studies.loading import STUDY_FILE
 from zerowait.suite.records.trace import replace_file
 from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError
 

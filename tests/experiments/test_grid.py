@@ -11,7 +11,7 @@ from zerowait.experiments.grid import cells
 from zerowait.experiments.grid.attempts import CellFolders
 from zerowait.experiments.grid.engines import InProcess
 from zerowait.experiments.grid.runner import StudyFolder, run_grid
-from zerowait.plots.loading import load_runs
+from zerowait.plots.studies.loading import load_runs
 from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError
 
 

@@ -327,7 +327,7 @@ def test_the_figure_of_speed_is_written_beside_its_table(tmp_path):
 
 
 def test_the_figure_of_speed_has_points_where_something_was_measured_and_nowhere_else():
-    from zerowait.plots.panels import Canvas, new_figure
+    from zerowait.plots.drawing.panels import Canvas, new_figure
 
     table = outcome_of_speed(turns_of_speed()).table
     panels = speed_figure.draw(table, Canvas(new_figure(), speed_figure.STYLES)).flat

@@ -26,8 +26,8 @@ from zerowait.experiments.verification import (
 from zerowait.experiments.verification.effects.readings import after_evaluations, interpolated, looking_ahead
 from zerowait.experiments.verification.effects.reruns import AnswersAtOnce, RepeatedSeeds, Task, execute, packed
 from zerowait.experiments.verification.outcome import write
-from zerowait.plots.statistics import average_ranks, best_at, generator
-from zerowait.plots.study import study_of
+from zerowait.plots.statistics.arithmetic import average_ranks, best_at, generator
+from zerowait.plots.studies.study import study_of
 from zerowait.suite.rules.errors import SpecificationError
 
 NAN = math.nan

@@ -15,8 +15,8 @@ from zerowait.experiments.verification.order_match import experiment as order_ma
 from zerowait.experiments.verification.order_match import figures as order_match_figures
 from zerowait.experiments.verification.outcome import Outcome, write
 from zerowait.experiments.verification.schedules import expected
-from zerowait.plots import style
-from zerowait.plots.panels import Canvas, new_figure
+from zerowait.plots.drawing import style
+from zerowait.plots.drawing.panels import Canvas, new_figure
 
 IN_TURN = hand_computed.SCHEDULES["expensive, told in turn"]
 

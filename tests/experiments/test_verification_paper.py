@@ -9,8 +9,8 @@ import pytest
 from zerowait.experiments.verification import Request
 from zerowait.experiments.verification.effects import experiment as effects
 from zerowait.experiments.verification.paper_study import experiment as paper_study
-from zerowait.plots.statistics import average_ranks
-from zerowait.plots.study import study_of_table
+from zerowait.plots.statistics.arithmetic import average_ranks
+from zerowait.plots.studies.study import study_of_table
 from zerowait.suite.rules.errors import SpecificationError
 
 

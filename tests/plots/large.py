@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from zerowait.plots.study import study_of_table
+from zerowait.plots.studies.study import study_of_table
 
 OPTIMIZERS, BENCHMARKS, WORKERS, SEEDS, EVALUATIONS = 10, 25, (1, 2, 4, 8, 16, 32), 30, 450
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zerowait.plots import style
 from zerowait.plots.catalogue import FIGURES, figure_kind
-from zerowait.plots.loading import Run
-from zerowait.plots.study import study_of_runs
+from zerowait.plots.drawing import style
+from zerowait.plots.studies.loading import Run
+from zerowait.plots.studies.study import study_of_runs
 from zerowait.suite.records.trace import ATTRIBUTE
 from zerowait.suite.rules.errors import SpecificationError
 

@@ -19,7 +19,7 @@ import json, resource, sys, time
 sys.path.insert(0, {folder!r})
 from large import large_table
 from zerowait.plots.catalogue import FIGURES
-from zerowait.plots.study import study_of_table
+from zerowait.plots.studies.study import study_of_table
 table = large_table()
 made = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 begin, cpu = time.perf_counter(), time.process_time()

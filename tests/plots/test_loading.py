@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from zerowait.experiments.commands.cli import app
-from zerowait.plots.loading import load_runs, load_study
+from zerowait.plots.studies.loading import load_runs, load_study
 from zerowait.suite.rules.errors import TraceError
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerowait.plots.agreement import kendall_tau, match_table, matched
-from zerowait.plots.occupation import STATES, columns_of, intervals, shares
-from zerowait.plots.runtime import wall_time_latex
-from zerowait.plots.study import study_of_runs
+from zerowait.plots.figures.agreement import kendall_tau, match_table, matched
+from zerowait.plots.figures.runtime import wall_time_latex
+from zerowait.plots.statistics.occupation import STATES, columns_of, intervals, shares
+from zerowait.plots.studies.study import study_of_runs
 from zerowait.suite import simulate
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.evaluation import Evaluation, Query

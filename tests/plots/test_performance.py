@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from zerowait.plots import performance, style
 from zerowait.plots.catalogue import FIGURES, plot_study
-from zerowait.plots.panels import save_figure
-from zerowait.plots.performance import draw_panel
-from zerowait.plots.study import study_of_runs
+from zerowait.plots.drawing import style
+from zerowait.plots.drawing.panels import save_figure
+from zerowait.plots.figures import performance
+from zerowait.plots.figures.performance import draw_panel
+from zerowait.plots.studies.study import study_of_runs
 from zerowait.suite.rules.errors import SpecificationError, TraceError
 
 
@@ -255,8 +256,8 @@ def test_figures_leave_pyplot_alone():
     code = """
 import pandas
 from zerowait.plots.catalogue import FIGURES
-from zerowait.plots.loading import Run
-from zerowait.plots.study import study_of_runs
+from zerowait.plots.studies.loading import Run
+from zerowait.plots.studies.study import study_of_runs
 trace = pandas.DataFrame({"end": [1.0, 2.0], "value": [2.0, 1.0]})
 FIGURES["performance_over_time"].make(study_of_runs([Run("random", "toy", 1, 0, None, trace)]))"""
     modules = modules_after(code)
@@ -265,7 +266,7 @@ FIGURES["performance_over_time"].make(study_of_runs([Run("random", "toy", 1, 0, 
 
 
 def test_importing_plots_is_cheap():
-    assert not modules_after("import zerowait.plots.catalogue, zerowait.plots.loading") & {
+    assert not modules_after("import zerowait.plots.catalogue, zerowait.plots.studies.loading") & {
         "matplotlib", "pandas", "pyarrow", "scipy", "scikit_posthocs",
     }  # fmt: skip
 

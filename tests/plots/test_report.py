@@ -17,12 +17,12 @@ import pytest
 from typer.testing import CliRunner
 
 from zerowait.experiments.commands.cli import app
-from zerowait.plots.anytime import rank_table
+from zerowait.plots.figures.anytime import rank_table
 from zerowait.plots.gallery import write_gallery
-from zerowait.plots.report import render, write_report
-from zerowait.plots.report_data import ALL_POINTS, FEWEST_POINTS, MOST_POINTS, interactive_data, points_each
-from zerowait.plots.report_material import gather
-from zerowait.plots.report_tables import NONE, matrix
+from zerowait.plots.report.data import ALL_POINTS, FEWEST_POINTS, MOST_POINTS, interactive_data, points_each
+from zerowait.plots.report.material import gather
+from zerowait.plots.report.report import render, write_report
+from zerowait.plots.report.tables import NONE, matrix
 from zerowait.suite import simulate
 from zerowait.suite.rules.errors import SpecificationError, TraceError
 from zerowait.suite.rules.evaluation import Evaluation, Query
@@ -452,8 +452,8 @@ LARGE = """
 import json, pathlib, resource, sys, time
 sys.path.insert(0, {folder!r})
 from large import large_study
-from zerowait.plots.report import render
-from zerowait.plots.report_material import Material
+from zerowait.plots.report.report import render
+from zerowait.plots.report.material import Material
 import pandas
 study = large_study()
 begin = time.perf_counter()

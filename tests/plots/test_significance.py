@@ -10,8 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from zerowait.plots.significance import compare, conover_holm, critical_difference, friedman, nemenyi, wilcoxon
-from zerowait.plots.statistics import average_ranks
+from zerowait.plots.statistics.arithmetic import average_ranks
+from zerowait.plots.statistics.significance import (
+    compare,
+    conover_holm,
+    critical_difference,
+    friedman,
+    nemenyi,
+    wilcoxon,
+)
 from zerowait.suite.rules.errors import SpecificationError
 
 # Demsar 2006 (JMLR 7:1-30), table 6: areas under the curve of four variants of C4.5 on 14 data sets. On "voting" the

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from zerowait.plots.statistics import (
+from zerowait.plots.statistics.arithmetic import (
     average_ranks,
     best_at,
     bootstrap_means,

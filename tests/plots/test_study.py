@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zerowait.plots import anytime, comparison, scaling
-from zerowait.plots.blocks import blocks
-from zerowait.plots.study import study_of_runs, study_of_table
+from zerowait.plots.figures import anytime, comparison, scaling
+from zerowait.plots.statistics.blocks import blocks
+from zerowait.plots.studies.study import study_of_runs, study_of_table
 from zerowait.suite.rules.errors import SpecificationError
 
 

@@ -7,7 +7,7 @@ import matplotlib.font_manager
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerowait.plots import style
+from zerowait.plots.drawing import style
 
 names = st.lists(st.text(min_size=1, max_size=12), unique=True, min_size=1, max_size=style.N_STYLES)
 

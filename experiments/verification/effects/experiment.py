@@ -23,15 +23,15 @@ from zerowait.experiments.verification.effects import traces as effects_traces
 from zerowait.experiments.verification.effects.ranks import Changes
 from zerowait.experiments.verification.effects.traces import Reading
 from zerowait.experiments.verification.outcome import Gate, Outcome
-from zerowait.plots.blocks import blocks, listed
-from zerowait.plots.statistics import generator
+from zerowait.plots.statistics.arithmetic import generator
+from zerowait.plots.statistics.blocks import blocks, listed
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zerowait.plots.statistics import Floats
-    from zerowait.plots.study import Study
+    from zerowait.plots.statistics.arithmetic import Floats
+    from zerowait.plots.studies.study import Study
 
 REFERENCE = Path("results") / "reference"
 """The study of the full version."""
@@ -129,7 +129,7 @@ def _named(reading: Reading, effect: str) -> Reading:
 
 def verify(folder: Path, scope: effects_reruns.Scope, request: Request) -> Outcome:
     """Compare right and wrong on the study in a folder."""
-    from zerowait.plots.loading import load_study
+    from zerowait.plots.studies.loading import load_study
     from zerowait.suite.records import store
 
     study = load_study(folder, columns=("end", "value"))

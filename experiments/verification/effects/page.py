@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zerowait.experiments.verification.outcome import Outcome
-    from zerowait.plots.panels import Canvas
+    from zerowait.plots.drawing.panels import Canvas
 
 BEGIN, END = "<!-- effects: begin, written by zerowait verify effects -->", "<!-- effects: end -->"
 """Between these lines of a page everything is replaced."""
@@ -42,8 +42,8 @@ def check(page: Path) -> None:
 
 
 def _write(outcome: Outcome, page: Path | None, folder: Path) -> list[Path]:
-    from zerowait.plots import style
-    from zerowait.plots.panels import Canvas, described, new_figure, save_figure
+    from zerowait.plots.drawing import style
+    from zerowait.plots.drawing.panels import Canvas, described, new_figure, save_figure
 
     table = described(outcome.details["optimizers"].copy(), "Average ranks, right and wrong.")
     look = style.LOOKS["web"]
@@ -61,7 +61,7 @@ def draw(table: pd.DataFrame, canvas: Canvas) -> Any:
 
     Of a mistake that is read at several shares of the budget, the one at which it changes a rank most is drawn.
     """
-    from zerowait.plots.panels import workers_title
+    from zerowait.plots.drawing.panels import workers_title
 
     shown = most_changed(table[table["effect"] != "unpaired seeds"])
     effects, workers = list(dict.fromkeys(shown["effect"])), sorted(shown["n_workers"].unique())

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.plots.statistics import RESAMPLES, average_ranks, bootstrap_means, percentile_interval
+from zerowait.plots.statistics.arithmetic import RESAMPLES, average_ranks, bootstrap_means, percentile_interval
 
 if TYPE_CHECKING:
-    from zerowait.plots.statistics import Floats, Integers
+    from zerowait.plots.statistics.arithmetic import Floats, Integers
 
 DIGITS = 9
 """Of an average rank: means of equal numbers in another order differ in the last bits and are ties all the same."""

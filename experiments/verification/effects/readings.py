@@ -1,4 +1,4 @@
-"""Wrong ways to read a run, beside the right one of `zerowait.plots.statistics.best_at`: pure functions on arrays.
+"""Wrong ways to read a run, beside the right one of `zerowait.plots.statistics.arithmetic.best_at`: pure functions on arrays.
 
 looking_ahead
     `get_performance_over_time` of mfhpo-simulator 1.4.6 (benchmark_simulator/utils/_performance_over_time.py) puts a
@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from zerowait.plots.statistics import Floats
+    from zerowait.plots.statistics.arithmetic import Floats
 
 
 def looking_ahead(ends: Floats, values: Floats, times: Floats) -> Floats:
     """Return the best value of what was delivered before each time and of the first delivery at or after it.
 
-    Parameters and shapes are those of `zerowait.plots.statistics.best_at`; after the last delivery both are the same, and NaN
+    Parameters and shapes are those of `zerowait.plots.statistics.arithmetic.best_at`; after the last delivery both are the same, and NaN
     stands where even the next delivery brings no success. Deliveries at the same time count in the order given.
     """
     if not len(ends):
@@ -39,7 +39,7 @@ def looking_ahead(ends: Floats, values: Floats, times: Floats) -> Floats:
 def interpolated(ends: Floats, values: Floats, times: Floats) -> Floats:
     """Return the straight line through the best values at the deliveries, level before the first and after the last.
 
-    Parameters and shapes are those of `zerowait.plots.statistics.best_at`; NaN when nothing succeeded.
+    Parameters and shapes are those of `zerowait.plots.statistics.arithmetic.best_at`; NaN when nothing succeeded.
     """
     order = np.argsort(ends, kind="stable")
     best = np.fmin.accumulate(values[order]) if len(values) else values

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zerowait.benchmarks import Benchmark
-    from zerowait.plots.loading import Run
-    from zerowait.plots.study import Study
+    from zerowait.plots.studies.loading import Run
+    from zerowait.plots.studies.study import Study
 
 ORDER_OF_ASKING, REPEATED_SEEDS, PAPERS_BUDGETS = "order of asking", "repeated seeds", "paper's budgets"
 QUICK_TO_CHOOSE = ("random", "optuna-tpe", "optuna-cmaes", "hyperband", "dehb")
@@ -136,7 +136,7 @@ class Task:
 def execute(task: Task) -> Run:
     """Make a run and return it."""
     from zerowait import adapters, benchmarks
-    from zerowait.plots.loading import Run
+    from zerowait.plots.studies.loading import Run
     from zerowait.suite.rules.overhead import Overhead
 
     benchmark: Any = benchmarks.load(task.family, task=task.task, **task.benchmark_parameters)
@@ -283,7 +283,7 @@ def wrongly(tasks: Sequence[Task], mistake: str) -> list[Task]:
 
 def study_of(runs: Sequence[Run]) -> Study:
     """Return the runs as a study."""
-    from zerowait.plots.study import study_of_runs
+    from zerowait.plots.studies.study import study_of_runs
 
     return study_of_runs(runs, columns=("end", "value"))
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zerowait.experiments.verification.effects import readings as effects_readings
-from zerowait.plots.blocks import Blocks, blocks
+from zerowait.plots.statistics.blocks import Blocks, blocks
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zerowait.plots.statistics import Floats
-    from zerowait.plots.study import Study
+    from zerowait.plots.statistics.arithmetic import Floats
+    from zerowait.plots.studies.study import Study
 
 FRACTIONS = (0.25, 1.0)
 """Shares of the common budget at which step functions are read, those of the critical-difference diagram."""

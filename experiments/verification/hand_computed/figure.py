@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from zerowait.plots import style
+from zerowait.plots.drawing import style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from zerowait.experiments.verification.hand_computed.experiment import ByHand
     from zerowait.experiments.verification.outcome import Outcome
-    from zerowait.plots.panels import Canvas
+    from zerowait.plots.drawing.panels import Canvas
 
 SHOWN = ("evaluating", "sampling", "waiting")
 """States that are drawn, in the style of all timelines."""
@@ -55,7 +55,7 @@ def with_figure(outcome: Outcome, schedules: Mapping[str, ByHand]) -> Outcome:
 
 def write_figure(evaluations: pd.DataFrame, schedules: Mapping[str, ByHand], folder: Path) -> list[Path]:
     """Draw the schedules and the evaluations of their runs into a folder, and return the paths."""
-    from zerowait.plots.panels import Canvas, new_figure
+    from zerowait.plots.drawing.panels import Canvas, new_figure
 
     look = style.LOOKS["web"]
     with style.context(look):
@@ -68,7 +68,7 @@ def save_pictures(figure: Figure, stem: Path, look: style.Look) -> list[Path]:
     """Write `stem`.png and `stem`.pdf, and no table: the experiment writes what the figure is drawn from."""
     import pandas as pd
 
-    from zerowait.plots.panels import save_figure
+    from zerowait.plots.drawing.panels import save_figure
 
     with tempfile.TemporaryDirectory() as folder:
         files = save_figure(figure, pd.DataFrame(), Path(folder) / stem.name, look)
@@ -99,7 +99,7 @@ def placed(by_hand: ByHand) -> pd.DataFrame:
 
 def bars(by_hand: ByHand) -> pd.DataFrame:
     """Return what each worker does until its last result: columns `worker`, `state`, `begin`, `end` (simulated s)."""
-    from zerowait.plots.occupation import intervals
+    from zerowait.plots.statistics.occupation import intervals
 
     trace = placed(by_hand)
     table = intervals(trace, by_hand.case.workers)

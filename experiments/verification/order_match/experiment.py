@@ -150,7 +150,7 @@ def tau(one: Observed, truth: Observed) -> float:
     """Return Kendall's rank correlation of two orders of the same evaluations (Kendall 1938)."""
     import pandas as pd
 
-    from zerowait.plots.agreement import kendall_tau
+    from zerowait.plots.figures.agreement import kendall_tau
 
     if one.order == truth.order:
         return 1.0  # to the last bit, which a quotient of square roots need not be

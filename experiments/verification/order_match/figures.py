@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zerowait.experiments.verification.hand_computed.figure import save_pictures
-from zerowait.plots import style
+from zerowait.plots.drawing import style
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
     from zerowait.experiments.verification.outcome import Outcome
-    from zerowait.plots.panels import Canvas
+    from zerowait.plots.drawing.panels import Canvas
 
 CASE, RUN = ["cost", "telling"], ["distribution", "cost", "telling"]
 SLEPT, WITHOUT = "slept", "not simulated"
@@ -58,7 +58,7 @@ def with_figures(outcome: Outcome, time_limit: float) -> Outcome:
 
 def write_figures(evaluations: pd.DataFrame, time_limit: float, folder: Path) -> list[Path]:
     """Draw the evaluations into a folder and return the paths."""
-    from zerowait.plots.panels import Canvas, new_figure
+    from zerowait.plots.drawing.panels import Canvas, new_figure
 
     draws: dict[str, Callable[[pd.DataFrame, Canvas], Any]] = {
         "order": draw_order,
@@ -124,7 +124,7 @@ def _beside_slept(evaluations: pd.DataFrame, *columns: str) -> pd.DataFrame:
 
 def draw_order(evaluations: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw the place of each result against its place in the slept run, and below how many places later it is."""
-    from zerowait.plots.agreement import IDENTICAL
+    from zerowait.plots.figures.agreement import IDENTICAL
 
     table = order_table(evaluations)
     panels, grid = _grid(table, canvas, [*(NAMES[way] for way in STYLES), IDENTICAL], sharex=True)

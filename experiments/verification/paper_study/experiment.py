@@ -24,14 +24,14 @@ from zerowait.experiments.verification.effects import ranks as effects_ranks
 from zerowait.experiments.verification.effects import traces as effects_traces
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.experiments.verification.paper_study import figure as paper_study_figure
-from zerowait.plots.blocks import Blocks, Horizon, blocks, listed
-from zerowait.plots.significance import FEWEST_BLOCKS, friedman
-from zerowait.plots.statistics import average_ranks, generator, percentile_interval
+from zerowait.plots.statistics.arithmetic import average_ranks, generator, percentile_interval
+from zerowait.plots.statistics.blocks import Blocks, Horizon, blocks, listed
+from zerowait.plots.statistics.significance import FEWEST_BLOCKS, friedman
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from zerowait.plots.statistics import Floats
-    from zerowait.plots.study import Study
+    from zerowait.plots.statistics.arithmetic import Floats
+    from zerowait.plots.studies.study import Study
 
 RESULTS = Path("results")
 STUDIES = ("paper", "paper-fair", "reference")
@@ -74,8 +74,8 @@ def verify(folders: Sequence[Path], request: Request) -> Outcome:
     """Compare numbers of workers on the studies in these folders."""
     import pandas as pd
 
-    from zerowait.plots.loading import load_study
-    from zerowait.plots.runtime import overhead_table
+    from zerowait.plots.figures.runtime import overhead_table
+    from zerowait.plots.studies.loading import load_study
 
     ranks, orders, overheads, gates, notes = [], [], [], [], []
     for folder in folders:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.plots import style
+from zerowait.plots.drawing import style
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zerowait.plots.panels import Canvas
+    from zerowait.plots.drawing.panels import Canvas
 
 STEM = "paper-study"
 APART = 0.02
@@ -30,7 +30,7 @@ def write(table: pd.DataFrame, folder: Path) -> list[Path]:
 
     Studies give optimizers labels of their own, so each has its own colours.
     """
-    from zerowait.plots.panels import Canvas, new_figure, save_figure
+    from zerowait.plots.drawing.panels import Canvas, new_figure, save_figure
 
     look = style.LOOKS["web"]
     paths = []
@@ -45,7 +45,7 @@ def write(table: pd.DataFrame, folder: Path) -> list[Path]:
 
 def draw(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw a line for each optimizer of a study, its average rank with each number of workers: a panel a moment."""
-    from zerowait.plots.panels import label_workers
+    from zerowait.plots.drawing.panels import label_workers
 
     moments, names = list(dict.fromkeys(table["moment"])), sorted(table["optimizer"].unique())
     panels = canvas.panels(1, len(moments), names, heights=[HEIGHT], panel_width=PANEL_WIDTH, sharey=True)

@@ -51,7 +51,7 @@ class Distance:
 
 def distance(one: pd.DataFrame, other: pd.DataFrame) -> Distance:
     """Compare two traces with `content` and `fidelity`, which say what was evaluated."""
-    from zerowait.plots.agreement import kendall_tau, matched
+    from zerowait.plots.figures.agreement import kendall_tau, matched
 
     first_keys, other_keys = _keys(one), _keys(other)
     common = matched(*(trace.assign(config_id=trace["content"]) for trace in (one, other)))

@@ -9,13 +9,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from zerowait.plots import style
+from zerowait.plots.drawing import style
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from zerowait.experiments.verification.outcome import Outcome
-    from zerowait.plots.panels import Canvas
+    from zerowait.plots.drawing.panels import Canvas
 
 BARE = "bare"
 """The contender that simulates nothing; all others are read against it."""
@@ -42,7 +42,7 @@ def with_figure(outcome: Outcome) -> Outcome:
 
 
 def _write(outcome: Outcome, folder: Path) -> list[Path]:
-    from zerowait.plots.panels import Canvas, new_figure, save_figure
+    from zerowait.plots.drawing.panels import Canvas, new_figure, save_figure
 
     table = outcome.table
     look = style.LOOKS["web"]
@@ -56,7 +56,7 @@ def _write(outcome: Outcome, folder: Path) -> list[Path]:
 
 def draw(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw the cost of an evaluation against the workers, with bars from the least to the greatest turn."""
-    from zerowait.plots.panels import label_decades, label_workers
+    from zerowait.plots.drawing.panels import label_decades, label_workers
 
     ways = list(dict.fromkeys(table["way"]))
     measured = table[table["us_per_evaluation"].notna()]

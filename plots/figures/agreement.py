@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.plots import style
-from zerowait.plots.blocks import counted, listed
-from zerowait.plots.panels import Canvas, described
-from zerowait.plots.study import KEYS, Study
+from zerowait.plots.drawing import style
+from zerowait.plots.drawing.panels import Canvas, described
+from zerowait.plots.statistics.blocks import counted, listed
+from zerowait.plots.studies.study import KEYS, Study
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def match_table(study: Study, *, reference: str | Path | Study | None = None) ->
     if reference is None:
         raise SpecificationError("a match compares with a reference; set reference=FOLDER, of runs that really waited")
     if not isinstance(reference, Study):
-        from zerowait.plots.loading import load_study
+        from zerowait.plots.studies.loading import load_study
 
         reference = load_study(reference, columns=MATCH_COLUMNS)
     theirs = {tuple(key): run for run, key in enumerate(reference.cells[list(KEYS)].itertuples(index=False))}

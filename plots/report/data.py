@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.plots import style
-from zerowait.plots.performance import performance_table
-from zerowait.plots.scaling import ALL, speed_up_table
-from zerowait.plots.statistics import LOGARITHMIC_FROM
+from zerowait.plots.drawing import style
+from zerowait.plots.figures.performance import performance_table
+from zerowait.plots.figures.scaling import ALL, speed_up_table
+from zerowait.plots.statistics.arithmetic import LOGARITHMIC_FROM
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from zerowait.plots.statistics import Floats, Integers
-    from zerowait.plots.study import Study
+    from zerowait.plots.statistics.arithmetic import Floats, Integers
+    from zerowait.plots.studies.study import Study
 
 DIGITS = 5
 """Significant digits of embedded numbers."""
@@ -132,7 +132,7 @@ def _ranks(study: Study, index: Mapping[str, Mapping[Any, int]]) -> dict[str, An
 
 
 def _horizon(study: Study, runs: Integers) -> float:
-    """Return until when these runs are compared: see `zerowait.plots.blocks.Horizon`."""
+    """Return until when these runs are compared: see `zerowait.plots.statistics.blocks.Horizon`."""
     return float(study.cells.iloc[runs].groupby("optimizer")["until"].median().min())
 
 

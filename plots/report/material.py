@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zerowait.plots.catalogue import FIGURES
-from zerowait.plots.loading import STUDY_FILE, listed_cells, load_runs, load_study
-from zerowait.plots.study import study_of_runs
+from zerowait.plots.studies.loading import STUDY_FILE, listed_cells, load_runs, load_study
+from zerowait.plots.studies.study import study_of_runs
 from zerowait.suite.records import store
 from zerowait.suite.records.store_cells import CELLS_FILE, STORE
 from zerowait.suite.records.trace import ATTRIBUTE
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from zerowait.plots.loading import Run
-    from zerowait.plots.study import Study
+    from zerowait.plots.studies.loading import Run
+    from zerowait.plots.studies.study import Study
 
 COUNTS = ("evaluations", "failed", "lost")
 ERROR_FILE = "error.txt"

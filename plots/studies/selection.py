@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from zerowait.plots.statistics import Mask
+    from zerowait.plots.statistics.arithmetic import Mask
 
 NAMES = {
     "P": "n_workers",

@@ -1,7 +1,7 @@
 """Figures over the share of the time budget that average over benchmarks: regret, ranks and reached targets.
 
 Benchmarks are made comparable by their own time: 1 is the time until which all runs of a benchmark with that number of
-workers are compared (`zerowait.plots.blocks`). Every optimizer is read at the same times.
+workers are compared (`zerowait.plots.statistics.blocks`). Every optimizer is read at the same times.
 """
 
 from __future__ import annotations
@@ -11,17 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from zerowait.plots.blocks import (
-    Blocks,
-    Horizon,
-    blocks,
-    compared_sentence,
-    left_out_sentence,
-    listed,
-    reference_sentence,
-)
-from zerowait.plots.panels import Canvas, described, draw_curve, label_decades, spread_sentence, workers_title
-from zerowait.plots.statistics import (
+from zerowait.plots.drawing.panels import Canvas, described, draw_curve, label_decades, spread_sentence, workers_title
+from zerowait.plots.statistics.arithmetic import (
     average_ranks,
     bootstrap_means,
     generator,
@@ -30,13 +21,22 @@ from zerowait.plots.statistics import (
     share_reached,
     times_to_targets,
 )
+from zerowait.plots.statistics.blocks import (
+    Blocks,
+    Horizon,
+    blocks,
+    compared_sentence,
+    left_out_sentence,
+    listed,
+    reference_sentence,
+)
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zerowait.plots.statistics import Floats
-    from zerowait.plots.study import Study
+    from zerowait.plots.statistics.arithmetic import Floats
+    from zerowait.plots.studies.study import Study
 
 Scale = Literal["worst", "first"]
 POINTS = 100
@@ -57,7 +57,7 @@ def regret_table(study: Study, *, horizon: Horizon = "common", scale: Scale = "w
     Raises
     ------
     SpecificationError
-        Nothing can be compared; see `zerowait.plots.blocks.blocks`.
+        Nothing can be compared; see `zerowait.plots.statistics.blocks.blocks`.
     """
     groups = blocks(study, horizon)
     rows = []

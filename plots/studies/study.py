@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.plots.selection import selected
-from zerowait.plots.statistics import best_at, normalised_regret
+from zerowait.plots.statistics.arithmetic import best_at, normalised_regret
+from zerowait.plots.studies.selection import selected
 from zerowait.suite.records.trace import ATTRIBUTE
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from zerowait.plots.loading import Run
-    from zerowait.plots.statistics import Floats, Integers, Mask
+    from zerowait.plots.statistics.arithmetic import Floats, Integers, Mask
+    from zerowait.plots.studies.loading import Run
 
 KEYS = ("benchmark", "n_workers", "optimizer", "seed")
 """What names a run, in the order by which runs are sorted."""
@@ -106,7 +106,7 @@ class Study:
         return float(of["reference"]), float(of[scale])
 
     def where(self, conditions: Sequence[str]) -> Study:
-        """Return the runs that meet all conditions; see `zerowait.plots.selection`. References and colours stay the study's.
+        """Return the runs that meet all conditions; see `zerowait.plots.studies.selection`. References and colours stay the study's.
 
         Raises
         ------

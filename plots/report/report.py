@@ -16,20 +16,20 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerowait.plots import report_tables as tables
-from zerowait.plots import style
-from zerowait.plots.blocks import counted
 from zerowait.plots.catalogue import FIGURES, Drawn, FigureKind
-from zerowait.plots.report_data import DIGITS, MOST_POINTS, interactive_data
-from zerowait.plots.runtime import readable
+from zerowait.plots.drawing import style
+from zerowait.plots.figures.runtime import readable
+from zerowait.plots.report import tables
+from zerowait.plots.report.data import DIGITS, MOST_POINTS, interactive_data
+from zerowait.plots.statistics.blocks import counted
 from zerowait.suite.records.trace import replace_file
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zerowait.plots.report_material import Material
-    from zerowait.plots.study import Study
+    from zerowait.plots.report.material import Material
+    from zerowait.plots.studies.study import Study
 
 PAGE = Path(__file__).parent / "page"
 LARGEST_SVG, MOST_POINTS_OF_SVG = 150_000, 3_000
@@ -80,7 +80,7 @@ def write_report(
     Parameters
     ----------
     material
-        What `zerowait.plots.report_material.gather` read.
+        What `zerowait.plots.report.material.gather` read.
     out
         The file; its folder is made.
     look

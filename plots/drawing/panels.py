@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.plots import style
-from zerowait.plots.statistics import is_logarithmic
+from zerowait.plots.drawing import style
+from zerowait.plots.statistics.arithmetic import is_logarithmic
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.plots.runtime import readable
-from zerowait.plots.statistics import mean_and_standard_error
+from zerowait.plots.figures.runtime import readable
+from zerowait.plots.statistics.arithmetic import mean_and_standard_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
 
-    from zerowait.plots.study import Study
+    from zerowait.plots.studies.study import Study
 
 NONE = "\u2013"
 """Stands for what is not there."""

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from zerowait.plots import style
-from zerowait.plots.blocks import Blocks, Horizon, blocks, compared_sentence, left_out_sentence, listed
-from zerowait.plots.panels import Canvas, described, workers_title
-from zerowait.plots.significance import Comparison, PostHoc, compare, critical_difference
-from zerowait.plots.statistics import win_rates
+from zerowait.plots.drawing import style
+from zerowait.plots.drawing.panels import Canvas, described, workers_title
+from zerowait.plots.statistics.arithmetic import win_rates
+from zerowait.plots.statistics.blocks import Blocks, Horizon, blocks, compared_sentence, left_out_sentence, listed
+from zerowait.plots.statistics.significance import Comparison, PostHoc, compare, critical_difference
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from zerowait.plots.statistics import Floats
-    from zerowait.plots.study import Study
+    from zerowait.plots.statistics.arithmetic import Floats
+    from zerowait.plots.studies.study import Study
 
 BlockKind = Literal["benchmark", "seed"]
 _CELL = 0.28
@@ -48,13 +48,13 @@ def critical_difference_table(
     fractions
         Shares of the budget at which is compared.
     post_hoc
-        The test of pairs; see `zerowait.plots.significance.compare`.
+        The test of pairs; see `zerowait.plots.statistics.significance.compare`.
     alpha
         Level of all tests.
     blocks_are
         What a block is: a benchmark, its number the mean over seeds, or a single seed on a benchmark.
     horizon
-        Until when optimizers are compared; see `zerowait.plots.blocks`.
+        Until when optimizers are compared; see `zerowait.plots.statistics.blocks`.
 
     Raises
     ------

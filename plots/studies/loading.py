@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerowait.plots.study import EVALUATION_COLUMNS, FACTS, KEYS, Study, study_of, study_of_runs
+from zerowait.plots.studies.study import EVALUATION_COLUMNS, FACTS, KEYS, Study, study_of, study_of_runs
 from zerowait.suite.records.store_cells import CELLS_FILE, STORE
 from zerowait.suite.rules.errors import TraceError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from zerowait.plots.statistics import Floats, Integers, Mask
+    from zerowait.plots.statistics.arithmetic import Floats, Integers, Mask
 
 STUDY_FILE = "study.json"
 """Lists, under `cells`, the folders whose traces are the study's; others there are of its older versions."""
@@ -58,7 +58,7 @@ class Run:
 def load_study(folder: str | Path, *, columns: Sequence[str] = (), where: Sequence[str] = ()) -> Study:
     """Return the study in a folder, of its traces these columns (all that figures read by default).
 
-    `where` chooses runs by conditions, see `zerowait.plots.selection`; colours and references remain those of the whole study.
+    `where` chooses runs by conditions, see `zerowait.plots.studies.selection`; colours and references remain those of the whole study.
 
     Raises
     ------

@@ -15,8 +15,8 @@ from zerowait.suite.rules.errors import SpecificationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zerowait.plots.statistics import Floats, Integers
-    from zerowait.plots.study import Study
+    from zerowait.plots.statistics.arithmetic import Floats, Integers
+    from zerowait.plots.studies.study import Study
 
 Horizon = Literal["common", "longest"]
 """Until when optimizers are compared: the end of the one that ends first, by the median of its seeds, or of the longest

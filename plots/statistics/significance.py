@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from zerowait.plots.statistics import average_ranks
+from zerowait.plots.statistics.arithmetic import average_ranks
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from zerowait.plots.statistics import Floats
+    from zerowait.plots.statistics.arithmetic import Floats
 
 PostHoc = Literal["conover", "nemenyi"]
 FEWEST_BLOCKS = 2

@@ -6,7 +6,7 @@ How the numbers are made, and what they do not hide:
   shared grid of times, so that panels and optimizers can be compared at equal times: `POINTS` times from the
   first at which any curve of the row is defined to the end of the row's last run, and the two bounds of every
   curve.
-* A run's value at time t is the best of what was delivered at or before t (`zerowait.plots.statistics.best_at`).
+* A run's value at time t is the best of what was delivered at or before t (`zerowait.plots.statistics.arithmetic.best_at`).
 * A mean is taken only where every seed has a value: a curve starts when its slowest seed has delivered its
   first result.
 * A run that has spent its budget keeps its final value, which is what its user would hold, until the last of
@@ -24,9 +24,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from zerowait.plots import style
-from zerowait.plots.blocks import counted
-from zerowait.plots.panels import (
+from zerowait.plots.drawing import style
+from zerowait.plots.drawing.panels import (
     Canvas,
     described,
     draw_curve,
@@ -35,7 +34,7 @@ from zerowait.plots.panels import (
     spread_sentence,
     workers_title,
 )
-from zerowait.plots.statistics import (
+from zerowait.plots.statistics.arithmetic import (
     bootstrap_means,
     bootstrap_medians,
     generator,
@@ -43,14 +42,15 @@ from zerowait.plots.statistics import (
     percentile_interval,
     time_grid,
 )
+from zerowait.plots.statistics.blocks import counted
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from zerowait.plots.statistics import Floats, Integers
-    from zerowait.plots.study import Study
+    from zerowait.plots.statistics.arithmetic import Floats, Integers
+    from zerowait.plots.studies.study import Study
 
 Statistic = Literal["mean", "median"]
 Interval = Literal["standard_error", "bootstrap"]

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.plots import style
-from zerowait.plots.blocks import counted
-from zerowait.plots.occupation import STATES, columns_of, intervals, shares
-from zerowait.plots.panels import (
+from zerowait.plots.drawing import style
+from zerowait.plots.drawing.panels import (
     Canvas,
     described,
     draw_points,
@@ -19,14 +17,16 @@ from zerowait.plots.panels import (
     spread_sentence,
     workers_title,
 )
-from zerowait.plots.statistics import bootstrap_means, generator, percentile_interval
+from zerowait.plots.statistics.arithmetic import bootstrap_means, generator, percentile_interval
+from zerowait.plots.statistics.blocks import counted
+from zerowait.plots.statistics.occupation import STATES, columns_of, intervals, shares
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zerowait.plots.statistics import Integers
-    from zerowait.plots.study import Study
+    from zerowait.plots.statistics.arithmetic import Integers
+    from zerowait.plots.studies.study import Study
 
 MOST_TIMELINES = 6
 """So many runs fit into one figure."""
@@ -114,7 +114,7 @@ def wall_time_latex(table: pd.DataFrame) -> str:
 def overhead_table(study: Study) -> pd.DataFrame:
     """Return the share of the workers' time that goes into each state.
 
-    Columns: `optimizer`, `n_workers`, `state`, `share`, `n_runs`; see `zerowait.plots.occupation`.
+    Columns: `optimizer`, `n_workers`, `state`, `share`, `n_runs`; see `zerowait.plots.statistics.occupation`.
     """
     import pandas as pd
 
@@ -145,7 +145,7 @@ def overhead_table(study: Study) -> pd.DataFrame:
 
 
 def timeline_table(study: Study, *, until: float | None = None) -> pd.DataFrame:
-    """Return what each worker does when; see `zerowait.plots.occupation.intervals`.
+    """Return what each worker does when; see `zerowait.plots.statistics.occupation.intervals`.
 
     Columns: `optimizer`, `benchmark`, `n_workers`, `seed`, `worker`, `state`, `begin`, `end` (simulated s). Of a study
     that has more than `MOST_TIMELINES` runs, the first seed of each optimizer on the first benchmark with the most

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zerowait.plots.statistics import Floats
+    from zerowait.plots.statistics.arithmetic import Floats
 
 STATES = ("evaluating", "sampling", "waiting", "idle", "lost")
 """In the order in which figures stack them."""

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from zerowait.plots import style
-from zerowait.plots.anytime import SCALES, Scale
-from zerowait.plots.blocks import counted, listed, reference_sentence
-from zerowait.plots.panels import Canvas, described, draw_points, label_decades, label_workers, spread_sentence
-from zerowait.plots.statistics import (
+from zerowait.plots.drawing import style
+from zerowait.plots.drawing.panels import Canvas, described, draw_points, label_decades, label_workers, spread_sentence
+from zerowait.plots.figures.anytime import SCALES, Scale
+from zerowait.plots.statistics.arithmetic import (
     RESAMPLES,
     bootstrap_means,
     generator,
@@ -22,13 +21,14 @@ from zerowait.plots.statistics import (
     time_to_target,
     upper_median,
 )
+from zerowait.plots.statistics.blocks import counted, listed, reference_sentence
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zerowait.plots.statistics import Floats, Integers
-    from zerowait.plots.study import Study
+    from zerowait.plots.statistics.arithmetic import Floats, Integers
+    from zerowait.plots.studies.study import Study
 
 Panels = Literal["all", "benchmark"]
 ALL = "all benchmarks"

@@ -1,0 +1,1 @@
+"""Canvas, panels and style."""

@@ -1,0 +1,1 @@
+"""The arithmetic and the tests behind the figures: pure functions."""

@@ -1,0 +1,1 @@
+"""A study in memory, and choosing its runs."""
