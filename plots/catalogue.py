@@ -45,7 +45,7 @@ class Drawn:
         return str(self.table.attrs[CAPTION])
 
     def save(self, stem: str | Path) -> FigureFiles:
-        """Write PDF, PNG and CSV, and the LaTeX table if there is one; see `zerowait.plots.drawing.panels.save_figure`."""
+        """Write PDF, PNG and CSV, and the LaTeX table if there is one; see `save_figure`."""
         return save_figure(self.figure, self.table, stem, self.look)
 
 

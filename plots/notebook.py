@@ -1,8 +1,8 @@
 """The figures as functions for notebooks: `speed_up("runs/study", where="P<=8")` draws and returns matplotlib's Axes.
 
-Each takes a study or its folder, the conditions of `zerowait.plots.studies.selection`, and the options of its figure, which
-`help(zerowait.plots.notebook.speed_up)` names. They draw with pyplot, so that a notebook shows the figure. A figure with one
-panel gives its Axes; with several, an array of Axes as `matplotlib.pyplot.subplots` does.
+Each takes a study or its folder, conditions that choose runs, and the options of its figure, which
+`help(zerowait.plots.notebook.speed_up)` names. They draw with pyplot, so that a notebook shows the figure. A figure
+with one panel gives its Axes; with several, an array of Axes as `matplotlib.pyplot.subplots` does.
 """
 
 from __future__ import annotations

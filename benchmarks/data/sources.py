@@ -1,7 +1,7 @@
 """The data that benchmarks read: what it is, who needs it, where it is looked for, and where it comes from.
 
 Everything lies below one folder, `$ZEROWAIT_DATA` or the user's data folder, one sub-folder for each data set. Nothing
-here opens a connection: `zerowait.benchmarks.data.fetching` gets what is missing, `zerowait.benchmarks.data.verification` examines what is there.
+here opens a connection: its neighbour `fetching` gets what is missing, `verification` examines what is there.
 """
 
 from __future__ import annotations

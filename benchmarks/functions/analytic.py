@@ -99,7 +99,7 @@ class AnalyticBenchmark:
         self.noise = noise
         self.fidelity = Fidelity("z", 1, FULL_FIDELITY, integer=True).between(fidelity_range, formula.name)
         self._names = tuple(f"x{i}" for i in range(formula.dimension))
-        # What `zerowait.suite.rules.identity.canonical_json` writes of a configuration; up to x9 the names are in its order.
+        # What `canonical_json` writes of a configuration; up to x9 the names are in its order.
         self._canonical = "{" + ",".join(f'"{name}":%r' for name in self._names) + "}"
 
     @property

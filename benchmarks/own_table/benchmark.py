@@ -102,7 +102,7 @@ def from_dataframe(  # noqa: PLR0913 - the columns of a table and how to look th
         Parameters whose inferred scale is logarithmic; only with match "nearest".
     space
         The search space, or the path of its JSON; None infers it from the columns, see
-        `zerowait.benchmarks.own_table.space.inferred_space`. With match "exact", the table must have every combination of an
+        `own_table.space.inferred_space`. With match "exact", the table must have every combination of an
         inferred space. A parameter that a given space makes conditional is empty where it is inactive.
     label
         What figures and errors call it; "table/<name of the file>" by default.

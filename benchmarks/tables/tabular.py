@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
     from numpy.typing import NDArray
 
-# As zerowait.suite.rules.seeds has it; a plain integer in the range is not checked further, because a query must be fast.
+# As `suite.rules.seeds` has it; a plain integer in the range is not checked further, because a query must be fast.
 _MAX_SEED = 2**63 - 1
 
 

@@ -27,7 +27,7 @@ class BudgetTable(Table):
     max_time: Positive | None = None
     """Simulated seconds."""
     full_trainings: Positive | None = None
-    """Simulated time in trainings at the highest fidelity; see `zerowait.experiments.studies.reference` for how long one takes."""
+    """Simulated time in trainings at the highest fidelity; how long one takes, `reference` works out."""
 
     @model_validator(mode="after")
     def _has_an_end(self) -> BudgetTable:

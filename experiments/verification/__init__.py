@@ -40,15 +40,18 @@ class Request:
 
 
 EXPERIMENTS = {
-    "hand-computed": ("hand_computed", "schedules worked out by hand: modelled to the last bit, really timed to 10 ms"),
-    "order-match": ("order_match", "order, number of results and time, really slept against simulated"),
+    "hand-computed": (
+        "hand_computed.experiment",
+        "schedules worked out by hand: modelled to the last bit, really timed to 10 ms",
+    ),
+    "order-match": ("order_match.experiment", "order, number of results and time, really slept against simulated"),
     "runtime-reduction": ("runtime_reduction", "Hartmann in six dimensions: the same losses, how much sooner"),
-    "six-libraries": ("six_libraries", "six libraries' own machinery, really slept twice against simulated"),
-    "speed": ("speed_of_others", "cost of an evaluation beside other simulators, a bare pool and a bare loop"),
+    "six-libraries": ("six_libraries.experiment", "six libraries' own machinery, really slept twice against simulated"),
+    "speed": ("speed.experiment", "cost of an evaluation beside other simulators, a bare pool and a bare loop"),
     "portability": ("portability", "the first three, quickly, on other file systems and interpreters"),
-    "effects": ("effects", "what simulators usually get wrong: how much a study's ranking changes"),
+    "effects": ("effects.experiment", "what simulators usually get wrong: how much a study's ranking changes"),
     "paper-study": (
-        "paper_study",
+        "paper_study.experiment",
         "whether ranks change with the number of workers, and what libraries' own time takes",
     ),
 }

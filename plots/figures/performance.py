@@ -6,7 +6,7 @@ How the numbers are made, and what they do not hide:
   shared grid of times, so that panels and optimizers can be compared at equal times: `POINTS` times from the
   first at which any curve of the row is defined to the end of the row's last run, and the two bounds of every
   curve.
-* A run's value at time t is the best of what was delivered at or before t (`zerowait.plots.statistics.arithmetic.best_at`).
+* A run's value at time t is the best of what was delivered at or before t (`best_at`).
 * A mean is taken only where every seed has a value: a curve starts when its slowest seed has delivered its
   first result.
 * A run that has spent its budget keeps its final value, which is what its user would hold, until the last of

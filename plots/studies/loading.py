@@ -58,7 +58,7 @@ class Run:
 def load_study(folder: str | Path, *, columns: Sequence[str] = (), where: Sequence[str] = ()) -> Study:
     """Return the study in a folder, of its traces these columns (all that figures read by default).
 
-    `where` chooses runs by conditions, see `zerowait.plots.studies.selection`; colours and references remain those of the whole study.
+    `where` chooses runs by conditions, see `selection`; colours and references remain those of the whole study.
 
     Raises
     ------

@@ -106,7 +106,7 @@ class Study:
         return float(of["reference"]), float(of[scale])
 
     def where(self, conditions: Sequence[str]) -> Study:
-        """Return the runs that meet all conditions; see `zerowait.plots.studies.selection`. References and colours stay the study's.
+        """Return the runs that meet all conditions; see `selection`. References and colours stay the study's.
 
         Raises
         ------

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def columns_of(records: Sequence[journal.Record], *, run_seed: int, measured: bool) -> Columns:
-    """Return the columns of a trace; the wall time is kept under measured overhead only, see `zerowait.suite.records.trace`.
+    """Return the columns of a trace; the wall time is kept under measured overhead only, see `trace`.
 
     A seed that the objective did not ask for is not in the journal; it follows from the run seed and the configuration.
     """

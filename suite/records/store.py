@@ -141,7 +141,7 @@ def load_study(
     -------
     DataFrame
         `optimizer`, `benchmark`, `n_workers`, `run_seed` and `cell` say of which run a row is
-        (`zerowait.suite.records.store_cells.RUN_COLUMNS`); the columns of the trace follow (`zerowait.suite.records.trace.COLUMNS`), then
+        (`store_cells.RUN_COLUMNS`); the columns of the trace follow (`trace.COLUMNS`), then
         `metric.*` and `config.*`, missing where a benchmark has none of that name, and texts where the optimizers and
         benchmarks kept have both numbers and texts of that name. `optimizer`, `benchmark`, `cell` and `status` are
         categorical.

@@ -2,7 +2,7 @@
 
     FREE -claim-> EVALUATING -finish-> FINISHED -deliver-> DELIVERED -take-> FREE
 
-Every method runs the rules of `zerowait.suite.rules.timeline` on the shared table within the transport's critical section.
+Every method runs the rules of `timeline` on the shared table within the transport's critical section.
 """
 
 from __future__ import annotations
@@ -320,7 +320,7 @@ class Coordinator:
     # -- delivery --------------------------------------------------------------------------------------------------
 
     def bound(self, table: SlotTable) -> float:
-        """Return the least bound of the slots that hold no result; see `zerowait.suite.rules.timeline`."""
+        """Return the least bound of the slots that hold no result; see `timeline`."""
         ints, floats = table.ints, table.floats
         bound = math.inf
         if ints[EVALUATING]:

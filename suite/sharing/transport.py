@@ -1,8 +1,7 @@
 """How the processes of a run share it: a transport stores the table, locks it and wakes who waits.
 
 Wake-ups are hints: whoever is woken looks at the table. `LocalTransport` serves the processes of one host with a mapped
-table, flock, one lock a process that the kernel releases, and one FIFO a slot; `zerowait.suite.sharing.shared_directory` serves several
-hosts.
+table, flock, one lock a process that the kernel releases, and one FIFO a slot; `shared_directory` serves several hosts.
 """
 
 from __future__ import annotations

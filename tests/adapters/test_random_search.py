@@ -15,7 +15,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from zerowait.adapters import load
-from zerowait.adapters.conformance.kit import AdapterConformance
+from zerowait.adapters.conformance import AdapterConformance
 from zerowait.adapters.random_search import _fill
 from zerowait.suite import Budget, Evaluation, Overhead
 from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError, WorkerDied

@@ -41,7 +41,7 @@ EXTRAS = (
     Extra("smac", "smac", ("smac-hpo", "smac-blackbox", "smac-mf", "smac-hyperband")),
     Extra("hpbandster", "hpbandster", ("bohb", "hyperband")),
     # Its NumPy is not that of the others.
-    Extra("dehb", "dehb", ("dehb",), constraints="adapters/requirements/dehb.txt"),
+    Extra("dehb", "dehb", ("dehb",), constraints="adapters/environments/requirements/dehb.txt"),
     # Without this, torch's newest build with its GPU packages follows.
     Extra(
         "neps",

@@ -54,8 +54,9 @@ def test_the_simulator_says_that_it_needs_linux(program):
     done = on_another_platform(program)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "zerowait.suite.rules.errors.UnsupportedPlatformError: the multi-core Simulator needs Linux (locks of open file descriptions, "
-        "posix_fallocate), and this is darwin; `zerowait.simulate`, for ask-and-tell optimizers, runs here as well"
+        "zerowait.suite.rules.errors.UnsupportedPlatformError: the multi-core Simulator needs Linux (locks of open "
+        "file descriptions, posix_fallocate), and this is darwin; `zerowait.simulate`, for ask-and-tell optimizers, "
+        "runs here as well"
     )
 
 

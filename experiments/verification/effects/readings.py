@@ -1,4 +1,4 @@
-"""Wrong ways to read a run, beside the right one of `zerowait.plots.statistics.arithmetic.best_at`: pure functions on arrays.
+"""Wrong ways to read a run, beside the right one of `plots.statistics.arithmetic.best_at`: pure functions on arrays.
 
 looking_ahead
     `get_performance_over_time` of mfhpo-simulator 1.4.6 (benchmark_simulator/utils/_performance_over_time.py) puts a
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def looking_ahead(ends: Floats, values: Floats, times: Floats) -> Floats:
     """Return the best value of what was delivered before each time and of the first delivery at or after it.
 
-    Parameters and shapes are those of `zerowait.plots.statistics.arithmetic.best_at`; after the last delivery both are the same, and NaN
-    stands where even the next delivery brings no success. Deliveries at the same time count in the order given.
+    Parameters and shapes are those of `best_at`; after the last delivery both are the same, and NaN stands where
+    even the next delivery brings no success. Deliveries at the same time count in the order given.
     """
     if not len(ends):
         return np.full(len(times), math.nan)
