@@ -14,15 +14,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from zerowait import benchmarks
-from zerowait.experiments.verification import (
-    Request,
-    effects,
-    effects_page,
-    effects_ranks,
-    effects_reruns,
-    effects_traces,
-    run,
-)
+from zerowait.experiments.verification import Request, run
+from zerowait.experiments.verification.effects import experiment, ranks, reruns, traces
+from zerowait.experiments.verification.effects import page as written
 from zerowait.experiments.verification.effects.readings import after_evaluations, interpolated, looking_ahead
 from zerowait.experiments.verification.effects.reruns import AnswersAtOnce, RepeatedSeeds, Task, execute, packed
 from zerowait.experiments.verification.outcome import write
@@ -129,24 +123,24 @@ def test_straight_lines_lie_between_what_is_known_and_what_comes_next(run):
 def test_ranks_are_averaged_over_seeds_and_then_over_benchmarks():
     one = np.array([[1.0, 2.0, 3.0], [2.0, 1.0, 3.0]])  # ranks 1.5, 1.5, 3
     other = np.array([[1.0, 1.0, 0.0]])  # ranks 2.5, 2.5, 1
-    np.testing.assert_array_equal(effects_ranks.mean_ranks([one, other]), [2.0, 2.0, 2.0])
-    np.testing.assert_array_equal(effects_ranks.mean_ranks([one]), [1.5, 1.5, 3.0])
+    np.testing.assert_array_equal(ranks.mean_ranks([one, other]), [2.0, 2.0, 2.0])
+    np.testing.assert_array_equal(ranks.mean_ranks([one]), [1.5, 1.5, 3.0])
 
 
 def test_a_swap_of_neighbours_is_one_flip_and_a_tie_is_none():
     right, wrong = np.array([1.0, 2.0, 3.0]), np.array([2.0, 1.0, 3.0])
-    assert effects_ranks.flips(right, wrong) == 1
-    assert effects_ranks.kendall_tau(right, wrong) == pytest.approx(1 / 3)
-    assert effects_ranks.largest_change(right, wrong) == 1.0
-    assert effects_ranks.flips(right, np.array([1.5, 1.5, 3.0])) == 0
-    assert effects_ranks.flips(right, -right) == 3
-    assert effects_ranks.kendall_tau(right, -right) == -1.0
+    assert ranks.flips(right, wrong) == 1
+    assert ranks.kendall_tau(right, wrong) == pytest.approx(1 / 3)
+    assert ranks.largest_change(right, wrong) == 1.0
+    assert ranks.flips(right, np.array([1.5, 1.5, 3.0])) == 0
+    assert ranks.flips(right, -right) == 3
+    assert ranks.kendall_tau(right, -right) == -1.0
 
 
 @given(st.integers(2, 6).flatmap(lambda k: st.tuples(*[st.lists(st.integers(0, 5), min_size=k, max_size=k)] * 2)))
 def test_tau_is_that_of_scipy(rankings):
     one, other = map(np.array, rankings)
-    found = float(effects_ranks.kendall_tau(one, other))
+    found = float(ranks.kendall_tau(one, other))
     if len(set(one)) == len(set(other)) == 1:
         assert found == 1.0
     else:
@@ -156,9 +150,9 @@ def test_tau_is_that_of_scipy(rankings):
 @given(strata)
 def test_identical_data_change_nothing_at_all(data):
     found = [
-        effects_ranks.changes(data, data),
-        effects_ranks.replicates_over_seeds(data, data, generator("test"), 20),
-        effects_ranks.replicates_over_benchmarks(data, data, generator("test"), 20),
+        ranks.changes(data, data),
+        ranks.replicates_over_seeds(data, data, generator("test"), 20),
+        ranks.replicates_over_benchmarks(data, data, generator("test"), 20),
     ]
     for changes in found:
         assert (changes.tau == 1).all()
@@ -170,14 +164,14 @@ def test_identical_data_change_nothing_at_all(data):
 def test_every_drawn_ranking_sums_to_what_ranks_sum_to(data):
     k = data[0].shape[1]
     drawn = [
-        effects_ranks.redrawn(data, generator("a"), resamples=15),
-        effects_ranks.redrawn(data, generator("a"), repetitions=7, resamples=15),
-        effects_ranks.repaired(data, generator("a"), resamples=15),
-        effects_ranks.replicates_over_seeds(data, data, generator("b"), 15).right,
+        ranks.redrawn(data, generator("a"), resamples=15),
+        ranks.redrawn(data, generator("a"), repetitions=7, resamples=15),
+        ranks.repaired(data, generator("a"), resamples=15),
+        ranks.replicates_over_seeds(data, data, generator("b"), 15).right,
     ]
-    for ranks in drawn:
-        assert ranks.shape == (15, k)
-        np.testing.assert_allclose(ranks.sum(axis=1), k * (k + 1) / 2, atol=1e-8)
+    for shares in drawn:
+        assert shares.shape == (15, k)
+        np.testing.assert_allclose(shares.sum(axis=1), k * (k + 1) / 2, atol=1e-8)
         assert ((ranks >= 1) & (ranks <= k)).all()
 
 
@@ -187,13 +181,13 @@ def test_a_better_reading_of_one_optimizer_never_worsens_its_rank(data, position
     wrong = [array.copy() for array in data]
     for array in wrong:
         array[:, column] -= 100.0
-    assert effects_ranks.changes(data, wrong).each[column] <= 0
-    assert effects_ranks.changes(data, wrong).wrong[column] == 1.0
+    assert ranks.changes(data, wrong).each[column] <= 0
+    assert ranks.changes(data, wrong).wrong[column] == 1.0
 
 
 def test_pairs_do_not_matter_to_an_optimizer_that_always_wins():
     always = [np.array([[0.0, 5.0, 7.0], [1.0, 9.0, 6.0], [2.0, 6.0, 8.0]])]
-    drawn = effects_ranks.repaired(always, generator("x"), 200)
+    drawn = ranks.repaired(always, generator("x"), 200)
     assert (drawn[:, 0] == 1.0).all()
     assert len(np.unique(drawn[:, 1])) > 1
 
@@ -206,23 +200,23 @@ def test_repairing_keeps_every_run_once():
         seen.append(losses)
         return average_ranks(losses)
 
-    original, effects_ranks.average_ranks = effects_ranks.average_ranks, keep
+    original, ranks.average_ranks = ranks.average_ranks, keep
     try:
-        effects_ranks.repaired([columns], generator("x"), 50)
+        ranks.repaired([columns], generator("x"), 50)
     finally:
-        effects_ranks.average_ranks = original
+        ranks.average_ranks = original
     np.testing.assert_array_equal(np.sort(seen[0], axis=1), np.broadcast_to(columns, (50, 4, 3)))
     assert (seen[0] != columns).any()
 
 
 def test_another_draw_gives_the_same_ranking_when_nobody_overlaps_and_seldom_when_all_are_alike():
     clear = [np.array([[0.0, 10.0, 20.0], [1.0, 11.0, 21.0]])]
-    pairs = effects_ranks.between_draws(clear, generator("x"))
-    assert effects_ranks.another_order(pairs) == effects_ranks.another_winner(pairs) == 0.0
+    pairs = ranks.between_draws(clear, generator("x"))
+    assert ranks.another_order(pairs) == ranks.another_winner(pairs) == 0.0
     alike = [np.random.default_rng(0).normal(size=(10, 6))]
-    pairs = effects_ranks.between_draws(alike, generator("x"))
-    assert effects_ranks.another_order(pairs) > 0.9
-    more = effects_ranks.between_draws(alike, generator("x"), repetitions=100)
+    pairs = ranks.between_draws(alike, generator("x"))
+    assert ranks.another_order(pairs) > 0.9
+    more = ranks.between_draws(alike, generator("x"), repetitions=100)
     assert more.largest.mean() < pairs.largest.mean()
 
 
@@ -237,13 +231,13 @@ def two_runs():
 
 
 def test_the_mistakes_change_the_ranking_of_two_runs_as_worked_out_by_hand():
-    found = {(r.effect, r.budget): r for r in effects_traces.readings(two_runs())}
+    found = {(r.effect, r.budget): r for r in traces.readings(two_runs())}
     # The common budget ends at 40, when A does: A has 2 and B has 3. At a quarter of it A has 5 and B nothing.
     end, quarter = found["look-ahead", 1.0], found["look-ahead", 0.25]
     assert [end.right[0].tolist(), end.wrong[0].tolist()] == [[[2, 3]], [[2, 1]]]
     np.testing.assert_array_equal(quarter.right[0], [[5, NAN]])
     assert quarter.wrong[0].tolist() == [[5, 6]]
-    assert effects_ranks.changes(end.right, end.wrong).each.tolist() == [1, -1]
+    assert ranks.changes(end.right, end.wrong).each.tolist() == [1, -1]
     assert found["straight lines", 1.0].wrong[0].tolist() == [[2, 3 - 2 * 10 / 70]]
     assert found["evaluations, not time", 0.25].wrong[0].tolist() == [[5, 6]]
     assert found["own budgets", 1.0].wrong[0].tolist() == [[2, 1]]
@@ -255,17 +249,17 @@ def test_the_mistakes_change_the_ranking_of_two_runs_as_worked_out_by_hand():
 
 def test_the_check_of_the_step_function_finds_only_the_wrong_one():
     study = two_runs()
-    assert effects_traces.deliveries_from_the_future(study, effects_traces.right) == 0
+    assert traces.deliveries_from_the_future(study, traces.right) == 0
     # Half-way before each delivery that changes what is known: before 10, 40, 15, 30 and 100.
-    assert effects_traces.deliveries_from_the_future(study, effects_traces.looking_ahead) == 5
-    assert effects_traces.worse_than_known(study, effects_traces.looking_ahead) == 0
-    assert effects_traces.deliveries_from_the_future(study, effects_traces.at_its_own_end) > 5
-    assert effects_traces.worse_than_known(study, lambda *_: 5.5) == 3
+    assert traces.deliveries_from_the_future(study, traces.looking_ahead) == 5
+    assert traces.worse_than_known(study, traces.looking_ahead) == 0
+    assert traces.deliveries_from_the_future(study, traces.at_its_own_end) > 5
+    assert traces.worse_than_known(study, lambda *_: 5.5) == 3
 
 
 def test_shared_configurations_are_counted_between_runs_that_differ_in_one_thing():
     cells = pd.DataFrame({"optimizer": ["A", "A", "B"], "benchmark": "b", "n_workers": 1, "seed": [0, 1, 0]})
-    table = effects_traces.shared_configurations(cells, [frozenset("pqr"), frozenset("rst"), frozenset("pq")])
+    table = traces.shared_configurations(cells, [frozenset("pqr"), frozenset("rst"), frozenset("pq")])
     rows = {(r.differs_in, r.optimizer): r for r in table.itertuples()}
     assert rows["another seed", "A"].mean_share == pytest.approx(1 / 3)
     assert rows["another optimizer", "A"].mean_share == 1.0  # of the smaller one's
@@ -297,20 +291,19 @@ def test_a_benchmark_that_answers_at_once_keeps_its_value_and_tells_its_runtime(
 
 def both_ways(name, n_workers, family="branin", task=None):
     return [
-        execute(Task(name, name, family, task, n_workers, 1, 30, mistake))
-        for mistake in ("", effects_reruns.ORDER_OF_ASKING)
+        execute(Task(name, name, family, task, n_workers, 1, 30, mistake)) for mistake in ("", reruns.ORDER_OF_ASKING)
     ]
 
 
 @pytest.mark.parametrize("name", ["random", "hyperband", "optuna-tpe"])
 def test_one_worker_does_not_notice_that_results_come_in_the_order_of_asking(name):
     right, wrong = both_ways(name, 1)
-    assert effects_reruns.different([right], [wrong]) == 0
+    assert reruns.different([right], [wrong]) == 0
 
 
 def test_results_in_the_order_of_asking_lead_an_optimizer_elsewhere_that_learns_from_them():
     right, wrong = both_ways("random", 3, "difficult", "pareto-runtime")
-    assert effects_reruns.different([right], [wrong]) == 0
+    assert reruns.different([right], [wrong]) == 0
     right, wrong = both_ways("optuna-tpe", 3, "difficult", "pareto-runtime")
     assert sorted(right.values) != sorted(wrong.values)
 
@@ -325,7 +318,7 @@ def test_runs_that_continued_trainings_are_made_again_as_others():
          "max_evaluations": 9, "specification": json.dumps({**specification, **more})}
         for name, more in (("random", {}), ("dehb", {"continual": True}))
     ]  # fmt: skip
-    tasks = effects_reruns.of_the_study(pd.DataFrame(rows), effects_reruns.QUICK)
+    tasks = reruns.of_the_study(pd.DataFrame(rows), reruns.QUICK)
     assert {task.adapter: task.continued for task in tasks} == {"random": False, "dehb": True}
 
 
@@ -350,13 +343,13 @@ def test_workers_repeat_seeds_and_a_configuration_keeps_its_own():
 
 
 def test_a_page_is_filled_between_its_lines_and_only_there():
-    page = f"before\n{effects_page.BEGIN}\nold\n{effects_page.END}\nafter\n"
-    once = effects_page.filled(page, r"new \1 | text")
-    assert once == f"before\n{effects_page.BEGIN}\nnew \\1 | text\n{effects_page.END}\nafter\n"
-    assert effects_page.filled(once, r"new \1 | text") == once
-    for damaged in ("", effects_page.BEGIN, page + page, f"{effects_page.END}\n{effects_page.BEGIN}"):
+    page = f"before\n{written.BEGIN}\nold\n{written.END}\nafter\n"
+    once = written.filled(page, r"new \1 | text")
+    assert once == f"before\n{written.BEGIN}\nnew \\1 | text\n{written.END}\nafter\n"
+    assert written.filled(once, r"new \1 | text") == once
+    for damaged in ("", written.BEGIN, page + page, f"{written.END}\n{written.BEGIN}"):
         with pytest.raises(SpecificationError, match="once each and in this order"):
-            effects_page.filled(damaged, "")
+            written.filled(damaged, "")
 
 
 def test_the_figure_shows_the_share_of_the_budget_that_changes_most():
@@ -366,7 +359,7 @@ def test_the_figure_shows_the_share_of_the_budget_that_changes_most():
             "change": [0.5, 0.0, -1.0, 0.0],
         }
     )  # fmt: skip
-    shown = effects_page.most_changed(table)
+    shown = written.most_changed(table)
     assert shown[["effect", "budget", "n_workers"]].to_numpy().tolist() == [
         ["a", 1.0, 1],
         ["a", 1.0, 4],
@@ -375,7 +368,7 @@ def test_the_figure_shows_the_share_of_the_budget_that_changes_most():
 
 
 def test_the_documentation_can_be_filled():
-    effects_page.check(Path(__file__).parents[3] / "docs" / "effects.md")
+    written.check(Path(__file__).parents[3] / "docs" / "effects.md")
 
 
 # -- the experiment ---------------------------------------------------------------------------------------------------
@@ -383,7 +376,7 @@ def test_the_documentation_can_be_filled():
 
 def test_the_quick_version_passes_its_gates_and_fills_a_page(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(f"# Title\n{effects_page.BEGIN}\n{effects_page.END}\n")
+    page.write_text(f"# Title\n{written.BEGIN}\n{written.END}\n")
     outcome = run("effects", Request(page=page, directories=(tmp_path,)))
     assert [str(gate) for gate in outcome.gates if not gate.passed] == []
     table = outcome.table
@@ -402,7 +395,7 @@ def test_the_quick_version_passes_its_gates_and_fills_a_page(tmp_path):
     assert shown.startswith("# Title")
     assert shown.count("| look-ahead |") == 4
     assert "All gates passed" in shown
-    again = effects.compared(next(iter(effects_traces.readings(two_runs()))))
+    again = experiment.compared(next(iter(traces.readings(two_runs()))))
     assert again.changes.pairs == 1
 
 

@@ -17,20 +17,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from zerowait.experiments.verification import (
-    EXPERIMENTS,
-    Request,
-    drivers,
-    hand_computed,
-    order_match,
-    run,
-    runtime_reduction,
-    speed_figure,
-    speed_of_others,
-)
+from zerowait.experiments.verification import EXPERIMENTS, Request, drivers, run, runtime_reduction
+from zerowait.experiments.verification.hand_computed import experiment as hand_computed
+from zerowait.experiments.verification.order_match import experiment as order_match
 from zerowait.experiments.verification.outcome import Gate, Outcome, write
 from zerowait.experiments.verification.portability import file_system, version_of
 from zerowait.experiments.verification.schedules import Case, expected, gap
+from zerowait.experiments.verification.speed import experiment as speed_of_others
+from zerowait.experiments.verification.speed import figure as speed_figure
 from zerowait.experiments.verification.speed.experiment import Measured, PeerFailedError, Scope, syne_tune_seconds
 from zerowait.suite.rules.errors import SpecificationError
 
