@@ -172,7 +172,7 @@ def test_every_drawn_ranking_sums_to_what_ranks_sum_to(data):
     for shares in drawn:
         assert shares.shape == (15, k)
         np.testing.assert_allclose(shares.sum(axis=1), k * (k + 1) / 2, atol=1e-8)
-        assert ((ranks >= 1) & (ranks <= k)).all()
+        assert ((shares >= 1) & (shares <= k)).all()
 
 
 @given(strata, st.integers(0, 3))
