@@ -16,7 +16,8 @@ from zerowait.suite.records.invariants import Violation, violations
 from zerowait.suite.records.run_spec import Terms
 from zerowait.suite.rules.errors import RunDirectoryError
 from zerowait.suite.sharing import journal
-from zerowait.suite.sharing.rundir import RunDirectory, read_regular_file
+from zerowait.suite.sharing.regular_files import read_regular_file
+from zerowait.suite.sharing.rundir import RunDirectory
 
 __all__ = ["Report", "Violation", "check", "render"]
 

@@ -10,7 +10,8 @@ import struct
 from dataclasses import dataclass
 
 from zerowait.suite.rules.errors import RunDirectoryError
-from zerowait.suite.sharing.rundir import RunDirectory, read_regular_file
+from zerowait.suite.sharing.regular_files import read_regular_file
+from zerowait.suite.sharing.rundir import RunDirectory
 from zerowait.suite.sharing.shared_directory import read_header
 from zerowait.suite.sharing.table import (
     CELL,

@@ -16,7 +16,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from zerowait.suite.records.trace import replace_file
 from zerowait.suite.rules.errors import RunDirectoryError, RunMismatchError, shown
 from zerowait.suite.sharing.fd_limit import advice
 from zerowait.suite.sharing.journal import append
+from zerowait.suite.sharing.regular_files import read_json
 
 FORMAT_VERSION = 1
 _MARK = b"a run of zerowait\n"  # in the lock file, so that what a killed creation left is known as ours
@@ -173,10 +173,10 @@ class RunDirectory:
             There is no run, `run.json` is damaged, or another format version wrote it.
         """
         try:
-            content = json.loads(read_regular_file(self.specification).decode())
+            content = read_json(self.specification)
         except FileNotFoundError:
             raise RunDirectoryError(f"there is no run in {self.root}: it has no run.json") from None
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise RunDirectoryError(f"{self.specification} cannot be read: {error}") from None
         found = content.get("format") if isinstance(content, dict) else None
         if found != FORMAT_VERSION:
@@ -195,19 +195,6 @@ class RunDirectory:
                     f"{self.root} holds a run with {name}={shown(found.get(name))}, not {shown(wanted.get(name))}; use "
                     "another directory, or the same specification to join it"
                 )
-
-
-def read_regular_file(path: Path, size: int = -1, offset: int = 0) -> bytes:
-    """Return `size` bytes of a file from `offset` on (all by default); refuse what is none, which might never end."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would wait to be opened
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        with open(descriptor, "rb", closefd=False) as file:
-            file.seek(offset)
-            return file.read(size)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

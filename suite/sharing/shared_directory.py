@@ -25,7 +25,8 @@ from zerowait.suite.sharing import journal
 from zerowait.suite.sharing.locks import MUTEX, ByteLocks
 from zerowait.suite.sharing.participant import Participant
 from zerowait.suite.sharing.processes import Process, this_process
-from zerowait.suite.sharing.rundir import RunDirectory, explained, read_regular_file
+from zerowait.suite.sharing.regular_files import read_regular_file
+from zerowait.suite.sharing.rundir import RunDirectory, explained
 from zerowait.suite.sharing.table import (
     CELL,
     FIRST_RECORD,

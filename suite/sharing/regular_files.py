@@ -1,0 +1,83 @@
+"""Opening what is a regular file and nothing else: no link, no FIFO that blocks for ever, no device without an end."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LARGEST_JSON = 1 << 28
+"""Bytes; the list of a study of a million cells is smaller, and what is larger is none of ours."""
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666, *, follow_links: bool = False) -> int:
+    """Return a descriptor of a regular file, which closes on exec; `os.O_TRUNC` empties it after it was looked at.
+
+    `follow_links` is for files that a user has named, who may call them by a link; what zerowait has made has none.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened, is a link (`ELOOP`), or is no regular file (`EINVAL`).
+    """
+    truncates = flags & os.O_TRUNC
+    flags = (flags & ~os.O_TRUNC) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags | (0 if follow_links else getattr(os, "O_NOFOLLOW", 0)), mode)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a link, which is not followed", str(path)) from None
+        if error.errno in (errno.ENXIO, errno.EISDIR):  # a FIFO without a reader, a socket, a folder to be written
+            raise OSError(errno.EINVAL, "it is no regular file", str(path)) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    if truncates:
+        try:
+            os.ftruncate(descriptor, 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    return descriptor
+
+
+def read_regular_file(
+    path: Path, size: int = -1, offset: int = 0, *, at_most: int | None = None, follow_links: bool = False
+) -> bytes:
+    """Return `size` bytes of a regular file from `offset` on (all by default).
+
+    Raises
+    ------
+    OSError
+        As `open_regular`, or it is larger than `at_most` bytes (`EFBIG`).
+    """
+    descriptor = open_regular(path, follow_links=follow_links)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor).st_size
+        if at_most is not None and found > at_most:
+            raise OSError(errno.EFBIG, f"it has {found} bytes, and {at_most} are the most", str(path))
+        file.seek(offset)
+        return file.read(size)
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file of ours holds.
+
+    Raises
+    ------
+    OSError
+        As `read_regular_file`.
+    ValueError
+        It is not JSON of a reasonable depth and size.
+    """
+    data = read_regular_file(path, at_most=LARGEST_JSON)
+    try:
+        return json.loads(data.decode())
+    except RecursionError:
+        raise ValueError("its brackets are nested too deeply") from None
