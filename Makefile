@@ -12,7 +12,7 @@ UNPINNED := dehb==0.1.2 loguru==0.7.3 HEBO==0.3.6 disjoint-set==0.9.0
 .PHONY: demo test lint types imports unit stress conformance verify-installation bench clean
 
 demo: $(VENV)/.demo
-	$(BIN)/zerowait run experiments/quickstart.toml
+	$(BIN)/zerowait run quickstart
 
 test: lint types imports unit
 

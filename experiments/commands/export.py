@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zerowait.experiments.commands.plot import study_folder
+from zerowait.experiments.commands.plot import STUDY_HELP, study_folder
 
 app = typer.Typer(
     name="export",
@@ -18,9 +18,7 @@ app = typer.Typer(
 
 Folder = Annotated[
     Path,
-    typer.Argument(
-        help="The output folder of a study, or a copy of its store.", metavar="DIR", show_default=False, readable=False
-    ),
+    typer.Argument(help=STUDY_HELP, metavar="STUDY", show_default=False, readable=False),
 ]
 WHICH = "Which runs; all by default"
 Optimizers = Annotated[

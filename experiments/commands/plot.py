@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zerowait.experiments.studies.shipped import shipped_studies
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 
 DEFAULT, ALL = "performance_over_time", "all"
 SUFFIXES = (".pdf", ".png", ".csv")
+STUDY_HELP = f"The study's output folder, its TOML file, or the name of one of ours: {', '.join(shipped_studies())}."
 
 
 def plot(
     study: Annotated[
         Path | None,
         typer.Argument(
-            help="The study's output folder, or its TOML file.", metavar="STUDY", show_default=False, readable=False
+            help=STUDY_HELP, metavar="STUDY", show_default=False, readable=False
         ),
     ] = None,
     figure: Annotated[
@@ -119,8 +121,10 @@ def _is_file(out: Path | None) -> bool:
 
 
 def study_folder(study: Path) -> Path:
-    """Return the output folder of a study that may be named by its file."""
-    if study.suffix.lower() == ".toml" and not study.is_dir():
+    """Return the output folder of a study that may be named by its file, or by its name if it comes with zerowait."""
+    from zerowait.experiments.studies.shipped import study_file
+
+    if study_file(study).suffix.lower() == ".toml" and not study.is_dir():
         from zerowait.experiments.studies.study import load_study
 
         return load_study(study).folder

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zerowait.experiments.commands.plot import STUDY_HELP, study_folder
+from zerowait.experiments.studies.shipped import study_file
+
 if TYPE_CHECKING:
     from zerowait.plots.report.material import Material
     from zerowait.plots.report.report import Fact
@@ -20,7 +23,7 @@ def report(
     study: Annotated[
         Path,
         typer.Argument(
-            help="The study's output folder, or its TOML file.", metavar="STUDY", show_default=False, readable=False
+            help=STUDY_HELP, metavar="STUDY", show_default=False, readable=False
         ),
     ],
     *,
@@ -37,7 +40,6 @@ def report(
 
     The page works from a file, without a network.
     """
-    from zerowait.experiments.commands.plot import study_folder
     from zerowait.experiments.grid.reporting import relative
     from zerowait.plots.report.material import gather
     from zerowait.plots.report.report import write_report
@@ -45,7 +47,7 @@ def report(
     folder = study_folder(study)
     material = gather(folder)
     facts, notes = saved(material)
-    text = study.read_text(encoding="utf-8") if study.is_file() else ""
+    text = file.read_text(encoding="utf-8") if (file := study_file(study)).is_file() else ""
     path = write_report(
         material,
         folder / REPORT_FILE if out is None else out,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zerowait.experiments.studies.shipped import shipped_studies
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
 SOME_FAILED, INTERRUPTED = 1, 130
 
 StudyFile = Annotated[
-    Path, typer.Argument(help="The study: a TOML file.", metavar="STUDY", show_default=False, readable=False)
+    Path,
+    typer.Argument(
+        help=f"The study: a TOML file, or the name of one of ours: {', '.join(shipped_studies())}.",
+        metavar="STUDY",
+        show_default=False,
+        readable=False,
+    ),
 ]
 Output = Annotated[
     Path | None,

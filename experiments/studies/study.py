@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from zerowait.experiments.studies.policies import BudgetTable, OverheadSetting, OverheadTable, Table, overhead_policy
+from zerowait.experiments.studies.shipped import shipped_studies, study_file
 from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.seeds import MAX_RUN_SEED
 from zerowait.suite.rules.specification import MAX_ASK_TELL_WORKERS
@@ -143,7 +144,7 @@ class Study(Table):
 
 
 def load_study(path: str | Path) -> Study:
-    """Read and check a study file.
+    """Read and check a study file, or a study that comes with zerowait, by its name.
 
     Raises
     ------
@@ -151,13 +152,14 @@ def load_study(path: str | Path) -> Study:
         The file is missing, is not TOML or does not describe a study; one line that names the file, the key
         and the remedy.
     """
-    path = Path(path)
+    path = study_file(path)
+    remedy = f"give the path of a study file (TOML), or the name of one that is here: {', '.join(shipped_studies())}"
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SpecificationError(f"{path}: there is no such file; give the path of a study file (TOML)") from None
+        raise SpecificationError(f"{path}: there is no such file; {remedy}") from None
     except IsADirectoryError:
-        raise SpecificationError(f"{path}: this is a folder; give the path of a study file (TOML)") from None
+        raise SpecificationError(f"{path}: this is a folder; {remedy}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecificationError(f"{path}: cannot be read ({error}); a study file is TOML in UTF-8") from None
     try:

@@ -60,7 +60,7 @@ def run(request: Request) -> Outcome:
     if not folder.is_dir():
         raise SpecificationError(
             f"there is no study in {folder}; name the output folder of one with --study, or run the reference study: "
-            f"zerowait run experiments/reference.toml --output {folder}"
+            f"zerowait run reference --output {folder}"
         )
     return verify(folder, effects_reruns.QUICK if request.quick else effects_reruns.FULL, request)
 

@@ -213,6 +213,25 @@ def test_a_missing_file_is_one_line(zerowait):
     refused(zerowait("run", "none.toml"), "none.toml: there is no such file; give the path of a study file")
 
 
+def test_a_study_that_comes_with_zerowait_is_named_by_every_command_from_anywhere(zerowait):
+    (zerowait.folder / "quickstart").mkdir()  # a folder of that name is no study file
+    ran = zerowait("run", "quickstart", "--only", "random,hartmann6,P=1,seed<1", "--in-process")
+    assert "1 of 1 cells are finished (1 now, 0 before)" in ran.stdout, ran.stderr
+    (zerowait.folder / "quickstart").rmdir()
+    assert (zerowait.folder / "runs" / "quickstart" / "study.json").exists()
+    assert zerowait("status", "quickstart").returncode == 3
+    for command in (["plot"], ["report"], ["export", "csv", "--out", "exported"]):
+        done = zerowait(*command, "quickstart")
+        assert done.returncode == 0, done.stderr
+    page = (zerowait.folder / "runs" / "quickstart" / "report.html").read_text(encoding="utf-8")
+    assert "name = &#34;quickstart&#34;" in page  # the page holds the study's file
+
+
+def test_a_file_in_the_folder_comes_before_the_study_that_comes_with_zerowait(zerowait, study_file):
+    study_file(output="mine").rename(zerowait.folder / "quickstart")
+    assert "8 cells" in zerowait("run", "quickstart", "--dry-run").stdout
+
+
 def test_an_output_folder_that_cannot_be_written_to_is_one_line(zerowait, study_file, tmp_path):
     (tmp_path / "file").touch()
     refused(

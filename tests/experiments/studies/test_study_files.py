@@ -16,9 +16,9 @@ FILES = sorted(path.name for path in FOLDER.glob("*.toml"))
 
 
 def first_task(entry):
-    """Return the first task that an entry of a study file names."""
+    """Return the first task that an entry names; what it says itself where the absent data would list the tasks."""
     (tasks,) = (descriptor.tasks for descriptor in benchmarks.available() if descriptor.name == entry.name)
-    return entry.tasks[0] if entry.tasks[0] in tasks else tasks[0]
+    return entry.tasks[0] if entry.tasks[0] in tasks or not tasks else tasks[0]
 
 
 def entries_with_data(study):
