@@ -12,7 +12,7 @@ from zerowait.experiments.studies.shipped import study_file
 
 if TYPE_CHECKING:
     from zerowait.plots.report.material import Material
-    from zerowait.plots.report.report import Fact
+    from zerowait.plots.report.summary import Fact
 
 # Everything heavy is imported inside the functions, so that `zerowait --help` answers at once.
 
@@ -69,7 +69,7 @@ def saved(material: Material) -> tuple[list[Fact], list[str]]:
     """
     from zerowait.experiments.grid.energy import Assumptions, energy, mass, saving
     from zerowait.plots.figures.runtime import readable
-    from zerowait.plots.report.report import Fact
+    from zerowait.plots.report.summary import Fact
 
     assumptions = Assumptions.of_environment()
     found = saving(material.worker_seconds, material.real_seconds, assumptions)

@@ -10,7 +10,7 @@ import numpy as np
 
 from zerowait.plots.drawing import style
 from zerowait.plots.drawing.panels import Canvas, described
-from zerowait.plots.statistics.blocks import counted, listed
+from zerowait.plots.studies.blocks import counted, listed
 from zerowait.plots.studies.study import KEYS, Study
 from zerowait.suite.rules.errors import SpecificationError
 

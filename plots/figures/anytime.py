@@ -1,7 +1,7 @@
 """Figures over the share of the time budget that average over benchmarks: regret, ranks and reached targets.
 
 Benchmarks are made comparable by their own time: 1 is the time until which all runs of a benchmark with that number of
-workers are compared (`zerowait.plots.statistics.blocks`). Every optimizer is read at the same times.
+workers are compared (`zerowait.plots.studies.blocks`). Every optimizer is read at the same times.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zerowait.plots.statistics.arithmetic import (
     share_reached,
     times_to_targets,
 )
-from zerowait.plots.statistics.blocks import (
+from zerowait.plots.studies.blocks import (
     Blocks,
     Horizon,
     blocks,
@@ -57,7 +57,7 @@ def regret_table(study: Study, *, horizon: Horizon = "common", scale: Scale = "w
     Raises
     ------
     SpecificationError
-        Nothing can be compared; see `zerowait.plots.statistics.blocks.blocks`.
+        Nothing can be compared; see `zerowait.plots.studies.blocks.blocks`.
     """
     groups = blocks(study, horizon)
     rows = []

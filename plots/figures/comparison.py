@@ -9,8 +9,8 @@ import numpy as np
 from zerowait.plots.drawing import style
 from zerowait.plots.drawing.panels import Canvas, described, workers_title
 from zerowait.plots.statistics.arithmetic import win_rates
-from zerowait.plots.statistics.blocks import Blocks, Horizon, blocks, compared_sentence, left_out_sentence, listed
 from zerowait.plots.statistics.significance import Comparison, PostHoc, compare, critical_difference
+from zerowait.plots.studies.blocks import Blocks, Horizon, blocks, compared_sentence, left_out_sentence, listed
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def critical_difference_table(
     blocks_are
         What a block is: a benchmark, its number the mean over seeds, or a single seed on a benchmark.
     horizon
-        Until when optimizers are compared; see `zerowait.plots.statistics.blocks`.
+        Until when optimizers are compared; see `zerowait.plots.studies.blocks`.
 
     Raises
     ------

@@ -42,7 +42,7 @@ from zerowait.plots.statistics.arithmetic import (
     percentile_interval,
     time_grid,
 )
-from zerowait.plots.statistics.blocks import counted
+from zerowait.plots.studies.blocks import counted
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from zerowait.plots.drawing.panels import (
     workers_title,
 )
 from zerowait.plots.statistics.arithmetic import bootstrap_means, generator, percentile_interval
-from zerowait.plots.statistics.blocks import counted
 from zerowait.plots.statistics.occupation import STATES, columns_of, intervals, shares
+from zerowait.plots.studies.blocks import counted
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:

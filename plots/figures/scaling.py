@@ -21,7 +21,7 @@ from zerowait.plots.statistics.arithmetic import (
     time_to_target,
     upper_median,
 )
-from zerowait.plots.statistics.blocks import counted, listed, reference_sentence
+from zerowait.plots.studies.blocks import counted, listed, reference_sentence
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:

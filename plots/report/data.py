@@ -132,7 +132,7 @@ def _ranks(study: Study, index: Mapping[str, Mapping[Any, int]]) -> dict[str, An
 
 
 def _horizon(study: Study, runs: Integers) -> float:
-    """Return until when these runs are compared: see `zerowait.plots.statistics.blocks.Horizon`."""
+    """Return until when these runs are compared: see `zerowait.plots.studies.blocks.Horizon`."""
     return float(study.cells.iloc[runs].groupby("optimizer")["until"].median().min())
 
 

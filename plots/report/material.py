@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from zerowait.plots.studies.loading import Run
+    from zerowait.plots.studies.run import Run
     from zerowait.plots.studies.study import Study
 
 COUNTS = ("evaluations", "failed", "lost")
+_MODULE = re.compile(r"(?:\w+\.)+(?=[A-Z]\w*: )")
+"""Of an error's class: of no use to readers, and another one in what older versions wrote."""
 ERROR_FILE = "error.txt"
 """In the folder of a failed cell, which is called like the cell with `.failed` behind it."""
 
@@ -147,6 +150,5 @@ def _last_line(path: Path) -> str:
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         return "its error was not kept"
-    return next((line.strip() for line in reversed(lines) if line.strip()), "").removeprefix(
-        "zerowait.suite.rules.errors."
-    )
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return _MODULE.sub("", last, count=1) if _MODULE.match(last) else last

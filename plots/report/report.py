@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
-import shlex
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerowait.plots.catalogue import FIGURES, Drawn, FigureKind
 from zerowait.plots.drawing import style
-from zerowait.plots.figures.runtime import readable
 from zerowait.plots.report import tables
 from zerowait.plots.report.data import DIGITS, MOST_POINTS, interactive_data
-from zerowait.plots.statistics.blocks import counted
+from zerowait.plots.report.pictures import pictures, quoted_folder
+from zerowait.plots.report.summary import Fact, cards, subtitle, unfinished
 from zerowait.suite.records.trace import replace_file
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -29,41 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zerowait.plots.report.material import Material
-    from zerowait.plots.studies.study import Study
 
 PAGE = Path(__file__).parent / "page"
-LARGEST_SVG, MOST_POINTS_OF_SVG = 150_000, 3_000
-"""Bytes, and rows of the table behind it; a larger picture goes into the page as PNG if that is smaller."""
-PNG_DOTS_PER_INCH = 120
-MOST_PANELS = 24
-"""So many panels of performance over time are drawn into the page; the interactive chart has them all."""
-MOST_NAMED = 200
-"""So many failed or missing cells are named."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A number of the summary."""
-
-    label: str
-    value: str
-    remark: str = ""
-    tone: str = ""
-    """"good", "bad" or nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A figure in the page."""
-
-    name: str
-    title: str
-    caption: str
-    alt: str
-    uri: str
-    width: int
-    height: int
-    command: str
 
 
 def write_report(
@@ -122,7 +85,7 @@ def render(
     from markupsafe import Markup
 
     study, index = material.study, tables.Index(material.study)
-    pictures, left_out, numbers = _pictures(material, look)
+    drawn, left_out, numbers = pictures(material, look)
     script = "\n".join((PAGE / name).read_text(encoding="utf-8") for name in ("panels.js", "report.js"))
     data = interactive_data(study)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -143,18 +106,18 @@ def render(
         facts={
             "name": material.name,
             "folder": material.folder.resolve().name,
-            "subtitle": _subtitle(study),
-            "cards": [*_cards(material), *facts],
+            "subtitle": subtitle(study),
+            "cards": [*cards(material), *facts],
             "notes": notes,
             "completeness_caption": "."
             if material.listed is None
             else f", of those that the study has; {tables.NONE} is no part of it.",
-            "unfinished": _unfinished(material),
+            "unfinished": unfinished(material),
         },
         matrix=tables.matrix(study, material.listed),
         filters=_filters(data),
         charts=_charts(data),
-        figures=pictures,
+        figures=drawn,
         left_out=left_out,
         tables=made,
         settings=tables.setting_tables(material.specifications, material.versions),
@@ -163,60 +126,6 @@ def render(
     )
 
 
-# -- the summary ------------------------------------------------------------------------------------------------------
-def _subtitle(study: Study) -> str:
-    cells = study.cells
-    seeds = cells.groupby(["optimizer", "benchmark", "n_workers"]).size().tolist()
-    return (
-        f"{counted([len(study.optimizers)], 'optimizer')} on {counted([cells['benchmark'].nunique()], 'benchmark')} "
-        f"with {', '.join(str(n) for n in sorted(cells['n_workers'].unique()))} workers, {counted(seeds, 'seed')} each"
-    )
-
-
-def _cards(material: Material) -> list[Fact]:
-    totals, n_failed, n_missing = material.totals, len(material.failed), len(material.missing)
-    finished = len(totals)
-    complete = not n_failed and not n_missing
-    of = f" of {finished + n_failed + n_missing:,}" if material.listed is not None else ""
-    evaluations, failed, lost = (int(totals[name].sum()) for name in ("evaluations", "failed", "lost"))
-    simulated = float(totals["simulated_time"].sum())
-    cards = [
-        Fact(
-            "Cells finished",
-            f"{finished:,}{of}",
-            f"{n_failed:,} failed, {n_missing:,} missing" if material.listed is not None else "the study has no list",
-            "good" if complete else "bad",
-        ),
-        Fact("Evaluations", f"{evaluations:,}", f"{failed:,} failed, {lost:,} lost"),
-        Fact("Simulated time", readable(simulated), "the sum of all runs"),
-    ]
-    if material.real_seconds:
-        known = totals["wall_time"].notna()
-        faster = float(totals["simulated_time"][known].sum()) / material.real_seconds
-        cards += [
-            Fact("Real time", readable(material.real_seconds), "the sum of all runs"),
-            Fact("Faster than waiting", f"{faster:,.0f} times" if faster >= 10 else f"{faster:.2g} times"),  # noqa: PLR2004
-        ]
-    return cards
-
-
-def _unfinished(material: Material) -> list[dict[str, Any]]:
-    groups = [
-        ("failed", [f"{name}: {error}" for name, error in material.failed.items()]),
-        ("missing", list(material.missing)),
-    ]
-    return [
-        {
-            "title": f"{counted([len(names)], 'cell')} {state}",
-            "names": names[:MOST_NAMED],
-            "more": max(0, len(names) - MOST_NAMED),
-        }
-        for state, names in groups
-        if names
-    ]
-
-
-# -- the interactive part ---------------------------------------------------------------------------------------------
 def _filters(data: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
@@ -258,78 +167,8 @@ def _charts(data: dict[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-# -- the figures ------------------------------------------------------------------------------------------------------
-def _pictures(material: Material, look: str) -> tuple[list[Picture], list[str], dict[str, Drawn]]:
-    """Return the pictures, why others are not drawn, and the figures by name with the tables behind them."""
-    pictures, left_out, made = [], [], {}
-    for kind in FIGURES.values():
-        if kind.needs_reference:
-            continue
-        study, more = _drawable(kind, material.study)
-        try:
-            drawn = kind.make(study, look=look)
-        except SpecificationError as error:
-            left_out.append(f"{kind.title}: {error}.")
-            continue
-        made[kind.name] = drawn
-        width, height = (round(96 * float(inches)) for inches in drawn.figure.get_size_inches())
-        pictures.append(
-            Picture(
-                name=kind.name,
-                title=kind.title,
-                caption=f"{drawn.caption}{more}",
-                alt=f"{kind.summary} Optimizers: {', '.join(material.study.optimizers)}.",
-                uri=picture_uri(drawn),
-                width=width,
-                height=height,
-                command=f"zerowait plot {_folder(material)} {kind.name}",
-            )
-        )
-    return pictures, left_out, made
-
-
-def _drawable(kind: FigureKind, study: Study) -> tuple[Study, str]:
-    """Return the part of the study that this figure can show in a page, and what to say about the rest."""
-    if kind.name != "performance_over_time":
-        return study, ""
-    names = sorted(study.cells["benchmark"].unique())
-    shown = names[: max(1, MOST_PANELS // study.cells["n_workers"].nunique())]
-    if len(shown) == len(names):
-        return study, ""
-    more = (
-        f" Shown are {len(shown)} of {len(names)} benchmarks, in the order of their names: Explore has all of them, "
-        "and the command below draws them."
-    )
-    return study.take(study.cells["benchmark"].isin(shown).to_numpy()), more
-
-
-def picture_uri(drawn: Drawn) -> str:
-    """Return a figure as the address of an image that is inside the address itself."""
-    import matplotlib as mpl
-
-    figure = drawn.figure
-    vector, pixels = io.BytesIO(), io.BytesIO()
-    with style.context(drawn.look), mpl.rc_context({"svg.hashsalt": "zerowait", "svg.fonttype": "path"}):
-        layout = figure.get_layout_engine()
-        figure.set_layout_engine("none")  # it is laid out already
-        if len(drawn.table) <= MOST_POINTS_OF_SVG:
-            figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
-        kind, content = "svg+xml", vector.getvalue()
-        if not 0 < len(content) <= LARGEST_SVG:
-            figure.savefig(pixels, format="png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
-            if not content or len(pixels.getvalue()) < len(content):
-                kind, content = "png", pixels.getvalue()
-        figure.set_layout_engine(layout)
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-# -- reproducing ------------------------------------------------------------------------------------------------------
-def _folder(material: Material) -> str:
-    return shlex.quote(material.folder.resolve().name)
-
-
 def _commands(material: Material) -> str:
-    folder = _folder(material)
+    folder = quoted_folder(material)
     lines = [
         ("zerowait run STUDY.toml", "run what is missing; every cell's specification is in its cell.json"),
         ("zerowait status STUDY.toml", "what is finished, failed or missing"),

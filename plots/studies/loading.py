@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zerowait.plots.studies.run import Run
 from zerowait.plots.studies.study import EVALUATION_COLUMNS, FACTS, KEYS, Study, study_of, study_of_runs
 from zerowait.suite.records.store_cells import CELLS_FILE, STORE
 from zerowait.suite.rules.errors import TraceError
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from zerowait.plots.statistics.arithmetic import Floats, Integers, Mask
+    from zerowait.plots.statistics.arithmetic import Integers, Mask
 
 STUDY_FILE = "study.json"
 """Lists, under `cells`, the folders whose traces are the study's; others there are of its older versions."""
@@ -25,34 +25,6 @@ MOST_ROWS_AT_ONCE = 5_000_000
 """Of a store."""
 STATUSES = ("ok", "failed", "lost")
 """Of an evaluation."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run: what it was labelled, and its trace."""
-
-    optimizer: str
-    """Name by which runs are grouped: the label `label` if there is one, else the label `optimizer`."""
-    benchmark: str
-    """Benchmark and task."""
-    n_workers: int
-    """Number of simulated workers."""
-    seed: int
-    """Run seed."""
-    optimum: float | None
-    """The least loss that is possible on this benchmark; None when unknown."""
-    trace: pd.DataFrame
-    """One row an evaluation, in delivery order; see `zerowait.suite.records.trace.COLUMNS`."""
-
-    @property
-    def ends(self) -> Floats:
-        """Simulated times of the deliveries in seconds."""
-        return self.trace["end"].to_numpy(dtype="float64")
-
-    @property
-    def values(self) -> Floats:
-        """Losses; NaN for an evaluation that failed or was lost."""
-        return self.trace["value"].to_numpy(dtype="float64")
 
 
 def load_study(folder: str | Path, *, columns: Sequence[str] = (), where: Sequence[str] = ()) -> Study:

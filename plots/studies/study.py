@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zerowait.plots.statistics.arithmetic import Floats, Integers, Mask
-    from zerowait.plots.studies.loading import Run
+    from zerowait.plots.studies.run import Run
 
 KEYS = ("benchmark", "n_workers", "optimizer", "seed")
 """What names a run, in the order by which runs are sorted."""

@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import pytest
 
-from zerowait.plots.studies.loading import Run
+from zerowait.plots.studies.run import Run
 from zerowait.suite import simulate
 from zerowait.suite.rules.evaluation import Evaluation, Query
 from zerowait.suite.rules.overhead import Overhead

@@ -24,7 +24,7 @@ from zerowait.experiments.verification.effects.ranks import Changes
 from zerowait.experiments.verification.effects.traces import Reading
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.plots.statistics.arithmetic import generator
-from zerowait.plots.statistics.blocks import blocks, listed
+from zerowait.plots.studies.blocks import blocks, listed
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:

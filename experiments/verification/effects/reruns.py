@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zerowait.benchmarks import Benchmark
-    from zerowait.plots.studies.loading import Run
+    from zerowait.plots.studies.run import Run
     from zerowait.plots.studies.study import Study
 
 ORDER_OF_ASKING, REPEATED_SEEDS, PAPERS_BUDGETS = "order of asking", "repeated seeds", "paper's budgets"
@@ -136,7 +136,7 @@ class Task:
 def execute(task: Task) -> Run:
     """Make a run and return it."""
     from zerowait import adapters, benchmarks
-    from zerowait.plots.studies.loading import Run
+    from zerowait.plots.studies.run import Run
     from zerowait.suite.rules.overhead import Overhead
 
     benchmark: Any = benchmarks.load(task.family, task=task.task, **task.benchmark_parameters)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zerowait.experiments.verification.effects import readings as effects_readings
-from zerowait.plots.statistics.blocks import Blocks, blocks
+from zerowait.plots.studies.blocks import Blocks, blocks
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,8 +25,8 @@ from zerowait.experiments.verification.effects import traces as effects_traces
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.experiments.verification.paper_study import figure as paper_study_figure
 from zerowait.plots.statistics.arithmetic import average_ranks, generator, percentile_interval
-from zerowait.plots.statistics.blocks import Blocks, Horizon, blocks, listed
 from zerowait.plots.statistics.significance import FEWEST_BLOCKS, friedman
+from zerowait.plots.studies.blocks import Blocks, Horizon, blocks, listed
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:

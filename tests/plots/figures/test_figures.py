@@ -12,7 +12,7 @@ import pytest
 
 from zerowait.plots.catalogue import FIGURES, figure_kind
 from zerowait.plots.drawing import style
-from zerowait.plots.studies.loading import Run
+from zerowait.plots.studies.run import Run
 from zerowait.plots.studies.study import study_of_runs
 from zerowait.suite.records.trace import ATTRIBUTE
 from zerowait.suite.rules.errors import SpecificationError

@@ -256,7 +256,7 @@ def test_figures_leave_pyplot_alone():
     code = """
 import pandas
 from zerowait.plots.catalogue import FIGURES
-from zerowait.plots.studies.loading import Run
+from zerowait.plots.studies.run import Run
 from zerowait.plots.studies.study import study_of_runs
 trace = pandas.DataFrame({"end": [1.0, 2.0], "value": [2.0, 1.0]})
 FIGURES["performance_over_time"].make(study_of_runs([Run("random", "toy", 1, 0, None, trace)]))"""

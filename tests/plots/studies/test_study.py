@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from zerowait.plots.figures import anytime, comparison, scaling
-from zerowait.plots.statistics.blocks import blocks
+from zerowait.plots.studies.blocks import blocks
 from zerowait.plots.studies.study import study_of_runs, study_of_table
 from zerowait.suite.rules.errors import SpecificationError
 

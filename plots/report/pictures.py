@@ -1,0 +1,106 @@
+"""The figures of a report, as pictures that are inside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zerowait.plots.catalogue import FIGURES, Drawn, FigureKind
+from zerowait.plots.drawing import style
+from zerowait.suite.rules.errors import SpecificationError
+
+if TYPE_CHECKING:
+    from zerowait.plots.report.material import Material
+    from zerowait.plots.studies.study import Study
+
+LARGEST_SVG, MOST_POINTS_OF_SVG = 150_000, 3_000
+"""Bytes, and rows of the table behind it; a larger picture goes into the page as PNG if that is smaller."""
+PNG_DOTS_PER_INCH = 120
+MOST_PANELS = 24
+"""So many panels of performance over time are drawn into the page; the interactive chart has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure in the page."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    uri: str
+    width: int
+    height: int
+    command: str
+
+
+def pictures(material: Material, look: str) -> tuple[list[Picture], list[str], dict[str, Drawn]]:
+    """Return the pictures, why others are not drawn, and the figures by name with the tables behind them."""
+    found, left_out, made = [], [], {}
+    for kind in FIGURES.values():
+        if kind.needs_reference:
+            continue
+        study, more = _drawable(kind, material.study)
+        try:
+            drawn = kind.make(study, look=look)
+        except SpecificationError as error:
+            left_out.append(f"{kind.title}: {error}.")
+            continue
+        made[kind.name] = drawn
+        width, height = (round(96 * float(inches)) for inches in drawn.figure.get_size_inches())
+        found.append(
+            Picture(
+                name=kind.name,
+                title=kind.title,
+                caption=f"{drawn.caption}{more}",
+                alt=f"{kind.summary} Optimizers: {', '.join(material.study.optimizers)}.",
+                uri=picture_uri(drawn),
+                width=width,
+                height=height,
+                command=f"zerowait plot {quoted_folder(material)} {kind.name}",
+            )
+        )
+    return found, left_out, made
+
+
+def _drawable(kind: FigureKind, study: Study) -> tuple[Study, str]:
+    """Return the part of the study that this figure can show in a page, and what to say about the rest."""
+    if kind.name != "performance_over_time":
+        return study, ""
+    names = sorted(study.cells["benchmark"].unique())
+    shown = names[: max(1, MOST_PANELS // study.cells["n_workers"].nunique())]
+    if len(shown) == len(names):
+        return study, ""
+    more = (
+        f" Shown are {len(shown)} of {len(names)} benchmarks, in the order of their names: Explore has all of them, "
+        "and the command below draws them."
+    )
+    return study.take(study.cells["benchmark"].isin(shown).to_numpy()), more
+
+
+def picture_uri(drawn: Drawn) -> str:
+    """Return a figure as the address of an image that is inside the address itself."""
+    import matplotlib as mpl
+
+    figure = drawn.figure
+    vector, pixels = io.BytesIO(), io.BytesIO()
+    with style.context(drawn.look), mpl.rc_context({"svg.hashsalt": "zerowait", "svg.fonttype": "path"}):
+        layout = figure.get_layout_engine()
+        figure.set_layout_engine("none")  # it is laid out already
+        if len(drawn.table) <= MOST_POINTS_OF_SVG:
+            figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
+        kind, content = "svg+xml", vector.getvalue()
+        if not 0 < len(content) <= LARGEST_SVG:
+            figure.savefig(pixels, format="png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
+            if not content or len(pixels.getvalue()) < len(content):
+                kind, content = "png", pixels.getvalue()
+        figure.set_layout_engine(layout)
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def quoted_folder(material: Material) -> str:
+    """Return the name of the study's folder as a shell reads it."""
+    return shlex.quote(material.folder.resolve().name)
