@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from zerowait.plots.studies.study import Study
 
 COUNTS = ("evaluations", "failed", "lost")
-_MODULE = re.compile(r"(?:\w+\.)+(?=[A-Z]\w*: )")
+_MODULE = re.compile(r"^(?:\w+\.)+(?=[A-Z]\w*: )")
 """Of an error's class: of no use to readers, and another one in what older versions wrote."""
 ERROR_FILE = "error.txt"
 """In the folder of a failed cell, which is called like the cell with `.failed` behind it."""
@@ -151,4 +151,4 @@ def _last_line(path: Path) -> str:
     except FileNotFoundError:
         return "its error was not kept"
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return _MODULE.sub("", last, count=1) if _MODULE.match(last) else last
+    return _MODULE.sub("", last)
