@@ -26,7 +26,7 @@ def run(source, folder):
     script = folder / "example.py"
     script.write_text(source, encoding="utf-8")
     result = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, cwd=folder, check=False,
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=600, cwd=folder, check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr

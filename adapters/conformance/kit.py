@@ -384,7 +384,7 @@ def _most_at_once(trace: Any) -> int:
 
 def _configs(trace: Any) -> list[tuple[Any, ...]]:
     columns = [column for column in trace if column.startswith("config.")]
-    return sorted(trace[columns].astype(str).itertuples(index=False, name=None))
+    return sorted(tuple(map(str, row)) for row in trace[columns].itertuples(index=False, name=None))
 
 
 def _first_difference(one: Any, other: Any) -> str:

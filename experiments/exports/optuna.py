@@ -118,7 +118,7 @@ class _Space:
         specification = json.loads(cell["specification"])
         try:
             benchmark = benchmarks.load(
-                cell["family"], task=cell["task"], **specification.get("benchmark_parameters", {})
+                cell["family"], task=_plain(cell["task"]), **specification.get("benchmark_parameters", {})
             )
             reason = refuses_space(benchmark.space)
         except ZerowaitError as error:
@@ -185,7 +185,7 @@ def _observed(trace: pd.DataFrame) -> tuple[dict[str, BaseDistribution], Callabl
             continue
         values = trace[column].dropna()
         name = column.removeprefix("config.")
-        if values.dtype in (bool, object):
+        if values.dtype.kind not in "if":  # texts are objects or, from pandas 3 on, of a type of their own
             distributions[name] = CategoricalDistribution(sorted({str(value) for value in values}))
         elif (values % 1 == 0).all():
             distributions[name] = IntDistribution(int(values.min()), int(values.max()))

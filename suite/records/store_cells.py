@@ -207,8 +207,16 @@ def free_types(table: Table) -> dict[str, str]:
     for name in table.column_names:
         if "." in name:
             column = table[name]
-            types[name] = "null" if column.null_count == len(column) else str(column.type)
+            kind = "string" if is_text(column.type) else str(column.type)
+            types[name] = "null" if column.null_count == len(column) else kind
     return types
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Tell whether a column holds texts, in whichever of Arrow's types: pandas 3 writes another one than pandas 2."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def join_types(every: Iterable[Mapping[str, str]]) -> dict[str, str]:
@@ -259,7 +267,7 @@ def _cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
 
     if column.type == wanted:
         return column
-    if pa.types.is_string(wanted) and not pa.types.is_dictionary(column.type):
+    if is_text(wanted) and not is_text(column.type) and not pa.types.is_dictionary(column.type):
         texts: Sequence[str | None] = [None if v is None else json.dumps(v) for v in column.to_pylist()]
         return pa.chunked_array([pa.array(texts, wanted)])
     return column.cast(wanted, safe=False)  # integers beyond 2**53 beside fractions are rounded

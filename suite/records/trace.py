@@ -184,7 +184,7 @@ def build_trace(columns: Columns, n_workers: int, metadata: Mapping[str, Any]) -
     for name, (kind, _) in COLUMNS.items():
         if name not in data:
             values = getattr(columns, name)
-            data[name] = np.array(values, dtype=object) if kind == "str" else np.array(values, dtype=kind)
+            data[name] = _texts(values) if kind == "str" else np.array(values, dtype=kind)
     for name in _names(columns.metrics):
         data[f"metric.{name}"] = np.array([m.get(name, math.nan) for m in columns.metrics], dtype=np.float64)
     for name in _names(columns.config):
@@ -192,6 +192,13 @@ def build_trace(columns: Columns, n_workers: int, metadata: Mapping[str, Any]) -
     trace = pd.DataFrame(data, copy=False)
     trace.attrs[ATTRIBUTE] = dict(metadata)
     return trace
+
+
+def _texts(values: Sequence[str | None]) -> pd.Series[Any]:
+    """Return texts in the type that this version of pandas has for them, so that a trace is what its file gives."""
+    import pandas as pd
+
+    return pd.Series(np.array(values, dtype=object), dtype=pd.Series([""]).dtype)
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -210,13 +217,13 @@ def _config_column(values: list[Any]) -> Any:  # noqa: PLR0911 - one return a ki
         if kinds <= {int, float, type(None)} and kinds & {int, float}:
             return np.array(values, dtype=np.float64)
     except OverflowError:  # an integer beyond 64 bits
-        return np.array([str(v) for v in values], dtype=object)
+        return _texts([str(v) for v in values])
     if kinds <= {str, type(None)}:
-        return np.array(values, dtype=object)
+        return _texts(values)
     if any(hasattr(v, "dtype") for v in values):
         return _config_column([v.tolist() if hasattr(v, "dtype") else v for v in values])
     encode = json.JSONEncoder(sort_keys=True, default=plain).encode
-    return np.array([None if v is None else encode(v) for v in values], dtype=object)
+    return _texts([None if v is None else encode(v) for v in values])
 
 
 def make_metadata(
@@ -286,8 +293,9 @@ def write_trace(trace: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     fields = []
     for column in table.schema:
         kind, meaning = COLUMNS.get(column.name, ("", ""))
-        untyped = pa.types.is_null(column.type)  # a column of None alone
-        typed = column.with_type(pa.string()) if kind == "str" or untyped else column
+        # A column of None alone has no type, and pandas 3 makes large strings of texts: a trace is the same from both.
+        text = kind == "str" or pa.types.is_null(column.type) or pa.types.is_large_string(column.type)
+        typed = column.with_type(pa.string()) if text else column
         fields.append(typed.with_metadata({"description": meaning}) if meaning else typed)
     # pandas' own metadata names library versions and is not needed to read the table back.
     table = table.cast(pa.schema(fields, metadata={ATTRIBUTE: json.dumps(metadata, sort_keys=True)}))

@@ -175,7 +175,7 @@ def zerowait(tmp_path):
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=600,
             preexec_fn=heed_permissions,
         )
 

@@ -28,7 +28,7 @@ from zerowait.suite.sharing.shared_directory import SharedDirectoryTransport
 from zerowait.suite.simulator import Simulator
 
 SUITE = str(Path(suite.__file__).parent)
-HANG = 60.0
+HANG = 240.0
 """Real seconds after which a process counts as hanging; a run here takes less than one."""
 _fork = multiprocessing.get_context("fork")
 

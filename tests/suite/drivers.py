@@ -90,7 +90,7 @@ def with_pool(configs, objective, *, n_workers, directory=None, pool=None, **spe
                 simulator.wait_started(min(k + 1, len(configs)))
             pending += [own.apply_async(_call, (simulator, config)) for config in configs[n_workers:]]
             for result in pending:
-                result.get(timeout=120)
+                result.get(timeout=300)
             return simulator.trace()
     finally:
         if pool is None:

@@ -103,7 +103,7 @@ def processes(queries, objective, *, n_workers, directory=None, **specification)
             wait_unless_refused(simulator, min(k + 1, len(queries)), pending[-1].ready)
         pending += [pool.apply_async(call, (simulator, query)) for query in queries[n_workers:]]
         for result in pending:
-            result.get(timeout=120)
+            result.get(timeout=300)
         return simulator.trace()
 
 

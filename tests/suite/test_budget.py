@@ -187,7 +187,7 @@ def test_waiting_for_starts_ends_when_the_budget_is_spent(tmp_path):
         crew = [threading.Thread(target=simulator, args=({"x": k},)) for k in range(8)]
         for k, thread in enumerate(crew):
             thread.start()
-            simulator.wait_started(k + 1, timeout=30.0)
+            simulator.wait_started(k + 1, timeout=300)
         for thread in crew:
             thread.join()
 

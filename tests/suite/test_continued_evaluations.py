@@ -255,7 +255,7 @@ def test_an_id_is_bound_by_its_first_call_and_not_by_its_first_delivery(tmp_path
     ) as simulator:
         first = threading.Thread(target=simulator, args=({"x": 0}, 1, "a"))
         first.start()
-        assert refused.wait(60.0)
+        assert refused.wait(300.0)
         simulator({"x": 1}, 3, "b")
         first.join()
         assert rows(simulator.trace(), "config_id", "end", "resumed_from") == [("a", 10.0, None), ("b", 30.0, None)]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drivers import Lookup, Scripted, in_one_process, with_threads
+from failing import HANG
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -140,14 +141,12 @@ def test_the_optimizer_is_served_between_equal_ends():
 
 def test_the_tail_of_a_budget_needs_no_idle_release():
     runtimes = tuple(float(k % 5 + 1) for k in range(40))
-    began = time.monotonic()
     trace = with_threads(
         [{"x": k} for k in range(40)], Lookup(runtimes), n_workers=16, max_evaluations=40, overhead=Overhead.none(),
         idle=Idle(after=60.0),
     )  # fmt: skip
     assert len(trace) == 40
     assert trace.attrs["zerowait"]["idle_releases"] == 0
-    assert time.monotonic() - began < 30
 
 
 def test_a_wrong_guess_moves_the_start_to_the_released_delivery():
@@ -222,49 +221,70 @@ def test_modelled_times_are_exact_to_the_last_bit(overhead):
         assert trace["end"][k] == clock
 
 
-# Real sleeping on a loaded machine overshoots by some milliseconds; the design allows 20.
-TOLERANCE = 0.02
+# A machine wakes a sleeper when it can: what is charged is compared with what was really slept. It is measured within
+# the simulator's calls, so it lies between the real seconds from a call's return to the next call's begin and those
+# from the call's begin to the next one's return. Both clocks are the same; sums of seconds may differ in the last bits.
+ROUNDING = 1e-9
 
 
 def test_measured_sampling_is_charged_second_for_second():
+    called, returned = [], [time.monotonic()]
     with Simulator(lambda _: Evaluation(0.0, 100.0), n_workers=1, max_evaluations=3) as simulator:
         for k in range(3):
             if k:
                 time.sleep(0.1)
+            called.append(time.monotonic())
             simulator({"x": k})
+            returned.append(time.monotonic())
         trace = simulator.trace()
-    assert trace["start"].tolist() == pytest.approx([0.0, 100.1, 200.2], abs=TOLERANCE)
-    assert trace["overhead"].tolist() == pytest.approx([0.0, 0.1, 0.1], abs=TOLERANCE)
+    first, *charged = trace["overhead"]
+    assert 0.0 <= first <= returned[1] - returned[0]
+    for k, overhead in enumerate(charged, start=1):
+        assert 0.1 <= called[k] - returned[k] <= overhead + ROUNDING
+        assert overhead <= returned[k + 1] - called[k - 1] + ROUNDING
+    assert trace["start"].tolist() == pytest.approx(
+        [first, 100.0 + first + charged[0], 200.0 + first + sum(charged)], rel=0, abs=ROUNDING
+    )
 
 
 def test_the_query_of_the_objective_is_not_charged():
+    asked = 0.0
+
     def slow(config):
+        nonlocal asked
+        began = time.monotonic()
         time.sleep(0.2)
+        asked += time.monotonic() - began
         return Evaluation(0.0, 1.0)
 
+    began = time.monotonic()
     with Simulator(slow, n_workers=1, max_evaluations=4) as simulator:
         for k in range(4):
             simulator({"x": k})
         trace = simulator.trace()
-    assert trace["end"].iloc[-1] == pytest.approx(4.0, abs=TOLERANCE)
+    # Whatever is charged beside the four runtimes was spent outside the objective.
+    assert 0.0 <= trace["end"].iloc[-1] - 4.0 <= time.monotonic() - began - asked + ROUNDING
 
 
 def test_results_that_become_due_during_sampling_are_delivered_meanwhile():
-    """A ends at 0.1 and its worker samples for 0.4 s; B ends at 0.3 and must not wait for that to be over."""
+    """A ends at 0.1 and its worker samples until it has seen B, which ends at 0.3 and must not wait for that."""
     runtimes = {"A": 0.1, "B": 0.3, "C": 1.0}
-    returned = {}
+    b_is_there = threading.Event()
+    moments = {}
     with Simulator(lambda config: Evaluation(0.0, runtimes[config["x"]]), n_workers=2, max_evaluations=3) as simulator:
 
         def first():
+            moments["A called"] = time.monotonic()
             simulator({"x": "A"})
-            returned["A"] = time.perf_counter()
-            time.sleep(0.4)
-            returned["C asked"] = time.perf_counter()
+            moments["A returned"] = time.monotonic()
+            assert b_is_there.wait(HANG)
+            moments["C called"] = time.monotonic()
             simulator({"x": "C"})
+            moments["C returned"] = time.monotonic()
 
         def second():
             simulator({"x": "B"})
-            returned["B"] = time.perf_counter()
+            b_is_there.set()
 
         threads = [threading.Thread(target=first), threading.Thread(target=second)]
         for k, thread in enumerate(threads):
@@ -273,9 +293,11 @@ def test_results_that_become_due_during_sampling_are_delivered_meanwhile():
         for thread in threads:
             thread.join()
         trace = simulator.trace()
-    assert returned["A"] < returned["B"] < returned["C asked"]
     assert trace["config.x"].tolist() == ["A", "B", "C"]
-    assert trace["start"].iloc[2] == pytest.approx(0.5, abs=TOLERANCE)
+    sampled = trace["start"].iloc[2] - trace["end"].iloc[0]
+    assert moments["C called"] - moments["A called"] >= 0.2  # B came when it was due and not before
+    assert moments["C called"] - moments["A returned"] <= sampled + ROUNDING
+    assert sampled <= moments["C returned"] - moments["A called"] + ROUNDING
 
 
 def test_the_same_query_gets_the_same_seed_whoever_asks():

@@ -288,7 +288,7 @@ def test_an_aborted_run_lets_every_waiting_call_go_and_keeps_its_records(tmp_pat
             simulator.wait_started(k + 1)
         simulator.abort()
         for thread in threads:
-            thread.join(timeout=30)
+            thread.join(timeout=300)
         assert len(ended) == 2
         assert "the 0 evaluations recorded before are intact" in ended[0]
         with pytest.raises(RunAborted):

@@ -133,7 +133,7 @@ def test_nothing_survives_the_death_of_the_caller(tmp_path, how):
         wait_until(path.exists, "the function ran")
         pids = [int(pid) for pid in path.read_text().split()]
         caller.send_signal(how)
-        caller.wait(timeout=20)
+        caller.wait(timeout=300)
         wait_until(lambda: all(map(gone, pids)), f"{pids} were gone")
     finally:
         caller.kill()

@@ -270,7 +270,7 @@ def test_the_end_of_the_caller_ends_everything_there(tmp_path, how):
         [sys.executable, "-c", SCRIPT, str(tmp_path / "run")], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
     journal = tmp_path / "run" / "journal"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not journal.exists() or journal.stat().st_size < 10_000:
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
@@ -278,8 +278,8 @@ def test_the_end_of_the_caller_ends_everything_there(tmp_path, how):
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 6  # the interpreter there, its isolated process, and the pool
     process.send_signal(how)
-    process.communicate(timeout=30)
-    _, alive = psutil.wait_procs(children, timeout=10)
+    process.communicate(timeout=300)
+    _, alive = psutil.wait_procs(children, timeout=300)
     assert not alive
     assert environments.environment("dehb").exists
     assert check(tmp_path / "run").violations == ()

@@ -125,7 +125,7 @@ def test_one_worker_evaluates_what_the_library_does_without_a_simulator(name, ru
     arguments = [name, 4, seeds(optimizer_seed(3)), str(tmp_path / "benchmark")]
     process = subprocess.run(
         [sys.executable, "-c", LIBRARY, json.dumps(arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     ids = json.loads(process.stdout)

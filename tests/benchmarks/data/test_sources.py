@@ -265,7 +265,7 @@ def test_two_that_fetch_at_once_fetch_once(archived, server):
         f"print(fetching.fetch({wanted!r}))"
     )
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = sorted(process.communicate(timeout=60)[0] for process in both)
+    said = sorted(process.communicate(timeout=300)[0] for process in both)
     assert said == ["False\n", "True\n"]
     assert len(server.requests) == 1
     assert content_of(wanted) == FILES

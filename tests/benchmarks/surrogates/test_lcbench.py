@@ -360,7 +360,7 @@ def test_a_forked_process_opens_a_session_of_its_own():
     child.start()
     assert ours.poll(60), "the child did not answer"
     held, same, evaluation = ours.recv()
-    child.join(60)
+    child.join(300)
     assert child.exitcode == 0
     assert held == {}
     assert not same
@@ -378,7 +378,7 @@ def test_a_fork_in_the_middle_of_an_opening_leaves_no_lock_behind():
         child.start()
     assert ours.poll(60), "the child waits for a lock that nobody will free"
     ours.recv()
-    child.join(60)
+    child.join(300)
     assert child.exitcode == 0
 
 
@@ -498,7 +498,7 @@ def test_a_study_runs_and_its_runs_pass_the_check(tmp_path):
     def zerowait(*arguments):
         return subprocess.run(
             [Path(sys.executable).with_name("zerowait"), *map(str, arguments)],
-            capture_output=True, text=True, timeout=120, cwd=tmp_path, check=False,
+            capture_output=True, text=True, timeout=300, cwd=tmp_path, check=False,
         )  # fmt: skip
 
     done = zerowait("run", "study.toml", "--in-process", "--output", "out")

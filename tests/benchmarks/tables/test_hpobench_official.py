@@ -357,7 +357,7 @@ def real(tmp_path_factory):
 
 @pytest.mark.stress
 def test_a_file_of_real_size_is_converted_within_a_gigabyte_and_agrees_with_the_package(
-    real, record_property, check_query_times
+    real, record_property, calls_of_a_query
 ):
     done = subprocess.run([sys.executable, "-c", CONVERT], capture_output=True, text=True, check=True)
     record_property("peak MiB", int(done.stdout) / 1024)
@@ -371,8 +371,7 @@ def test_a_file_of_real_size_is_converted_within_a_gigabyte_and_agrees_with_the_
             evaluation = benchmark(config, seed=seed)
             assert (evaluation.value, evaluation.runtime) == (1 - score, runtime)
             assert evaluation.metrics == {"val_precision": precision, "val_f1": f1}
-    rows = np.random.default_rng(0).integers(30_000, size=2000).tolist()
-    check_query_times(benchmark, [benchmark._grid.config(row) for row in rows], (27, 81, 243))
+    assert max(calls_of_a_query(benchmark, benchmark._grid.config(7), fidelity=e, seed=1) for e in (27, 81, 243)) < 100
 
 
 TOUCH = """

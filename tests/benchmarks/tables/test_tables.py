@@ -214,7 +214,7 @@ def test_processes_that_convert_at_once_all_get_the_table_and_leave_one_file(own
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(6)
     ]
-    answers = [process.communicate(timeout=120) for process in started]
+    answers = [process.communicate(timeout=300) for process in started]
     assert answers == [(CIFAR10.digest + "\n", "")] * 6
     files = sorted(path.name for path in own_cache.rglob("*") if path.is_file())
     assert files == ["nasbench201-cifar10.lock", "nasbench201-cifar10.npy"]

@@ -111,7 +111,7 @@ def test_an_attempt_holds_its_lock_until_it_is_finished(cell, folders, monkeypat
     def noted_rename(path, target):
         code = "import sys; from pathlib import Path; from zerowait.experiments.grid.attempts import is_alive; "
         code += "sys.exit(is_alive(Path(sys.argv[1])))"
-        held.append(subprocess.run([sys.executable, "-c", code, path], check=False, timeout=60).returncode)
+        held.append(subprocess.run([sys.executable, "-c", code, path], check=False, timeout=300).returncode)
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", noted_rename)

@@ -110,4 +110,4 @@ def test_the_embedded_cluster_takes_no_orders_from_other_users_of_the_machine():
         for protocol in ("tcp", "tls"):  # in the clear, and with a certificate that is not this cluster's: none at all
             with pytest.raises((OSError, TypeError)):
                 Client(address.replace("tls", protocol), timeout=3)
-        assert client.submit(sum, [1, 2]).result(timeout=30) == 3
+        assert client.submit(sum, [1, 2]).result(timeout=300) == 3

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pyarrow.dataset
+import pyarrow.parquet
 import pytest
 
 import zerowait
@@ -45,7 +46,7 @@ def test_a_study_loads_in_one_call_with_every_evaluation(tmp_path):
     assert list(loaded.columns) == [*RUN_COLUMNS, *COLUMNS, "config.x"]
     assert len(loaded) == sum(map(len, traces.values())) == 80
     for key, rows in loaded.groupby("cell", observed=True):
-        stored = rows[[*COLUMNS, "config.x"]].reset_index(drop=True).astype({"status": object})
+        stored = rows[[*COLUMNS, "config.x"]].reset_index(drop=True).astype({"status": traces[key]["status"].dtype})
         pd.testing.assert_frame_equal(stored, traces[key].reset_index(drop=True), check_exact=True)
 
 
@@ -183,7 +184,25 @@ def test_a_parameter_of_many_types_is_stored_the_same_in_every_order(tmp_path, o
         store.update(tmp_path / "ordered")
     assert store_bytes(tmp_path / "ordered") == store_bytes(tmp_path / "once")
     loaded = zerowait.load_study(tmp_path / "ordered")["config.x"]
-    assert loaded.tolist() == ["1", "2", "0.5", "1.5", None, None, "a", None, "true", "false", None, None]
+    assert loaded.fillna("missing").tolist() == [
+        "1", "2", "0.5", "1.5", "missing", "missing", "a", "missing", "true", "false", "missing", "missing",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string"])
+def test_texts_that_another_version_of_pandas_wrote_are_the_same_texts(tmp_path, kind):
+    """Traces that zerowait 0.1 wrote with pandas 3 have large strings."""
+    for seed, columns in COLUMN_KINDS.items():
+        folder = tmp_path / "cells" / make_cell(tmp_path, seed=seed, n=2, columns=columns)[0]
+        table = pyarrow.parquet.read_table(folder / "trace.parquet", partitioning=None)
+        texts = [pyarrow.field(f.name, kind, f.nullable, f.metadata) if f.type == "string" else f for f in table.schema]
+        table = table.cast(pyarrow.schema(texts, table.schema.metadata))
+        pyarrow.parquet.write_table(table, folder / "trace.parquet")
+        if seed % 2:
+            store.update(tmp_path)
+    texts = zerowait.load_study(tmp_path)["config.x"].dropna().tolist()
+    assert texts == ["1", "2", "0.5", "1.5", "a", "true", "false"]
+    assert read_trace(folder / "trace.parquet")["status"].tolist() == ["ok", "ok"]
 
 
 def test_whole_numbers_and_fractions_share_a_column_of_numbers(tmp_path):
@@ -241,7 +260,12 @@ def test_a_damaged_store_is_made_anew_from_the_cells(tmp_path):
     assert len(zerowait.load_cells(tmp_path)) == 16
 
 
-UPDATE = "import sys; from pathlib import Path; from zerowait.experiments import store; store.update(Path(sys.argv[1]))"
+UPDATE = """
+import sys
+from pathlib import Path
+from zerowait.experiments.grid import store
+store.update(Path(sys.argv[1]))
+"""
 
 
 def test_a_killed_update_loses_nothing_and_the_next_one_makes_it_good(tmp_path):
@@ -254,12 +278,11 @@ def test_a_killed_update_loses_nothing_and_the_next_one_makes_it_good(tmp_path):
         for key in part:
             shutil.copytree(whole / "cells" / key, killed / "cells" / key)
         process = subprocess.Popen([sys.executable, "-c", UPDATE, str(killed)], cwd=Path(store.__file__).parents[2])
-        deadline = time.monotonic() + 60
-        while not list((killed / "store").rglob("*.tmp")) and process.poll() is None and time.monotonic() < deadline:
+        while not list((killed / "store").rglob("*.tmp")) and process.poll() is None:
             time.sleep(0.001)  # until it is in the middle of replacing a file
         time.sleep(float(random.uniform(0, 0.02)))  # any moment will do
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
+        assert process.wait() in (-signal.SIGKILL, 0)
         finished = sorted(p.name for p in (killed / "cells").iterdir())
         assert sorted(set(zerowait.load_study(killed, columns=["cell"])["cell"])) == finished
         assert len(zerowait.load_study(killed, columns=["value"])) == 200 * len(finished)
@@ -293,7 +316,7 @@ def test_updates_at_the_same_time_agree(tmp_path):
         subprocess.Popen([sys.executable, "-c", UPDATE, str(tmp_path / "many")], cwd=Path(store.__file__).parents[2])
         for _ in range(3)
     ]
-    assert [process.wait(timeout=100) for process in processes] == [0, 0, 0]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0, 0]
     assert store_bytes(tmp_path / "many") == store_bytes(tmp_path / "one")
 
 
@@ -317,32 +340,46 @@ def test_a_running_study_updates_its_store_now_and_then_and_spends_little_time_o
 
 def test_importing_the_package_loads_nothing_heavy():
     code = "import sys, zerowait; assert not {'numpy', 'pandas', 'pyarrow'} & set(sys.modules); zerowait.load_study"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(store.__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, cwd=Path(store.__file__).parents[2])
     with pytest.raises(AttributeError, match="module 'zerowait' has no attribute 'nothing'"):
         zerowait.nothing  # noqa: B018
 
 
-def load_time(study, **arguments):
-    begin = time.perf_counter()
-    frame = zerowait.load_study(study, **arguments)
-    return frame, time.perf_counter() - begin
+SOME = ["optimizer", "benchmark", "n_workers", "run_seed", "end", "value"]
 
 
-def test_a_study_of_many_cells_loads_at_once(tmp_path):
+@pytest.fixture
+def opened(monkeypatch):
+    """Return the files of Parquet that are opened, in their order."""
+    files, original = [], pyarrow.parquet.ParquetFile
+
+    def opening(source, *arguments, **named):
+        files.append(Path(source))
+        return original(source, *arguments, **named)
+
+    monkeypatch.setattr(pyarrow.parquet, "ParquetFile", opening)
+    return files
+
+
+def test_a_study_of_many_cells_is_read_from_a_file_a_pair_and_not_a_cell(tmp_path, opened):
     grid(tmp_path, seeds=25, n=450, optimizers=("a", "b"))
     store.update(tmp_path)
-    frame, seconds = load_time(tmp_path, columns=["optimizer", "benchmark", "n_workers", "run_seed", "end", "value"])
-    assert len(frame) == 200 * 450
-    assert seconds < 5
+    opened.clear()
+    assert len(zerowait.load_study(tmp_path, columns=SOME)) == 200 * 450
+    assert sorted(opened) == sorted((tmp_path / "store" / "traces").rglob("*.parquet"))
+    assert len(opened) == 4
 
 
 @pytest.mark.stress
-def test_45_000_cells_of_450_evaluations_load_in_seconds(tmp_path):
+def test_45_000_cells_of_450_evaluations_load_from_376_files(tmp_path, opened, record_property):
     optimizers = [f"optimizer {i}" for i in range(8)]
     benchmarks = [f"family/task {i}" for i in range(47)]
     grid(tmp_path, seeds=60, n=450, optimizers=optimizers, benchmarks=benchmarks)  # 45,120 cells
     store.update(tmp_path)
-    frame, seconds = load_time(tmp_path, columns=["optimizer", "benchmark", "n_workers", "run_seed", "end", "value"])
+    opened.clear()
+    begin = time.perf_counter()
+    frame = zerowait.load_study(tmp_path, columns=SOME)
+    record_property("seconds", time.perf_counter() - begin)
     assert len(frame) == 45_120 * 450
-    assert seconds < 30
+    assert len(opened) == 8 * 47
     assert len(list(pyarrow.dataset.dataset(tmp_path / "store" / "traces").files)) == 8 * 47

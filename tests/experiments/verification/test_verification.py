@@ -395,7 +395,7 @@ def test_the_command_lists_the_experiments_and_fails_when_a_gate_does(tmp_path):
         code = "from zerowait.experiments.commands.cli import main; main()"
         return subprocess.run(
             [sys.executable, "-c", code, "verify", *arguments], capture_output=True, text=True, check=False,
-            cwd=tmp_path, timeout=120,
+            cwd=tmp_path, timeout=300,
         )  # fmt: skip
 
     listed = zerowait("list")

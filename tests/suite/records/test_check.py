@@ -143,7 +143,7 @@ def with_replacements(simulator, queries):
     deaths = 0
     processes = [start() for _ in range(simulator.n_workers)]
     while processes:
-        multiprocessing.connection.wait([p.sentinel for p in processes], timeout=60)
+        multiprocessing.connection.wait([p.sentinel for p in processes], timeout=300)
         for process in [p for p in processes if not p.is_alive()]:
             process.join()
             processes.remove(process)
@@ -175,7 +175,7 @@ def test_nothing_is_reported_when_the_run_ended_because_a_worker_was_killed(tmp_
     simulator = Simulator(objective, n_workers=2, directory=tmp_path, max_evaluations=20, overhead=Overhead.none())
     process = multiprocessing.get_context("fork").Process(target=with_threads, args=(simulator, climbing()))
     process.start()
-    process.join(60)
+    process.join(300)
     assert process.exitcode == -signal.SIGKILL
     assert violations_of(tmp_path) == []
 

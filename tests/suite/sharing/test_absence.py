@@ -32,7 +32,7 @@ def elsewhere(directory, work=lambda simulator: simulator({"x": 0}), **changes):
     """Let a process join the run, make a call and end."""
     process = multiprocessing.get_context("fork").Process(target=lambda: work(join(directory, **changes)))
     process.start()
-    process.join(60)
+    process.join(300)
     assert process.exitcode == 0
 
 
@@ -130,6 +130,6 @@ def test_the_dead_of_an_earlier_life_are_found(tmp_path, changes):
 
     process = multiprocessing.get_context("fork").Process(target=lambda: work(join(tmp_path, **changes)))
     process.start()
-    process.join(60)
+    process.join(300)
     with pytest.raises(WorkerDied, match=str(process.pid)):
         join(tmp_path, **changes)({"x": 1})

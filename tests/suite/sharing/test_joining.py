@@ -27,7 +27,7 @@ from zerowait.suite.rules.errors import BudgetExhausted, RunDirectoryError, RunM
 from zerowait.suite.sharing import journal, transport
 from zerowait.suite.sharing.idle import Idle
 
-HANG = 60.0
+HANG = 240.0
 """Real seconds after which a test is over whatever happens; what is waited for takes milliseconds."""
 fork = multiprocessing.get_context("fork")
 

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from failing import HANG
 
 from zerowait.suite import Evaluation, Overhead, Simulator
 from zerowait.suite.rules.errors import RunAborted
@@ -17,7 +18,7 @@ from zerowait.suite.sharing.idle import Idle
 from zerowait.suite.sharing.rundir import RunDirectory
 
 CALLERS = 80
-SECONDS = 2.5
+LOOKS = 40
 
 
 def evaluate(config):
@@ -55,9 +56,10 @@ def full_disk(monkeypatch):
 
 def test_callers_that_wait_for_long_do_not_all_look_for_the_dead(tmp_path, scans):
     # One slot stays free and is never taken to be idle, so all of them wait until the run is aborted.
+    began = time.monotonic()
     simulator = Simulator(
         evaluate, n_workers=CALLERS + 1, directory=tmp_path / "run", max_evaluations=2 * CALLERS,
-        overhead=Overhead.none(), idle=Idle(after=1.0, sign="never"),
+        overhead=Overhead.none(), idle=Idle(after=0.4, sign="never"),
     )  # fmt: skip
     refused = []
 
@@ -70,15 +72,15 @@ def test_callers_that_wait_for_long_do_not_all_look_for_the_dead(tmp_path, scans
     for thread in threads:
         thread.start()
     simulator.wait_started(CALLERS)
-    began = time.monotonic()
-    time.sleep(SECONDS)  # what is measured is how often they look in a time
-    looked = sum(began <= at < began + SECONDS for at in scans)
+    while len(scans) < LOOKS:
+        time.sleep(0.05)
+    looked, took = len(scans), time.monotonic() - began
     simulator.abort()
     for thread in threads:
         thread.join()
     assert sorted(refused) == list(range(CALLERS))
     # A quarter of `after` lies between two scans, however many wait. It was once for each caller every two seconds.
-    assert 2 <= looked <= SECONDS / 0.25 + 1
+    assert looked <= took / 0.1 + 1
 
 
 def test_a_run_with_many_callers_goes_on_without_looking(tmp_path, scans):
@@ -111,7 +113,6 @@ def test_a_run_with_many_callers_goes_on_without_looking(tmp_path, scans):
     assert trace["end"].is_monotonic_increasing
     # At most every 20 ms, and not once for each call; without the rule there were as many as calls.
     assert len(scans) <= (ended - began) / 0.02 + 1
-    assert len(scans) < 2 * n
 
 
 def test_what_only_its_own_process_can_see_is_seen_although_others_look(tmp_path, full_disk):
@@ -158,10 +159,10 @@ def test_what_only_its_own_process_can_see_is_seen_although_others_look(tmp_path
         everybody_waits.set()
         failing.join()
         is_full.clear()
-        began = time.monotonic()
-        while not ours.progress()["recorded"] and time.monotonic() < began + 30.0:
-            time.sleep(0.05)  # what is measured is when the others get to know
-        assert time.monotonic() - began < 5.0  # two looks of the last in line, and room for a busy machine
+        deadline = time.monotonic() + HANG
+        while not ours.progress()["recorded"]:  # nobody else can tell them
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
     finally:
         is_full.clear()
         ours.abort()

@@ -125,7 +125,7 @@ def test_workers_in_namespaces_of_their_own_share_nothing_but_the_directory(tmp_
         environment = {**os.environ, "WORKER": WORKER, "PYTHONPATH": str(ROOT)}
         workers.append(subprocess.Popen([*isolated, "sh", "-c", script], env=environment))
     for worker in workers:
-        assert worker.wait(timeout=120) == 0
+        assert worker.wait(timeout=300) == 0
     report = check(shared / "run")
     assert report.violations == ()
     assert report.n_records == 40
@@ -147,7 +147,7 @@ simulator({{"s": 50.0}})
 """
     victim = subprocess.Popen([sys.executable, "-c", source], env={**os.environ, "PYTHONPATH": str(ROOT)})
     simulator = None
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while simulator is None or simulator.progress()["started"] < 1:
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -68,7 +68,7 @@ def test_a_run_that_nobody_holds_any_more_stays_as_long_as_other_processes_may_c
         def begin():
             return [pool.submit(start(), {"x": float(x)}) for x in range(2)]
 
-        assert [future.result(timeout=60).value for future in begin()] == [0.0, 1.0]
+        assert [future.result(timeout=300).value for future in begin()] == [0.0, 1.0]
     assert len(list(temporary.iterdir())) == 2
 
 
@@ -97,6 +97,6 @@ assert run.trace()["value"].tolist() == [0.0]
 )
 def test_a_folder_goes_with_the_process_that_made_it_unless_an_error_ends_that(tmp_path, last, stays):
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", SCRIPT + last], env=environment, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", SCRIPT + last], env=environment, check=False, timeout=300)
     assert done.returncode == {"": 0, "sys.exit(3)": 3, "raise ValueError": 1}.get(last, -signal.SIGINT)
     assert [entry.name.startswith("zerowait-") for entry in tmp_path.iterdir()] == [True] * stays
