@@ -1,7 +1,7 @@
 """How to make an object again in another process, where a pickle would not do.
 
 Pickles bind the versions of the libraries whose objects they hold: an array that NumPy 2 has pickled may not be
-readable by NumPy 1. A recipe is what was called and with which arguments, as JSON.
+readable by NumPy 1. A factory spec is what was called and with which arguments, as JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class FactorySpec:
     """The call that made an object."""
 
     function: str
@@ -28,29 +28,29 @@ class Recipe:
         return pkgutil.resolve_name(self.function)(**self.arguments)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the recipe as JSON data."""
+        """Return the factory spec as JSON data."""
         return {"function": self.function, "arguments": dict(self.arguments)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Return the recipe that `as_json` described."""
+        """Return the factory spec that `as_json` described."""
         return cls(data["function"], data["arguments"])
 
 
 def remember(made: Any, function: str, arguments: Mapping[str, Any]) -> None:
-    """Keep the recipe of an object with it, where `recipe_of` finds it.
+    """Keep the factory spec of an object with it, where `factory_spec_of` finds it.
 
-    An object whose arguments have no JSON form, or whose class has slots, has no recipe.
+    An object whose arguments have no JSON form, or whose class has slots, has no factory spec.
     """
     try:
         plain = json.loads(json.dumps(dict(arguments)))
     except (TypeError, ValueError):
         return
     with contextlib.suppress(AttributeError, TypeError):
-        object.__setattr__(made, "recipe", Recipe(function, plain))
+        object.__setattr__(made, "factory_spec", FactorySpec(function, plain))
 
 
-def recipe_of(made: object) -> Recipe | None:
-    """Return the recipe of an object, or None when it has none."""
-    recipe = getattr(made, "recipe", None)
-    return recipe if isinstance(recipe, Recipe) else None
+def factory_spec_of(made: object) -> FactorySpec | None:
+    """Return the factory spec of an object, or None when it has none."""
+    factory_spec = getattr(made, "factory_spec", None)
+    return factory_spec if isinstance(factory_spec, FactorySpec) else None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.overhead import Overhead
+from zerowait.suite.sharing import header, record
 from zerowait.suite.sharing.coordination import Coordinator, Rules, Taken
-from zerowait.suite.sharing.table import CHARGED, END, FREED, ORIGIN, START, STATE, SlotState
+from zerowait.suite.sharing.table import SlotState
 from zerowait.suite.sharing.transport import Transport
 from zerowait.suite.simulator import Simulator
 
@@ -50,6 +51,10 @@ class NaiveRun(Simulator):
     def _open(self) -> Coordinator:
         return _Sleepers(self._transport(), self._rules, self.time_scale)
 
+    def _wait(self, coordinator: Coordinator, slot: int) -> Taken:
+        cast("_Sleepers", coordinator).sleep(slot)
+        return super()._wait(coordinator, slot)
+
 
 class _Sleepers(Coordinator):
     """The state machine with real time in the place of the simulated one."""
@@ -59,22 +64,21 @@ class _Sleepers(Coordinator):
         self._scale = time_scale
 
     def _now(self) -> float:
-        return (self.now() - self.table.floats[ORIGIN]) / self._scale
+        return (self.now() - self.table.floats[header.ORIGIN]) / self._scale
 
     def _start(self, row: int, entered: float) -> tuple[float, float]:
-        freed = self.table.floats[row + FREED]
-        start = max((entered - self.table.floats[ORIGIN]) / self._scale, freed)
+        freed = self.table.floats[row + record.FREED]
+        start = max((entered - self.table.floats[header.ORIGIN]) / self._scale, freed)
         return start, start - freed
 
     def advance(self, acting: int | None) -> None:
         """Deliver nothing: whoever wakes up delivers for itself."""
 
-    def wait(self, slot: int) -> Taken:
-        """Sleep until the evaluation is over, record it, and give the slot back."""
+    def sleep(self, slot: int) -> None:
+        """Sleep until the evaluation is over, and record it."""
         floats, row = self.table.floats, self.table.row(slot)
-        time.sleep(max(0.0, (floats[row + START] + floats[row + CHARGED] - self._now()) * self._scale))
+        time.sleep(max(0.0, (floats[row + record.START] + floats[row + record.CHARGED] - self._now()) * self._scale))
         with self.transport:
-            if self.table.ints[row + STATE] == SlotState.FINISHED:
-                floats[row + END] = self._now()
+            if self.table.ints[row + record.STATE] == SlotState.FINISHED:
+                floats[row + record.END] = self._now()
                 self.deliver(slot, slot, idle=False)
-        return super().wait(slot)

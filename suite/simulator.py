@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import math
 import os
 import pickle
@@ -32,8 +31,10 @@ from zerowait.suite.rules.seeds import ObjectiveSeeds, check_run_seed
 from zerowait.suite.rules.specification import MAX_WORKERS, make_specification
 from zerowait.suite.sharing import shared_directory as several_hosts
 from zerowait.suite.sharing import temporary, transport
-from zerowait.suite.sharing.coordination import Call, Coordinator, Rules
+from zerowait.suite.sharing.coordination import Call, Coordinator, Rules, Taken
+from zerowait.suite.sharing.delivery_wait import wait_for_delivery
 from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.sharing.journal_schema import claim_text, failure_text, outcome_text
 from zerowait.suite.sharing.rundir import RunDirectory, cannot, explained
 from zerowait.suite.sharing.table import Status
 from zerowait.suite.sharing.transport import LocalTransport, Transport
@@ -41,7 +42,6 @@ from zerowait.suite.sharing.transport import LocalTransport, Transport
 if TYPE_CHECKING:
     import pandas as pd
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 _LOST = Evaluation(math.inf, 0.0)
 
 
@@ -142,7 +142,7 @@ class Simulator:
         self._seeds = ObjectiveSeeds(self.seed)
         self._shared: bytes | None = None
         with explained(root, "join the run"), self._connection() as coordinator:
-            coordinator.transport.enlist()
+            coordinator.transport.register()
 
     def _further_specification(self) -> Mapping[str, Any]:
         return {}
@@ -267,7 +267,7 @@ class Simulator:
             call, seed = self._describe(config, fidelity, config_id, coordinator.now())
             slot = coordinator.claim(call)
             evaluation, failure = self._evaluate(coordinator, slot, config, fidelity, seed)
-            taken = coordinator.wait(slot)
+            taken = self._wait(coordinator, slot)
         except BaseException as error:
             if call is None:
                 raise
@@ -298,17 +298,14 @@ class Simulator:
         config_digest = identity = digest(canonical)
         if config_id is None:
             name = config_digest.hex()
-            quoted = f'"{name}"'
         else:
             name = check_config_id(config_id)
-            identity, quoted = digest(name), f'{_encode(name)},"named":true'
+            identity = digest(name)
         # The seed is derived, so a trace can fill it in; it is worked out here only for an objective that takes it.
         seed = self._seeds.seed(identity) if self._takes.seed else None
         fidelity = check_fidelity(fidelity)
-        number = "null" if fidelity is None else repr(fidelity)
-        drawn = "" if seed is None else f'"seed":{seed},'
-        text = f'"config_id":{quoted},"fidelity":{number},{drawn}"config":{canonical}'
-        return Call(identity, config_digest, name, canonical, fidelity, text.encode(), entered), seed
+        text = claim_text(name, canonical, fidelity, seed, named=config_id is not None)
+        return Call(identity, config_digest, name, canonical, fidelity, text, entered), seed
 
     def _evaluate(
         self,
@@ -327,13 +324,13 @@ class Simulator:
             evaluation = as_evaluation(self.objective(config, **keywords), config)
         except Exception as error:  # noqa: BLE001 - reaches the optimizer at the evaluation's simulated end
             evaluation = Evaluation(math.nan, failed_runtime(error))
-            text = f',"status":"failed","value":NaN,"metrics":{{}},"error":{_encode(_short(error))}'
-            coordinator.finish(slot, evaluation.runtime, Status.FAILED, text.encode())
+            coordinator.finish(slot, evaluation.runtime, Status.FAILED, failure_text(_short(error)))
             return evaluation, error
-        metrics = _encode(evaluation.metrics) if evaluation.metrics else "{}"
-        text = f',"status":"ok","value":{evaluation.value!r},"metrics":{metrics}'
-        coordinator.finish(slot, evaluation.runtime, Status.OK, text.encode())
+        coordinator.finish(slot, evaluation.runtime, Status.OK, outcome_text(evaluation))
         return evaluation, None
+
+    def _wait(self, coordinator: Coordinator, slot: int) -> Taken:
+        return wait_for_delivery(coordinator, slot)
 
     # -- around the calls ----------------------------------------------------------------------------------------------
 
@@ -370,7 +367,7 @@ class Simulator:
     def trace(self) -> pd.DataFrame:
         """Return the trace of what has been recorded so far."""
         with self._connection() as coordinator:
-            n_records = coordinator.see_to_the_dead()
+            n_records = coordinator.settle_dead_workers()
         # A killed process may have left a line behind them whose result nobody was given.
         return trace_of(self._run, self._run.read()["specification"], n_records)
 

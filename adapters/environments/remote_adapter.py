@@ -18,7 +18,7 @@ from zerowait.adapters.adapter import Adapter, Benchmark, Mode
 from zerowait.adapters.environments.environments import Environment, pins
 from zerowait.adapters.environments.isolation import run_elsewhere
 from zerowait.adapters.environments.site_links import link_caller
-from zerowait.suite.factory_spec import Recipe, recipe_of
+from zerowait.suite.factory_spec import FactorySpec, factory_spec_of
 from zerowait.suite.rules.errors import SpecificationError, WorkerDied
 from zerowait.suite.rules.evaluation import Budget
 from zerowait.suite.rules.identity import canonical_json
@@ -179,13 +179,13 @@ def describe_benchmark(benchmark: Benchmark) -> dict[str, Any]:
     SpecificationError
         It was not made by `benchmarks.load`, or of arguments that have no JSON form.
     """
-    recipe = recipe_of(benchmark)
-    if recipe is None:
+    factory_spec = factory_spec_of(benchmark)
+    if factory_spec is None:
         raise SpecificationError(
             f"the benchmark {benchmark.label!r} cannot be sent to the environment of the optimizer: only one that "
             "benchmarks.load has made, of parameters that have a JSON form, can be made again there"
         )
-    return {"recipe": recipe.as_json(), "label": benchmark.label}
+    return {"factory_spec": factory_spec.as_json(), "label": benchmark.label}
 
 
 def describe_overhead(overhead: Overhead) -> dict[str, Any]:
@@ -268,7 +268,7 @@ def _adapter(place: str, parameters: Mapping[str, Any]) -> Adapter:
 
 
 def _benchmark(described: Mapping[str, Any]) -> Benchmark:
-    benchmark: Benchmark = Recipe.from_json(described["recipe"]).make()
+    benchmark: Benchmark = FactorySpec.from_json(described["factory_spec"]).make()
     if benchmark.label != described["label"]:
         raise SpecificationError(
             f"the benchmark {described['label']!r} was changed after it had been loaded: loaded again it is "

@@ -221,14 +221,14 @@ class _Alarm:
     """Takes the exceptions of this process's threads to the one that watches the run."""
 
     def __init__(self) -> None:
-        self.rings, self._ring = multiprocessing.Pipe(duplex=False)
+        self.rings, self._write_wake_up = multiprocessing.Pipe(duplex=False)
         self.error: BaseException | None = None
         threading.excepthook = self._raise_it_there
 
     def _raise_it_there(self, raised: threading.ExceptHookArgs) -> None:
         if self.error is None:
             self.error = raised.exc_value
-            self._ring.send(None)
+            self._write_wake_up.send(None)
 
 
 def _prepare_process(n_workers: int, seed: int) -> None:

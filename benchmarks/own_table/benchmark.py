@@ -39,7 +39,7 @@ from zerowait.benchmarks.own_table.space import (
 )
 from zerowait.benchmarks.protocol import Fidelity, as_float, check_names, check_seed, label_of
 from zerowait.benchmarks.registry import Family
-from zerowait.suite.factory_spec import Recipe
+from zerowait.suite.factory_spec import FactorySpec
 from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.evaluation import Config, Evaluation
 
@@ -242,14 +242,14 @@ class DataFrameBenchmark:
         self._conversion = conversion
 
     @property
-    def recipe(self) -> Recipe | None:
+    def factory_spec(self) -> FactorySpec | None:
         """How to make it again elsewhere, with the absolute path of its file; None for a DataFrame."""
         c = self._conversion
         if c.path is None or c.space is not None:
             return None
         arguments = {"path": str(c.path), **asdict(c.columns), "match": c.match, "log": list(c.log), "label": c.label}
         listed = {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
-        return Recipe("zerowait.benchmarks.registry:load", {"name": NAME, **listed})
+        return FactorySpec("zerowait.benchmarks.registry:load", {"name": NAME, **listed})
 
     @cached_property
     def fidelity(self) -> Fidelity | None:

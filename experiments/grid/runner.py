@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from zerowait.experiments.grid.attempts import CellFolders
 from zerowait.experiments.grid.cells import Cell, Outcome
 from zerowait.plots.studies.loading import STUDY_FILE
-from zerowait.suite.records.trace import replace_file
 from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError
+from zerowait.suite.sharing.fsync import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence

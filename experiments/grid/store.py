@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.suite.records import store, store_cells
 from zerowait.suite.records.store import Partition
-from zerowait.suite.records.trace import replace_file
 from zerowait.suite.rules.errors import TraceError
-from zerowait.suite.sharing.fsync import to_disk
+from zerowait.suite.sharing.fsync import replace_file, to_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

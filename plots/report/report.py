@@ -18,8 +18,8 @@ from zerowait.plots.report import tables
 from zerowait.plots.report.data import DIGITS, MOST_POINTS, interactive_data
 from zerowait.plots.report.pictures import pictures, quoted_folder
 from zerowait.plots.report.summary import Fact, cards, subtitle, unfinished
-from zerowait.suite.records.trace import replace_file
 from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.sharing.fsync import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

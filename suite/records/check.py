@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zerowait.suite.records.commit_point import Committed, committed
 from zerowait.suite.records.invariants import Violation, violations
-from zerowait.suite.records.run_spec import Terms
+from zerowait.suite.records.run_spec import RunSpec
 from zerowait.suite.rules.errors import RunDirectoryError
 from zerowait.suite.sharing import journal
 from zerowait.suite.sharing.regular_files import read_regular_file
@@ -55,12 +55,12 @@ def check(directory: str | os.PathLike[str]) -> Report:
         There is no run, another format version wrote it, or a file of it cannot be read.
     """
     run = RunDirectory(Path(directory))
-    terms = Terms.read(run)
-    before, data, after = _snapshot(run, terms)
+    spec = RunSpec.read(run)
+    before, data, after = _snapshot(run, spec)
     *lines, rest = data.split(b"\n")
     extra = 0 if after is None else len(lines) - after.n_records
     notes: list[str] = []
-    if 0 < extra <= _most_uncommitted(terms):
+    if 0 < extra <= _most_uncommitted(spec):
         del lines[-extra:]
         notes.append(
             f"what stands behind the {len(lines)} lines that the run has recorded is left out ({extra} more): it is "
@@ -69,14 +69,14 @@ def check(directory: str | os.PathLike[str]) -> Report:
         extra = 0
     elif rest:
         notes.append(f"the last line is torn after {len(rest)} bytes; it is left out")
-    found, more = violations([journal.parse(raw + b"\n", k) for k, raw in enumerate(lines, 1)], terms)
+    found, more = violations([journal.parse(raw + b"\n", k) for k, raw in enumerate(lines, 1)], spec)
     found += _of_the_whole(lines, before, extra)
     found.sort(key=lambda v: len(lines) if v.record is None else v.record)
     shown = tuple(v if v.record is None else replace(v, content=_content(lines[v.record])) for v in found)
     return Report(len(lines), shown, (*more, *notes))
 
 
-def _snapshot(run: RunDirectory, terms: Terms) -> tuple[Committed | None, bytes, Committed | None]:
+def _snapshot(run: RunDirectory, spec: RunSpec) -> tuple[Committed | None, bytes, Committed | None]:
     """Return the journal, with what the run had recorded before and after it was read.
 
     What was recorded before is in it. What is in it was recorded afterwards, save for what a process was just writing,
@@ -85,7 +85,7 @@ def _snapshot(run: RunDirectory, terms: Terms) -> tuple[Committed | None, bytes,
     """
 
     def recorded() -> Committed | None:
-        return committed(run, terms.n_workers, shared_directory=terms.shared_directory)
+        return committed(run, spec.n_workers, shared_directory=spec.shared_directory)
 
     for pause in (0.02, 0.2, 0.0):
         before = recorded()
@@ -94,18 +94,18 @@ def _snapshot(run: RunDirectory, terms: Terms) -> tuple[Committed | None, bytes,
         except OSError as error:
             raise RunDirectoryError(f"{run.journal} cannot be read: {error.strerror}") from None
         after = recorded()
-        if after is None or data.count(b"\n") <= after.n_records + _most_uncommitted(terms):
+        if after is None or data.count(b"\n") <= after.n_records + _most_uncommitted(spec):
             break
         time.sleep(pause)
     return before, data, after
 
 
-def _most_uncommitted(terms: Terms) -> int:
+def _most_uncommitted(spec: RunSpec) -> int:
     """Return how many lines a process can leave that is killed in a critical section.
 
     On one host each is committed before the next is written; elsewhere those of a whole section are published at once.
     """
-    return terms.n_workers if terms.shared_directory else 1
+    return spec.n_workers if spec.shared_directory else 1
 
 
 def _of_the_whole(lines: list[bytes], recorded: Committed | None, extra: int) -> Iterator[Violation]:

@@ -10,20 +10,11 @@ import struct
 from dataclasses import dataclass
 
 from zerowait.suite.rules.errors import RunDirectoryError
+from zerowait.suite.sharing import header
 from zerowait.suite.sharing.regular_files import read_regular_file
 from zerowait.suite.sharing.rundir import RunDirectory
 from zerowait.suite.sharing.shared_directory import read_header
-from zerowait.suite.sharing.table import (
-    CELL,
-    FIRST_RECORD,
-    H_MAGIC,
-    H_SLOTS,
-    JOURNAL_END,
-    MAGIC,
-    RECORDED,
-    UNDO_HEADER,
-    UNDO_MARKER,
-)
+from zerowait.suite.sharing.table import CELL, FIRST_RECORD, MAGIC, UNDO_HEADER, UNDO_MARKER
 
 _HEADER_BYTES = FIRST_RECORD * CELL
 _MOST_LOOKS = 100
@@ -59,11 +50,11 @@ def committed(run: RunDirectory, n_slots: int, *, shared_directory: bool) -> Com
     except OSError as error:
         raise RunDirectoryError(f"{run.slots} cannot be read: {error.strerror}") from None
     cells = struct.unpack(f"={FIRST_RECORD}q", head.ljust(_HEADER_BYTES, b"\0"))
-    if (cells[H_MAGIC], cells[H_SLOTS]) != (MAGIC, n_slots):
+    if (cells[header.MAGIC], cells[header.SLOTS]) != (MAGIC, n_slots):
         raise RunDirectoryError(f"{run.slots} does not hold a table of {n_slots} slots: it is damaged")
     # Within a transaction the saved header is the one that counts.
     first = UNDO_HEADER if cells[UNDO_MARKER] else 0
-    n_records, size = cells[first + RECORDED], cells[first + JOURNAL_END]
+    n_records, size = cells[first + header.RECORDED], cells[first + header.JOURNAL_END]
     if not 0 <= n_records <= size:  # every record has a byte at least
         raise RunDirectoryError(f"{run.slots} counts {n_records} records in {size} bytes: it is damaged")
     return Committed(n_records, size)

@@ -7,100 +7,14 @@ every delivery it is known which evaluations were running, and at every claim wh
 
 from __future__ import annotations
 
-import json
 import math
-import re
-import sys
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from zerowait.suite.records.journal_to_trace import config_text, identity_of
-from zerowait.suite.rules.errors import shown
-from zerowait.suite.rules.identity import is_text
 from zerowait.suite.sharing.journal import Record
-from zerowait.suite.sharing.table import STATUS_NAMES
-
-# -- fields ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """What a field of a record must be."""
-
-    meaning: str
-    allows: Callable[[Any], bool]
-    required: bool = True
-
-
-_LARGEST_FLOAT = sys.float_info.max
-_LARGEST_COUNT = 2**63 - 1  # what the table of slots can hold
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is float or (type(value) is int and -_LARGEST_FLOAT <= value <= _LARGEST_FLOAT)
-
-
-def _is_finite(value: Any) -> bool:
-    return _is_number(value) and math.isfinite(value)
-
-
-def _is_config(value: Any) -> bool:
-    try:
-        return type(value) is dict and bool(json.dumps(value))
-    except RecursionError:
-        return False
-
-
-_COUNT = Field("an integer from 0 to 2**63 - 1", lambda v: type(v) is int and 0 <= v <= _LARGEST_COUNT)
-_SECONDS = Field("a finite number of at least 0", lambda v: _is_finite(v) and v >= 0)
-_FLAG = Field("true, or left out", lambda v: v is True, required=False)
-FIELDS: Mapping[str, Field] = {
-    "evaluation": _COUNT,
-    "slot": _COUNT,
-    "call": Field("an integer from 1 to 2**63 - 1", lambda v: type(v) is int and 1 <= v <= _LARGEST_COUNT),
-    "after": _COUNT,
-    "freed": _SECONDS,
-    "start": _SECONDS,
-    "end": _SECONDS,
-    "runtime": _SECONDS,
-    "overhead": _SECONDS,
-    "wall": Field("a finite number", _is_finite),
-    "config_id": Field("a string", lambda v: type(v) is str and is_text(v)),
-    "named": _FLAG,
-    "fidelity": Field("a finite number or null", lambda v: v is None or _is_finite(v)),
-    "seed": Field(_COUNT.meaning, _COUNT.allows, required=False),
-    "config": Field("an object", _is_config),
-    "status": Field(f"one of {', '.join(STATUS_NAMES)}", lambda v: type(v) is str and v in STATUS_NAMES),
-    "value": Field("a number", _is_number),
-    "metrics": Field("an object of numbers", lambda v: type(v) is dict and all(map(_is_number, v.values()))),
-    "error": Field("a string", lambda v: type(v) is str, required=False),
-    "resumed_from": Field("a finite number", _is_finite, required=False),
-    "clipped": Field("true or false", lambda v: type(v) is bool, required=False),
-    "from_scratch": Field(_SECONDS.meaning, _SECONDS.allows, required=False),
-    "idle": _FLAG,
-}
-"""The fields of a record; those of a continued evaluation come together or not at all."""
-_CONTINUED = ("resumed_from", "clipped", "from_scratch")
-
-
-def problems(record: Record) -> Iterator[str]:
-    """Yield what is wrong with the fields of a record, seen by itself."""
-    for name, field in FIELDS.items():
-        if name not in record:
-            if field.required:
-                yield f"{name} is missing"
-        elif not field.allows(record[name]):
-            yield f"{name} is {shown(record[name])}; it must be {field.meaning}"
-    for name in sorted(record.keys() - FIELDS.keys()):
-        yield f"{shown(name)} is no field of a record"
-    if len({name in record for name in _CONTINUED}) > 1:
-        yield f"only some of {', '.join(_CONTINUED)} are there; a continued evaluation has all of them"
-    given = record.get("config_id")
-    if type(given) is str and not record.get("named") and not re.fullmatch("[0-9a-f]{32}", given):
-        yield f"config_id is {shown(given)}; it must be a digest of 32 hexadecimal digits, or named by the optimizer"
+from zerowait.suite.sharing.journal_schema import config_text, identity_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from zerowait.suite.records.history import Entry, History, problems
-from zerowait.suite.records.run_spec import Terms
+from zerowait.suite.records.history import Entry, History
+from zerowait.suite.records.run_spec import RunSpec
 from zerowait.suite.rules import timeline
 from zerowait.suite.rules.continuation import State, best_state, charge, training_length
 from zerowait.suite.rules.identity import digest
 from zerowait.suite.rules.seeds import ObjectiveSeeds
 from zerowait.suite.sharing.journal import Damage, Record
+from zerowait.suite.sharing.journal_schema import problems
 
 # A sleeper that wakes when its time is over may find, after division by the time scale, the last digits rounded down.
 _ROUNDING = 1e-9
@@ -40,7 +41,7 @@ class Violation:
     """The record as it stands in the journal."""
 
 
-def violations(records: Sequence[Record | Damage], terms: Terms) -> tuple[list[Violation], list[str]]:
+def violations(records: Sequence[Record | Damage], spec: RunSpec) -> tuple[list[Violation], list[str]]:
     """Return what is wrong with the records of a run, and notes on what could not be verified.
 
     `records` are the lines of the journal in their order, damaged ones included.
@@ -61,13 +62,13 @@ def violations(records: Sequence[Record | Damage], terms: Terms) -> tuple[list[V
         _once, _claims, _times, _ends, _slots, _order, _starts, _overheads, _idle_releases, _waiting, _budget,
         _statuses, _identities, _continuation,
     ):  # fmt: skip
-        found += rule(history, terms)
-    return found, list(_notes(history, terms))
+        found += rule(history, spec)
+    return found, list(_notes(history, spec))
 
 
-def _notes(history: History, terms: Terms) -> Iterator[str]:
-    if terms.is_modelled and terms.model() is None:
-        yield f"{terms.overhead} cannot be recomputed from the directory: each record's overhead was taken as it stands"
+def _notes(history: History, spec: RunSpec) -> Iterator[str]:
+    if spec.is_modelled and spec.model() is None:
+        yield f"{spec.overhead} cannot be recomputed from the directory: each record's overhead was taken as it stands"
     last = history.claims[-1].call if history.claims else 0
     missing = history.missing_calls(last + 1)
     if missing:
@@ -89,7 +90,7 @@ def _numbers(n_records: int, entries: Sequence[Entry]) -> Iterator[Violation]:
         expected += 1
 
 
-def _once(history: History, _: Terms) -> Iterator[Violation]:
+def _once(history: History, _: RunSpec) -> Iterator[Violation]:
     """Report calls and evaluations that were recorded more than once."""
     for e, first in history.repetitions:
         yield Violation(
@@ -100,7 +101,7 @@ def _once(history: History, _: Terms) -> Iterator[Violation]:
         )
 
 
-def _claims(history: History, _: Terms) -> Iterator[Violation]:
+def _claims(history: History, _: RunSpec) -> Iterator[Violation]:
     """Report calls that were not claimed one after the other, or after their own delivery."""
     latest = 0
     for e in history.claims:
@@ -118,19 +119,19 @@ def _claims(history: History, _: Terms) -> Iterator[Violation]:
 # -- times -------------------------------------------------------------------------------------------------------------
 
 
-def _times(history: History, _: Terms) -> Iterator[Violation]:
+def _times(history: History, _: RunSpec) -> Iterator[Violation]:
     """Report times that are not `freed <= start <= end`."""
     for e in history.deliveries:
         if not e.freed <= e.start <= e.end:
             yield Violation("times", e.place, f"freed={e.freed!r}, start={e.start!r}, end={e.end!r} are not in order")
 
 
-def _ends(history: History, terms: Terms) -> Iterator[Violation]:
+def _ends(history: History, spec: RunSpec) -> Iterator[Violation]:
     """Report ends that are not `start + runtime`; a lost evaluation ran until its loss was noticed."""
     for e in history.deliveries:
         if e.is_lost:
             wrong = e.runtime != e.end - e.start
-        elif terms.slept:
+        elif spec.slept:
             wrong = e.end < (e.start + e.runtime) * (1.0 - _ROUNDING)
         else:
             wrong = e.end != e.start + e.runtime
@@ -142,12 +143,12 @@ def _ends(history: History, terms: Terms) -> Iterator[Violation]:
             )
 
 
-def _slots(history: History, terms: Terms) -> Iterator[Violation]:
+def _slots(history: History, spec: RunSpec) -> Iterator[Violation]:
     """Report evaluations that overlap in a slot, and slots that do not exist."""
     previous: dict[int, Entry] = {}
     for e in history.deliveries:
-        if e.slot >= terms.n_workers:
-            yield Violation("slots", e.place, f"slot {e.slot} of a run with n_workers={terms.n_workers}")
+        if e.slot >= spec.n_workers:
+            yield Violation("slots", e.place, f"slot {e.slot} of a run with n_workers={spec.n_workers}")
             continue
         before = previous.get(e.slot)
         previous[e.slot] = e
@@ -165,14 +166,14 @@ def _slots(history: History, terms: Terms) -> Iterator[Violation]:
             )
 
 
-def _order(history: History, terms: Terms) -> Iterator[Violation]:
+def _order(history: History, spec: RunSpec) -> Iterator[Violation]:
     """Report deliveries that were not the least of what was running, by (end, start, identity)."""
     latest = 0.0
     for e in history.deliveries:
         if e.end < latest:
             yield Violation("order", e.place, f"{e} was delivered after an end of {latest!r} s")
         latest = max(latest, e.end)
-    if terms.slept:
+    if spec.slept:
         return  # who wakes up first is first
     claims = [e for e in history.claims if not e.is_lost]
     claims.sort(key=lambda e: e.after, reverse=True)
@@ -191,28 +192,28 @@ def _order(history: History, terms: Terms) -> Iterator[Violation]:
 # -- overhead ----------------------------------------------------------------------------------------------------------
 
 
-def _starts(history: History, terms: Terms) -> Iterator[Violation]:
+def _starts(history: History, spec: RunSpec) -> Iterator[Violation]:
     """Report starts that are not what the overhead policy gives, or that lie before a delivery that was made.
 
     `start = max(last delivery, busy_until) + overhead`, where a serial optimizer is busy until the start before.
     """
-    if terms.slept:
+    if spec.slept:
         return
     busy_until, call = 0.0, 0
     for e in history.claims:
         last = history.last_delivery(e.after)
         ready = last
-        if not terms.is_modelled or (terms.sampling == "serial" and e.call != call + 1):
+        if not spec.is_modelled or (spec.sampling == "serial" and e.call != call + 1):
             ready = None
-        elif terms.sampling == "serial" and last is not None:
+        elif spec.sampling == "serial" and last is not None:
             ready = max(last, busy_until)
         call = e.call
         start = e.start if ready is None else ready + e.overhead
         # The start of a lost evaluation was moved when its loss was noticed before it.
         if e.start != (min(start, e.end) if e.is_lost else start):
-            yield Violation("start", e.place, f"start={e.start!r}, but by {terms.overhead} it is {start!r}")
+            yield Violation("start", e.place, f"start={e.start!r}, but by {spec.overhead} it is {start!r}")
         elif last is not None and e.start < (
-            least := last + e.overhead if terms.is_modelled and not e.is_lost else last
+            least := last + e.overhead if spec.is_modelled and not e.is_lost else last
         ):
             yield Violation("start", e.place, f"start={e.start!r}, but it cannot be before {least!r}")
         busy_until = start if e.is_lost else e.start
@@ -220,25 +221,25 @@ def _starts(history: History, terms: Terms) -> Iterator[Violation]:
             call = 0  # its true start is unknown, so that of the next call is, too
 
 
-def _overheads(history: History, terms: Terms) -> Iterator[Violation]:
+def _overheads(history: History, spec: RunSpec) -> Iterator[Violation]:
     """Report overheads that are not those of the policy."""
-    if not terms.is_modelled:
-        yield from _measured_overheads(history, terms)
+    if not spec.is_modelled:
+        yield from _measured_overheads(history, spec)
         return
-    model = terms.model()
+    model = spec.model()
     for e in history.claims if model is not None else ():
-        delivered = 0 if terms.is_constant else history.delivered(e.after)
+        delivered = 0 if spec.is_constant else history.delivered(e.after)
         if model is not None and delivered is not None and e.overhead != model(delivered):
             yield Violation(
                 "overhead",
                 e.place,
-                f"overhead={e.overhead!r}, but {terms.overhead} gives {model(delivered)!r} after {delivered} results",
+                f"overhead={e.overhead!r}, but {spec.overhead} gives {model(delivered)!r} after {delivered} results",
             )
 
 
-def _measured_overheads(history: History, terms: Terms) -> Iterator[Violation]:
+def _measured_overheads(history: History, spec: RunSpec) -> Iterator[Violation]:
     # What passed since the slot was freed, or since the last result whose release told that the slot was idle.
-    idle = [] if terms.slept else [e for e in history.deliveries if e.idle]
+    idle = [] if spec.slept else [e for e in history.deliveries if e.idle]
     numbers = [e.number for e in idle]
     previous: dict[int, int] = {}
     for e in history.deliveries:
@@ -254,22 +255,22 @@ def _measured_overheads(history: History, terms: Terms) -> Iterator[Violation]:
 # -- idle workers ------------------------------------------------------------------------------------------------------
 
 
-def _idle_releases(history: History, terms: Terms) -> Iterator[Violation]:
+def _idle_releases(history: History, spec: RunSpec) -> Iterator[Violation]:
     """Report results that the idle rule released although no slot was free."""
     afters = [e.after for e in sorted(history.claims, key=lambda e: e.after)]
     for e in history.deliveries:
-        if e.idle and bisect_left(afters, e.number + 1) - history.before(e.number) >= terms.n_workers:
-            yield Violation("idle", e.place, f"released by the idle rule, but all {terms.n_workers} slots were taken")
+        if e.idle and bisect_left(afters, e.number + 1) - history.before(e.number) >= spec.n_workers:
+            yield Violation("idle", e.place, f"released by the idle rule, but all {spec.n_workers} slots were taken")
 
 
-def _waiting(history: History, terms: Terms) -> Iterator[Violation]:
+def _waiting(history: History, spec: RunSpec) -> Iterator[Violation]:
     """Report results that did not wait for a free slot that got another call later.
 
     Under a measured overhead a free slot is waited for only while its clock is behind, which the journal does not tell.
     """
     # A slot whose next start is past the budget is not waited for. Only a model that falls again can have such a slot
     # and start evaluations later.
-    if not terms.is_modelled or (terms.budget.max_time is not None and terms.model() is None):
+    if not spec.is_modelled or (spec.budget.max_time is not None and spec.model() is None):
         return
     claims = history.claims
     afters = [e.after for e in claims]
@@ -280,29 +281,29 @@ def _waiting(history: History, terms: Terms) -> Iterator[Violation]:
         if e.idle or e.is_lost or claimed == len(claims):
             continue
         without_record = claims[claimed].call - 1 - claimed  # they may have been running as well
-        free = terms.n_workers - (claimed - history.before(e.number) + without_record)
+        free = spec.n_workers - (claimed - history.before(e.number) + without_record)
         if free > 0:
             yield Violation(
                 "idle",
                 e.place,
-                f"delivered while {free} of {terms.n_workers} slots were free, but not by the idle rule",
+                f"delivered while {free} of {spec.n_workers} slots were free, but not by the idle rule",
             )
 
 
 # -- budgets, values, identities ---------------------------------------------------------------------------------------
 
 
-def _budget(history: History, terms: Terms) -> Iterator[Violation]:
+def _budget(history: History, spec: RunSpec) -> Iterator[Violation]:
     """Report what is past the budget."""
-    n, time = terms.budget.max_evaluations, terms.budget.max_time
+    n, time = spec.budget.max_evaluations, spec.budget.max_time
     for e in history.deliveries:
         if n is not None and max(e.call, e.number + 1) > n:
             yield Violation("budget", e.place, f"evaluation {e.number} of call {e.call} with max_evaluations={n}")
-        if time is not None and (e.start >= time or not timeline.may_record(terms.budget, e.end)):
+        if time is not None and (e.start >= time or not timeline.may_record(spec.budget, e.end)):
             yield Violation("budget", e.place, f"start={e.start!r} and end={e.end!r} with max_time={time!r}")
 
 
-def _statuses(history: History, terms: Terms) -> Iterator[Violation]:
+def _statuses(history: History, spec: RunSpec) -> Iterator[Violation]:
     """Report values that do not go with the status, and losses in a run that ends at the first one."""
     for e in history.deliveries:
         value, error = e.record["value"], e.record.get("error")
@@ -310,13 +311,13 @@ def _statuses(history: History, terms: Terms) -> Iterator[Violation]:
             yield Violation("status", e.place, f"value={value!r} of an evaluation with the status {e.status}")
         if (error is not None) != (e.status == "failed"):
             yield Violation("status", e.place, f"error={error!r} of an evaluation with the status {e.status}")
-        if e.is_lost and not terms.continues_after_death:
+        if e.is_lost and not spec.continues_after_death:
             yield Violation("status", e.place, "lost, but this run ends when a worker dies")
 
 
-def _identities(history: History, terms: Terms) -> Iterator[Violation]:
+def _identities(history: History, spec: RunSpec) -> Iterator[Violation]:
     """Report ids that do not belong to their configuration, and seeds that do not follow from run seed and id."""
-    seeds = ObjectiveSeeds(terms.seed)
+    seeds = ObjectiveSeeds(spec.seed)
     first: dict[bytes, Entry] = {}
     for e in history.deliveries:
         config_id, text = e.record["config_id"], e.config_text()
@@ -326,10 +327,10 @@ def _identities(history: History, terms: Terms) -> Iterator[Violation]:
             yield Violation(
                 "seed",
                 e.place,
-                f"seed={e.record['seed']!r}, but {seed} follows from run seed {terms.seed} and config_id {config_id!r}",
+                f"seed={e.record['seed']!r}, but {seed} follows from run seed {spec.seed} and config_id {config_id!r}",
             )
         bound = first.setdefault(e.identity, e)
-        if terms.continual and bound.config_text() != text:
+        if spec.continual and bound.config_text() != text:
             yield Violation(
                 "identity",
                 e.place,
@@ -340,9 +341,9 @@ def _identities(history: History, terms: Terms) -> Iterator[Violation]:
 # -- continued evaluations ---------------------------------------------------------------------------------------------
 
 
-def _continuation(history: History, terms: Terms) -> Iterator[Violation]:
+def _continuation(history: History, spec: RunSpec) -> Iterator[Violation]:
     """Report evaluations that did not continue the highest state they could, or one that was not theirs to take."""
-    if not terms.continual:
+    if not spec.continual:
         for e in history.deliveries:
             if e.resumed_from is not None:
                 yield Violation("continuation", e.place, f"resumed_from={e.resumed_from!r} in a run without continual")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.suite.records.trace import Columns, build_trace, make_metadata, measured_facts
 from zerowait.suite.rules.errors import RunDirectoryError, ZerowaitError
-from zerowait.suite.rules.identity import digest
 from zerowait.suite.rules.seeds import ObjectiveSeeds
 from zerowait.suite.rules.specification import HOW_IT_IS_SHARED
 from zerowait.suite.sharing import journal
+from zerowait.suite.sharing.journal_schema import identity_of
 from zerowait.suite.sharing.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -46,19 +45,6 @@ def columns_of(records: Sequence[journal.Record], *, run_seed: int, measured: bo
     )
 
 
-def identity_of(record: journal.Record) -> bytes:
-    """Return the digest of what identifies the configuration of a record: of the optimizer's id, or of the values."""
-    return digest(record["config_id"]) if record.get("named") else bytes.fromhex(record["config_id"])
-
-
-def config_text(record: journal.Record) -> str:
-    """Return the canonical JSON of a record's configuration.
-
-    It stands in the journal and is not sorted again: names that were numbers are text by now and sort differently.
-    """
-    return json.dumps(record["config"], separators=(",", ":"))
-
-
 def read_run(directory: str | os.PathLike[str]) -> pd.DataFrame:
     """Return the trace of what the run in this directory has recorded so far.
 
@@ -77,11 +63,11 @@ def committed_records(run: RunDirectory) -> int | None:
     A damaged table is no reason to keep back what has been recorded: then all whole lines are.
     """
     from zerowait.suite.records.commit_point import committed
-    from zerowait.suite.records.run_spec import Terms
+    from zerowait.suite.records.run_spec import RunSpec
 
-    terms = Terms.read(run)
+    spec = RunSpec.read(run)
     try:
-        done = committed(run, terms.n_workers, shared_directory=terms.shared_directory)
+        done = committed(run, spec.n_workers, shared_directory=spec.shared_directory)
     except RunDirectoryError:
         return None
     return None if done is None else done.n_records

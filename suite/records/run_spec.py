@@ -15,7 +15,7 @@ from zerowait.suite.sharing.rundir import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class RunSpec:
     """What a run's specification says, as far as its records must agree with it."""
 
     n_workers: int
@@ -32,7 +32,7 @@ class Terms:
     """Whether the run may have workers on several hosts."""
 
     @classmethod
-    def of(cls, specification: Mapping[str, Any]) -> Terms:
+    def of(cls, specification: Mapping[str, Any]) -> RunSpec:
         """Read them from a specification.
 
         Raises
@@ -64,7 +64,7 @@ class Terms:
         )
 
     @classmethod
-    def read(cls, run: RunDirectory) -> Terms:
+    def read(cls, run: RunDirectory) -> RunSpec:
         """Read them from a run's directory.
 
         Raises

@@ -23,6 +23,7 @@ import numpy as np
 
 from zerowait.suite.rules.errors import TraceError
 from zerowait.suite.rules.identity import plain
+from zerowait.suite.sharing.fsync import replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -304,16 +305,6 @@ def write_trace(trace: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
         text = json.dumps(measured, sort_keys=True, indent=1)
         replace_file(_measured_path(path), lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"))
     return path
-
-
-def replace_file(path: Path, write: Any) -> None:
-    """Have `write(temporary_path)` make a file, then rename it into place; a failure leaves the old file as it was."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_trace(path: str | os.PathLike[str]) -> pd.DataFrame:

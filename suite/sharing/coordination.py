@@ -24,58 +24,14 @@ from zerowait.suite.rules.continuation import State, charge, training_length
 from zerowait.suite.rules.errors import BudgetExhausted, RunAborted, RunDirectoryError, TooManyCallsError, WorkerDied
 from zerowait.suite.rules.evaluation import Budget
 from zerowait.suite.rules.overhead import Overhead
-from zerowait.suite.sharing.delivery_wait import Vigil
+from zerowait.suite.sharing import header, record
 from zerowait.suite.sharing.idle import Idle
 from zerowait.suite.sharing.journal import line
+from zerowait.suite.sharing.journal_schema import LOST_TEXT, numbers_text
 from zerowait.suite.sharing.processes import is_alive, this_process
 from zerowait.suite.sharing.rundir import reason
-from zerowait.suite.sharing.table import (
-    AFTER,
-    BASE,
-    BORN,
-    BUSY_UNTIL,
-    CALL,
-    CHARGED,
-    CLAIM_TEXT,
-    CLIPPED,
-    DELIVERED,
-    END,
-    EVALUATING,
-    EVENTS,
-    FIDELITY,
-    FREED,
-    IDLE_RELEASES,
-    JOURNAL_END,
-    LAST_DELIVERY,
-    LAST_RETURN,
-    LONGEST_PAUSE,
-    OPEN,
-    ORIGIN,
-    OVERHEAD,
-    PASSED_OVER,
-    PID,
-    RECORDED,
-    RELEASES_IN_A_ROW,
-    RESUMED_AT,
-    RESUMED_FROM,
-    RETIRED,
-    RUNTIME,
-    SPILLED,
-    START,
-    STARTED,
-    STATE,
-    STATUS,
-    TEXT,
-    VERDICT,
-    VERDICT_DETAIL,
-    SlotState,
-    SlotTable,
-    Status,
-    Verdict,
-)
+from zerowait.suite.sharing.table import SlotState, SlotTable, Status, StopReason
 from zerowait.suite.sharing.transport import Transport
-
-LOST_TEXT = b',"status":"lost","value":NaN,"metrics":{}'
 
 
 @dataclass(slots=True)
@@ -157,12 +113,12 @@ class Coordinator:
         """
         with self.transport as table:
             ints, floats = table.ints, table.floats
-            if ints[VERDICT]:
-                self._raise_verdict()
-            started = ints[STARTED]
-            if not timeline.may_call(started, floats[LAST_DELIVERY], self.rules.budget):
+            if ints[header.STOP_REASON]:
+                self._raise_stop_reason()
+            started = ints[header.STARTED]
+            if not timeline.may_call(started, floats[header.LAST_DELIVERY], self.rules.budget):
                 raise self._refusal()
-            if not floats[ORIGIN]:
+            if not floats[header.ORIGIN]:
                 self._begin_clock(call.entered)
             slot = self._free_slot()
             row = table.row(slot)
@@ -171,25 +127,25 @@ class Coordinator:
                 self.transport.ledger.reserve()
             table.begin(slot)
             if not timeline.may_start(self.rules.budget, start):
-                ints[row + STATE] = SlotState.RETIRED
-                ints[OPEN] -= 1
-                ints[RETIRED] += 1
+                ints[row + record.STATE] = SlotState.RETIRED
+                ints[header.OPEN] -= 1
+                ints[header.RETIRED] += 1
                 table.commit()
                 self._wake_who_waits_for_starts()
                 self.advance(slot)
                 raise self._budget_spent()
             state = self._take_state(call, start) if self.rules.continual else None
-            floats[BUSY_UNTIL] = start
+            floats[header.BUSY_UNTIL] = start
             started += 1
-            ints[STARTED] = started
-            ints[OPEN] -= 1
-            ints[EVALUATING] += 1
-            ints[EVENTS] += 1
-            returned = floats[LAST_RETURN]
-            if returned and call.entered - returned > floats[LONGEST_PAUSE]:
-                floats[LONGEST_PAUSE] = call.entered - returned
-            ints[RELEASES_IN_A_ROW] = 0
-            ints[row + PASSED_OVER] = 0
+            ints[header.STARTED] = started
+            ints[header.OPEN] -= 1
+            ints[header.EVALUATING] += 1
+            ints[header.EVENTS] += 1
+            returned = floats[header.LAST_RETURN]
+            if returned and call.entered - returned > floats[header.LONGEST_PAUSE]:
+                floats[header.LONGEST_PAUSE] = call.entered - returned
+            ints[header.RELEASES_IN_A_ROW] = 0
+            ints[row + record.PASSED_OVER] = 0
             length = len(call.text)
             spilled = not table.write_text(slot, 0, call.text)
             if spilled:
@@ -202,7 +158,7 @@ class Coordinator:
                 math.nan if state is None else state.fidelity,
                 0.0 if state is None else state.runtime,  # until the objective's runtime is known
                 started,
-                ints[RECORDED],
+                ints[header.RECORDED],
                 False,
                 *self._process,
                 self.transport.process,
@@ -215,7 +171,7 @@ class Coordinator:
             )
             call.slot, call.number = slot, started  # before it is true, so that an interrupt cannot lose it
             self.transport.hold(slot)
-            ints[row + STATE] = SlotState.EVALUATING
+            ints[row + record.STATE] = SlotState.EVALUATING
             table.commit()
             if started <= table.n_slots:
                 self._wake_who_waits_for_starts()
@@ -223,27 +179,27 @@ class Coordinator:
         return slot
 
     def _begin_clock(self, now: float) -> None:
-        self.table.floats[ORIGIN] = now
+        self.table.floats[header.ORIGIN] = now
         self.table.resumed[:] = now
 
     def begin_clock(self) -> None:
         """Let simulated time begin now, unless it has begun."""
         with self.transport as table:
-            if not table.floats[ORIGIN]:
+            if not table.floats[header.ORIGIN]:
                 self._begin_clock(self.now())
 
     def _free_slot(self) -> int:
         table = self.table
         mine: int | None = getattr(self._thread, "slot", None)
-        if mine is not None and table.ints[table.row(mine) + STATE] == SlotState.FREE:
+        if mine is not None and table.ints[table.row(mine) + record.STATE] == SlotState.FREE:
             return mine
         free = table.slots_in(SlotState.FREE)
-        if not free and self.bury_the_dead():
-            self._raise_verdict()
+        if not free and self.reap_dead_workers():
+            self._raise_stop_reason()
             free = table.slots_in(SlotState.FREE)
         if free:
-            return min(free, key=lambda slot: table.floats[table.row(slot) + FREED])
-        if table.ints[RETIRED]:
+            return min(free, key=lambda slot: table.floats[table.row(slot) + record.FREED])
+        if table.ints[header.RETIRED]:
             raise self._budget_spent()
         raise TooManyCallsError(
             f"n_workers={table.n_slots}, but {table.n_slots + 1} evaluations are running at once; give the optimizer "
@@ -253,13 +209,17 @@ class Coordinator:
     def _start(self, row: int, entered: float) -> tuple[float, float]:
         floats = self.table.floats
         if self.measured:
-            base = floats[row + BASE]
-            start = timeline.measured_start(base, entered - floats[row + RESUMED_AT], floats[LAST_DELIVERY])
+            base = floats[row + record.BASE]
+            start = timeline.measured_start(
+                base, entered - floats[row + record.RESUMED_AT], floats[header.LAST_DELIVERY]
+            )
             return start, max(0.0, start - base)
         seconds = self._constant
         if seconds is None:
-            seconds = self.rules.overhead.charge(self.table.ints[DELIVERED])
-        return timeline.next_start(floats[LAST_DELIVERY], floats[BUSY_UNTIL], seconds, self._sampling), seconds
+            seconds = self.rules.overhead.charge(self.table.ints[header.DELIVERED])
+        return timeline.next_start(
+            floats[header.LAST_DELIVERY], floats[header.BUSY_UNTIL], seconds, self._sampling
+        ), seconds
 
     def _take_state(self, call: Call, start: float) -> State | None:
         ledger = self.transport.ledger
@@ -269,18 +229,18 @@ class Coordinator:
     def _describe_further(self, slot: int, text: bytes) -> None:
         """Store the second part of a description behind the first."""
         ints, row = self.table.ints, self.table.row(slot)
-        offset = ints[row + CLAIM_TEXT]
-        if ints[row + SPILLED]:
+        offset = ints[row + record.CLAIM_TEXT]
+        if ints[row + record.SPILLED]:
             self.transport.directory.write_spill(slot, text, offset)
         elif not self.table.write_text(slot, offset, text):
             self.transport.directory.write_spill(slot, self.table.text(slot)[:offset] + text)
-            ints[row + SPILLED] = 1
-        ints[row + TEXT] = offset + len(text)
+            ints[row + record.SPILLED] = 1
+        ints[row + record.TEXT] = offset + len(text)
 
     def _description(self, slot: int) -> bytes:
         row = self.table.row(slot)
-        if self.table.ints[row + SPILLED]:
-            return self.transport.directory.read_spill(slot, self.table.ints[row + TEXT])
+        if self.table.ints[row + record.SPILLED]:
+            return self.transport.directory.read_spill(slot, self.table.ints[row + record.TEXT])
         return self.table.text(slot)
 
     # -- finish ----------------------------------------------------------------------------------------------------
@@ -294,28 +254,28 @@ class Coordinator:
             ints, floats, row = table.ints, table.floats, table.row(slot)
             table.begin(slot)
             charged = runtime
-            resumed_from = floats[row + RESUMED_FROM]
+            resumed_from = floats[row + record.RESUMED_FROM]
             if resumed_from == resumed_from and status is Status.OK:  # noqa: PLR0124 - not NaN: it continues a state
-                charge_of_rest = charge(runtime, State(resumed_from, floats[row + RUNTIME], 0.0))
+                charge_of_rest = charge(runtime, State(resumed_from, floats[row + record.RUNTIME], 0.0))
                 charged = charge_of_rest.runtime
-                ints[row + CLIPPED] = charge_of_rest.clipped
-            floats[row + RUNTIME] = runtime
-            floats[row + CHARGED] = charged
-            ints[row + STATUS] = status
+                ints[row + record.CLIPPED] = charge_of_rest.clipped
+            floats[row + record.RUNTIME] = runtime
+            floats[row + record.CHARGED] = charged
+            ints[row + record.STATUS] = status
             self._describe_further(slot, text)
-            floats[row + END] = floats[row + START] + charged
-            ints[row + STATE] = SlotState.FINISHED
-            ints[EVALUATING] -= 1
-            ints[EVENTS] += 1
+            floats[row + record.END] = floats[row + record.START] + charged
+            ints[row + record.STATE] = SlotState.FINISHED
+            ints[header.EVALUATING] -= 1
+            ints[header.EVENTS] += 1
             table.commit()
-            if ints[VERDICT]:
+            if ints[header.STOP_REASON]:
                 self.expire()
             else:
                 self.advance(slot)
 
     def _may_call(self) -> bool:
         table = self.table
-        return timeline.may_call(table.ints[STARTED], table.floats[LAST_DELIVERY], self.rules.budget)
+        return timeline.may_call(table.ints[header.STARTED], table.floats[header.LAST_DELIVERY], self.rules.budget)
 
     # -- delivery --------------------------------------------------------------------------------------------------
 
@@ -323,33 +283,33 @@ class Coordinator:
         """Return the least bound of the slots that hold no result; see `timeline`."""
         ints, floats = table.ints, table.floats
         bound = math.inf
-        if ints[EVALUATING]:
+        if ints[header.EVALUATING]:
             bound = float(np.min(table.starts, where=table.states == SlotState.EVALUATING, initial=math.inf))
-        if ints[OPEN] and self._may_call():
+        if ints[header.OPEN] and self._may_call():
             if not self.measured:
-                return min(bound, floats[LAST_DELIVERY])
+                return min(bound, floats[header.LAST_DELIVERY])
             now = self.now()
             for slot in table.slots_in(SlotState.FREE, SlotState.DELIVERED):
                 row = table.row(slot)
-                elapsed = now - floats[row + RESUMED_AT] if ints[row + STATE] == SlotState.FREE else 0.0
-                bound = min(bound, floats[row + BASE] + elapsed)
+                elapsed = now - floats[row + record.RESUMED_AT] if ints[row + record.STATE] == SlotState.FREE else 0.0
+                bound = min(bound, floats[row + record.BASE] + elapsed)
         return bound
 
     def advance(self, acting: int | None) -> None:
         """Deliver what may be delivered; `acting` is the caller's own slot, which needs no waking."""
         table = self.table
-        if table.ints[OPEN] and not self.measured and self._may_call():
+        if table.ints[header.OPEN] and not self.measured and self._may_call():
             return  # no end is less than the last delivery
         while True:
             least = table.least_finished()
             if least is None:
                 return
-            end = table.floats[table.row(least) + END]
+            end = table.floats[table.row(least) + record.END]
             if not timeline.is_deliverable(end, self.bound(table)):
                 break
             if not self.deliver(least, acting, idle=False):
                 return
-            if table.ints[OPEN] and not self.measured and self._may_call():
+            if table.ints[header.OPEN] and not self.measured and self._may_call():
                 return
         if self.measured and least != acting:
             self.transport.wake(least)  # so that it sets its timer to the moment at which its end is reached
@@ -358,37 +318,37 @@ class Coordinator:
         """Deliver one result; return False when the run ended instead."""
         table, ints, floats = self.table, self.table.ints, self.table.floats
         row = table.row(slot)
-        end = floats[row + END]
+        end = floats[row + record.END]
         if not timeline.may_record(self.rules.budget, end):
             if idle:  # a free slot may still get an evaluation that ends in time, so this is not the end of the run
-                ints[IDLE_RELEASES] += 1
-                ints[RELEASES_IN_A_ROW] += 1
+                ints[header.IDLE_RELEASES] += 1
+                ints[header.RELEASES_IN_A_ROW] += 1
                 self._expire_slot(slot)
             else:
-                self._end_run(Verdict.BUDGET, 0)
+                self._end_run(StopReason.BUDGET, 0)
             return False
         if not self.transport.is_held(slot):
-            return self._bury(slot)
+            return self._reap(slot)
         if self.rules.continual:
             try:
                 self.transport.ledger.reserve()
             except OSError as error:
-                self._end_run(Verdict.DISK, error.errno or 0)
+                self._end_run(StopReason.DISK, error.errno or 0)
                 return False
         table.begin(slot)
         if not self._record(slot, idle=idle):
             return False
-        if self.rules.continual and ints[row + STATUS] == Status.OK:
-            fidelity = floats[row + FIDELITY]
-            state = State(math.inf if math.isnan(fidelity) else fidelity, floats[row + RUNTIME], end)
+        if self.rules.continual and ints[row + record.STATUS] == Status.OK:
+            fidelity = floats[row + record.FIDELITY]
+            state = State(math.inf if math.isnan(fidelity) else fidelity, floats[row + record.RUNTIME], end)
             self.transport.ledger.add(table.digest(slot), table.config_digest(slot), state)
-        floats[LAST_DELIVERY] = end
-        ints[DELIVERED] += 1
+        floats[header.LAST_DELIVERY] = end
+        ints[header.DELIVERED] += 1
         if idle:
-            ints[IDLE_RELEASES] += 1
-            ints[RELEASES_IN_A_ROW] += 1
+            ints[header.IDLE_RELEASES] += 1
+            ints[header.RELEASES_IN_A_ROW] += 1
         else:
-            ints[RELEASES_IN_A_ROW] = 0
+            ints[header.RELEASES_IN_A_ROW] = 0
         self._free(row, SlotState.DELIVERED, end, 0.0)
         table.commit()
         if slot != acting:
@@ -397,59 +357,46 @@ class Coordinator:
 
     def _free(self, row: int, state: SlotState, end: float, resumed_at: float) -> None:
         ints, floats = self.table.ints, self.table.floats
-        ints[OPEN] += 1
-        ints[EVENTS] += 1
-        floats[row + FREED] = floats[row + BASE] = end
-        floats[row + RESUMED_AT] = resumed_at
-        # The end stays readable in FREED; END is what the search for the least looks at.
-        floats[row + END] = math.inf
-        ints[row + STATE] = state
+        ints[header.OPEN] += 1
+        ints[header.EVENTS] += 1
+        floats[row + record.FREED] = floats[row + record.BASE] = end
+        floats[row + record.RESUMED_AT] = resumed_at
+        # The end stays readable in record.FREED; record.END is what the search for the least looks at.
+        floats[row + record.END] = math.inf
+        ints[row + record.STATE] = state
 
     def _record(self, slot: int, *, idle: bool) -> bool:
         """Append the journal record of a finished evaluation, in a transaction; return False when that failed."""
-        table, ints, floats = self.table, self.table.ints, self.table.floats
-        row = table.row(slot)
-        numbers = (
-            f'{{"evaluation":{ints[RECORDED]},"slot":{slot},"call":{ints[row + CALL]},"after":{ints[row + AFTER]},'
-            f'"freed":{floats[row + FREED]!r},'
-            f'"start":{floats[row + START]!r},"end":{floats[row + END]!r},"runtime":{floats[row + CHARGED]!r},'
-            f'"overhead":{floats[row + OVERHEAD]!r},"wall":{self.now() - floats[ORIGIN]:.6f},'
-        )
-        resumed_from = floats[row + RESUMED_FROM]
-        if not math.isnan(resumed_from):
-            clipped = "true" if ints[row + CLIPPED] else "false"
-            numbers += f'"resumed_from":{resumed_from!r},"clipped":{clipped},"from_scratch":{floats[row + RUNTIME]!r},'
-        if idle:
-            numbers += '"idle":true,'
-        data = line(numbers.encode() + self._description(slot) + b"}")
+        table, ints = self.table, self.table.ints
+        data = line(numbers_text(table, slot, self.now(), idle=idle) + self._description(slot) + b"}")
         try:
-            self.transport.append(data, ints[JOURNAL_END])
+            self.transport.append(data, ints[header.JOURNAL_END])
         except OSError as error:
             self.transport.roll_back()
-            self._end_run(Verdict.DISK, error.errno or 0)
+            self._end_run(StopReason.DISK, error.errno or 0)
             return False
-        ints[JOURNAL_END] += len(data)
-        ints[RECORDED] += 1
+        ints[header.JOURNAL_END] += len(data)
+        ints[header.RECORDED] += 1
         return True
 
     # -- the end of a run --------------------------------------------------------------------------------------------
 
-    def _end_run(self, verdict: Verdict, detail: int) -> None:
+    def _end_run(self, stop_reason: StopReason, detail: int) -> None:
         """Let the run take no more calls, and tell everybody who waits."""
-        if not self.table.ints[VERDICT]:
-            self.table.ints[VERDICT_DETAIL] = detail
-            self.table.ints[VERDICT] = verdict
+        if not self.table.ints[header.STOP_REASON]:
+            self.table.ints[header.STOP_DETAIL] = detail
+            self.table.ints[header.STOP_REASON] = stop_reason
         self.expire()
 
     def abort(self) -> None:
         """End the run for everybody."""
         with self.transport:
-            self._end_run(Verdict.ABORTED, 0)
+            self._end_run(StopReason.ABORTED, 0)
 
     def fail(self, error: OSError) -> None:
         """End the run for everybody by an error that is not the fault of one evaluation."""
         with self.transport:
-            self._end_run(Verdict.DISK, error.errno or 0)
+            self._end_run(StopReason.DISK, error.errno or 0)
 
     def expire(self) -> None:
         """Tell every caller whose result cannot be delivered any more; called in the critical section."""
@@ -459,29 +406,28 @@ class Coordinator:
 
     def _expire_slot(self, slot: int) -> None:
         row = self.table.row(slot)
-        self.table.floats[row + END] = math.inf
-        self.table.ints[row + STATE] = SlotState.EXPIRED
+        self.table.floats[row + record.END] = math.inf
+        self.table.ints[row + record.STATE] = SlotState.EXPIRED
         self.transport.wake(slot)
 
-    def _raise_verdict(self) -> None:
+    def _raise_stop_reason(self) -> None:
         """Raise the error that the run has ended in, if it has."""
         table = self.table
-        verdict, detail = table.ints[VERDICT], table.ints[VERDICT_DETAIL]
-        if verdict == Verdict.NONE:
+        stop_reason, detail = table.ints[header.STOP_REASON], table.ints[header.STOP_DETAIL]
+        if stop_reason == StopReason.NONE:
             return
-        if verdict == Verdict.BUDGET:
+        if stop_reason == StopReason.BUDGET:
             raise self._budget_spent()
-        kept = (
-            f"the {table.ints[RECORDED]} evaluations recorded before are intact in {self.transport.directory.journal}"
-        )
-        if verdict == Verdict.ABORTED:
+        n_records, journal = table.ints[header.RECORDED], self.transport.directory.journal
+        kept = f"the {n_records} evaluations recorded before are intact in {journal}"
+        if stop_reason == StopReason.ABORTED:
             raise RunAborted(f"the run was aborted; {kept}")
-        if verdict == Verdict.WORKER_DIED:
+        if stop_reason == StopReason.WORKER_DIED:
             row = table.row(detail)
-            claim = self._description(detail)[: table.ints[row + CLAIM_TEXT]]
+            claim = self._description(detail)[: table.ints[row + record.CLAIM_TEXT]]
             config = json.loads(b"{" + claim + b"}")["config"]
             raise WorkerDied(
-                f"process {table.ints[row + PID]} died, or left its call, while it held slot {detail} with the "
+                f"process {table.ints[row + record.PID]} died, or left its call, while it held slot {detail} with the "
                 f"configuration {config!r}; "
                 f"{kept}. A run in a new directory with on_worker_death='continue' goes on without workers that die"
             )
@@ -490,12 +436,12 @@ class Coordinator:
 
     def _refusal(self) -> BudgetExhausted:
         """Return the error of a call that comes too late; it may be the last one, so it looks for the dead first."""
-        self._see_to_the_dead()
-        self._raise_verdict()
+        self._settle_dead_workers()
+        self._raise_stop_reason()
         return self._budget_spent()
 
     def _budget_spent(self) -> BudgetExhausted:
-        budget, started = self.rules.budget, self.table.ints[STARTED]
+        budget, started = self.rules.budget, self.table.ints[header.STARTED]
         limits = [
             f"{name}={limit!r}"
             for name, limit in (("max_evaluations", budget.max_evaluations), ("max_time", budget.max_time))
@@ -503,32 +449,23 @@ class Coordinator:
         ]
         return BudgetExhausted(f"the budget is spent ({', '.join(limits)}; {started} evaluations were started)")
 
-    # -- waiting -----------------------------------------------------------------------------------------------------
+    # -- taking a result ---------------------------------------------------------------------------------------------
 
-    def wait(self, slot: int) -> Taken:
-        """Wait until the result in this slot has been delivered, and give the slot back.
-
-        Raises
-        ------
-        BudgetExhausted, WorkerDied, RunDirectoryError
-            The run ended before this result could be delivered.
-        """
-        ints, row = self.table.ints, self.table.row(slot)
-        if self.is_waiting(slot):
-            Vigil(self, slot).keep()
-        if ints[row + STATE] == SlotState.EXPIRED:
+    def take(self, slot: int) -> Taken:
+        """Give the slot back, whose result has been delivered, or raise what ended the run before that."""
+        ints, floats, row = self.table.ints, self.table.floats, self.table.row(slot)
+        if ints[row + record.STATE] == SlotState.EXPIRED:
             with self.transport:
                 self._give_back(slot)
-                self._raise_verdict()
+                self._raise_stop_reason()
                 raise self._budget_spent()
-        floats = self.table.floats
-        taken = Taken(floats[row + START], floats[row + FREED], floats[row + CHARGED])
+        taken = Taken(floats[row + record.START], floats[row + record.FREED], floats[row + record.CHARGED])
         self.transport.take(slot)
         return taken
 
     def is_waiting(self, slot: int) -> bool:
         """Tell whether the result in a slot is still to be delivered; read without the lock."""
-        table, cell = self.table, self.table.row(slot) + STATE
+        table, cell = self.table, self.table.row(slot) + record.STATE
         if table.ints[cell] == SlotState.FINISHED or table.is_uncommitted(slot):
             return True
         # A delivery whose process was killed before it was committed may have been undone between the two reads above.
@@ -536,61 +473,64 @@ class Coordinator:
 
     # -- death -------------------------------------------------------------------------------------------------------
 
-    def bury_the_dead(self) -> bool:
+    def reap_dead_workers(self) -> bool:
         """Deal with slots whose holder is gone; return whether there were any."""
         found = False
         for slot in self.table.slots_in(SlotState.EVALUATING, SlotState.FINISHED):
             if not self.transport.is_held(slot):
                 found = True
-                if not self._bury(slot):
+                if not self._reap(slot):
                     break
         for slot in self.table.slots_in(SlotState.DELIVERED):
             # A caller that takes its result lets go of the slot without the lock, so being released proves nothing
             # here.
             row = self.table.row(slot)
             if not self.transport.is_held(slot) and not is_alive(
-                self.table.ints[row + PID], self.table.ints[row + BORN]
+                self.table.ints[row + record.PID], self.table.ints[row + record.BORN]
             ):
                 found = True
                 self._free_delivered(slot)
         return found
 
-    def see_to_the_dead(self) -> int:
+    def settle_dead_workers(self) -> int:
         """Deal with callers that died, for when nobody waits who would notice; return how many records there are."""
         with self.transport as table:
-            self._see_to_the_dead()
-            return table.ints[RECORDED]
+            self._settle_dead_workers()
+            return table.ints[header.RECORDED]
 
-    def _see_to_the_dead(self) -> None:
-        if self.bury_the_dead() and not self.table.ints[VERDICT]:
+    def _settle_dead_workers(self) -> None:
+        if self.reap_dead_workers() and not self.table.ints[header.STOP_REASON]:
             self.advance(None)
 
     def _free_delivered(self, slot: int) -> None:
         """Free the slot of a caller that will not take its result: it had been delivered, so nothing is lost."""
         row = self.table.row(slot)
-        self.table.floats[row + RESUMED_AT] = self.now()
-        self.table.ints[row + STATE] = SlotState.FREE
+        self.table.floats[row + record.RESUMED_AT] = self.now()
+        self.table.ints[row + record.STATE] = SlotState.FREE
 
-    def _bury(self, slot: int) -> bool:
+    def _reap(self, slot: int) -> bool:
         """Record a dead caller's evaluation as lost and free its slot, or end the run; return whether it goes on."""
         table, ints, floats = self.table, self.table.ints, self.table.floats
         row = table.row(slot)
         logger.warning(
-            "%s: process %d died, or left its call, in slot %d", self.transport.directory.root, ints[row + PID], slot
+            "%s: process %d died, or left its call, in slot %d",
+            self.transport.directory.root,
+            ints[row + record.PID],
+            slot,
         )
         if not self.rules.continue_after_death:
-            self._end_run(Verdict.WORKER_DIED, slot)
+            self._end_run(StopReason.WORKER_DIED, slot)
             return False
         table.begin(slot)
         # It is lost at the simulated time at which that is noticed, the last delivery, so that the journal stays in
         # order.
-        end = floats[LAST_DELIVERY]
-        floats[row + START] = min(floats[row + START], end)
-        floats[row + END] = end
-        floats[row + CHARGED] = end - floats[row + START]
-        if ints[row + STATE] == SlotState.EVALUATING:
-            ints[EVALUATING] -= 1
-        ints[row + STATUS] = Status.LOST
+        end = floats[header.LAST_DELIVERY]
+        floats[row + record.START] = min(floats[row + record.START], end)
+        floats[row + record.END] = end
+        floats[row + record.CHARGED] = end - floats[row + record.START]
+        if ints[row + record.STATE] == SlotState.EVALUATING:
+            ints[header.EVALUATING] -= 1
+        ints[row + record.STATUS] = Status.LOST
         self._describe_further(slot, LOST_TEXT)
         if not self._record(slot, idle=False):
             return False
@@ -606,11 +546,11 @@ class Coordinator:
             return
         with self.transport:
             row = self.table.row(slot)
-            state = self.table.ints[row + STATE]
+            state = self.table.ints[row + record.STATE]
             if state == SlotState.FREE:
                 self.transport.release(slot)
                 return  # the exception came when the slot had been given back already, or before it was taken
-            if self.table.ints[row + CALL] != call.number:
+            if self.table.ints[row + record.CALL] != call.number:
                 return  # somebody else has it by now
             if state == SlotState.EXPIRED:
                 self._give_back(slot)
@@ -618,18 +558,18 @@ class Coordinator:
             self.transport.release(slot)
             if state == SlotState.DELIVERED:
                 self._free_delivered(slot)
-            elif state in (SlotState.EVALUATING, SlotState.FINISHED) and self._bury(slot):
+            elif state in (SlotState.EVALUATING, SlotState.FINISHED) and self._reap(slot):
                 self.advance(None)
 
     def _give_back(self, slot: int) -> None:
         """Free the slot of a caller that is told that its result is not recorded any more."""
         ints = self.table.ints
-        if ints[VERDICT]:
-            ints[self.table.row(slot) + STATE] = SlotState.FREE
-            ints[OPEN] += 1
+        if ints[header.STOP_REASON]:
+            ints[self.table.row(slot) + record.STATE] = SlotState.FREE
+            ints[header.OPEN] += 1
         else:  # the run goes on, but this worker is busy with that evaluation beyond the budget
-            ints[self.table.row(slot) + STATE] = SlotState.RETIRED
-            ints[RETIRED] += 1
+            ints[self.table.row(slot) + record.STATE] = SlotState.RETIRED
+            ints[header.RETIRED] += 1
         self.transport.release(slot)
 
     # -- for those who look on -----------------------------------------------------------------------------------------
@@ -638,21 +578,21 @@ class Coordinator:
         """Wait until `n` calls have got a slot or been refused; return False after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         n = min(n, self.table.n_slots)
-        while self.table.ints[STARTED] + self.table.ints[RETIRED] < n and self._may_call():
+        while self.table.ints[header.STARTED] + self.table.ints[header.RETIRED] < n and self._may_call():
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
             self.transport.wait(n, min(left, 1.0))
             with self.transport as table:
-                answered = table.ints[STARTED] + table.ints[RETIRED]
-                if answered < n and table.ints[VERDICT] != Verdict.BUDGET:
-                    self._raise_verdict()
+                answered = table.ints[header.STARTED] + table.ints[header.RETIRED]
+                if answered < n and table.ints[header.STOP_REASON] != StopReason.BUDGET:
+                    self._raise_stop_reason()
                 else:
                     return True
         return True
 
     def _wake_who_waits_for_starts(self) -> None:
-        answered = self.table.ints[STARTED] + self.table.ints[RETIRED]
+        answered = self.table.ints[header.STARTED] + self.table.ints[header.RETIRED]
         if answered <= self.table.n_slots:
             self.transport.wake(answered)
 
@@ -661,11 +601,11 @@ class Coordinator:
         with self.transport:  # a table that several hosts share is read anew
             ints, floats = self.table.ints, self.table.floats
         return {
-            "started": ints[STARTED],
-            "delivered": ints[DELIVERED],
-            "recorded": ints[RECORDED],
-            "simulated_time": floats[LAST_DELIVERY],
-            "busy_until": floats[BUSY_UNTIL],
-            "wall_time": self.now() - floats[ORIGIN] if floats[ORIGIN] else 0.0,
-            "idle_releases": ints[IDLE_RELEASES],
+            "started": ints[header.STARTED],
+            "delivered": ints[header.DELIVERED],
+            "recorded": ints[header.RECORDED],
+            "simulated_time": floats[header.LAST_DELIVERY],
+            "busy_until": floats[header.BUSY_UNTIL],
+            "wall_time": self.now() - floats[header.ORIGIN] if floats[header.ORIGIN] else 0.0,
+            "idle_releases": ints[header.IDLE_RELEASES],
         }

@@ -1,4 +1,4 @@
-"""A caller's vigil over its run while its result is not due: timers, idle workers, dead ones.
+"""The wait of a caller whose result is not due: timers, idle workers, dead ones.
 
 Nothing here is needed as long as the run goes on: a delivery wakes exactly the caller whose turn it is. Only who has
 waited long looks whether somebody died, whether a wake-up was lost with its sender, and whether free workers are idle;
@@ -10,35 +10,18 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zerowait.suite.logger import logger
 from zerowait.suite.rules import timeline
 from zerowait.suite.rules.errors import RunAborted
+from zerowait.suite.sharing import header, record
+from zerowait.suite.sharing.coordination import Coordinator, Taken
 from zerowait.suite.sharing.idle import ACCUSTOMED, Quiescence, needed_quiet
 from zerowait.suite.sharing.interruption import main_thread_is_interrupted
 from zerowait.suite.sharing.processes import Process
-from zerowait.suite.sharing.table import (
-    BASE,
-    BORN,
-    END,
-    EVALUATING,
-    EVENTS,
-    LAST_RETURN,
-    LONGEST_PAUSE,
-    LOOKED_AT,
-    PASSED_OVER,
-    PID,
-    RELEASES_IN_A_ROW,
-    RESUMED_AT,
-    VERDICT,
-    SlotState,
-)
-
-if TYPE_CHECKING:
-    from zerowait.suite.sharing.coordination import Coordinator
+from zerowait.suite.sharing.table import SlotState
 
 _SLOWEST_LOOK = 2.0  # real seconds after which even the last in line looks whether the run is well, if nothing happens
 _PATIENCE = 2.0  # real seconds without an event after which a caller leaves that Ctrl-C has left alone
@@ -46,7 +29,20 @@ _STALL = 10  # times `Idle.after` that a caller waits for free workers before it
 _SHORTEST_TIMER = 2e-4  # real seconds; shorter ones only keep the processor from whoever samples
 
 
-class Vigil:
+def wait_for_delivery(run: Coordinator, slot: int) -> Taken:
+    """Wait until the result in this slot has been delivered, and give the slot back.
+
+    Raises
+    ------
+    BudgetExhausted, WorkerDied, RunDirectoryError
+        The run ended before this result could be delivered.
+    """
+    if run.is_waiting(slot):
+        DeliveryWait(run, slot).keep()
+    return run.take(slot)
+
+
+class DeliveryWait:
     """The wait of one caller for the delivery of the result in its slot."""
 
     def __init__(self, run: Coordinator, slot: int) -> None:
@@ -70,7 +66,7 @@ class Vigil:
                 return
             # Most wake-ups without a delivery say nothing: one that an earlier call of this slot did not wait for, or,
             # under measured overhead, that an end comes up. After an idle release one hands on the watch over the run.
-            asked = woken and run.table.ints[RELEASES_IN_A_ROW]
+            asked = woken and run.table.ints[header.RELEASES_IN_A_ROW]
             if asked or time.monotonic() >= look_at:
                 look_at = time.monotonic() + self._look()
             if run.measured:
@@ -87,11 +83,11 @@ class Vigil:
     def _until_due(self) -> float:
         """Deliver what is due; return the real seconds until the clocks of the free slots reach this slot's end."""
         with self._run.transport as table:
-            if not table.ints[VERDICT]:
+            if not table.ints[header.STOP_REASON]:
                 self._run.advance(self._slot)
             if table.least_finished() != self._slot:
                 return math.inf
-            end = table.floats[table.row(self._slot) + END]
+            end = table.floats[table.row(self._slot) + record.END]
             return max(_SHORTEST_TIMER, end - self._run.bound(table) + 1e-6)
 
     def _look(self) -> float:
@@ -101,25 +97,25 @@ class Vigil:
         if self._is_somebody_elses_turn():
             return self._turn()
         with run.transport:
-            events = ints[EVENTS]
+            events = ints[header.EVENTS]
             first = table.least_finished() == slot
         quiet = 0.0
         if first and run.rules.idle.sign != "never":
             if self._quiescence is None:
                 self._quiescence = Quiescence(run.rules.idle)
-            quiet = self._quiescence.seconds(events, self._members())
+            quiet = self._quiescence.seconds(events, self._participants())
         with run.transport:
-            if ints[VERDICT]:
+            if ints[header.STOP_REASON]:
                 run.expire()
                 return self._first_look
-            scanned = self._look_for_the_dead()
+            scanned = self._look_for_dead_workers()
             run.advance(None)
-            if ints[EVENTS] == events and table.least_finished() == slot:
-                quiet = min(quiet, run.now() - table.floats[LAST_RETURN])
+            if ints[header.EVENTS] == events and table.least_finished() == slot:
+                quiet = min(quiet, run.now() - table.floats[header.LAST_RETURN])
                 expected = self._is_call_expected()
-                needed = needed_quiet(run.rules.idle, table.floats[LONGEST_PAUSE], expected=expected)
+                needed = needed_quiet(run.rules.idle, table.floats[header.LONGEST_PAUSE], expected=expected)
                 if quiet >= needed and self._only_free_slots_block():
-                    if not scanned and run.bury_the_dead():  # nobody is taken to be idle who is dead
+                    if not scanned and run.reap_dead_workers():  # nobody is taken to be idle who is dead
                         run.advance(None)
                     else:
                         self._release()
@@ -135,26 +131,26 @@ class Vigil:
         Read without the lock: with a thousand callers in line, each of which takes it to look whether all is well,
         nobody else gets it.
         """
-        before, self._events = self._events, self._run.table.ints[EVENTS]
+        before, self._events = self._events, self._run.table.ints[header.EVENTS]
         return self._events != before and self._run.table.least_finished() != self._slot
 
     def _turn(self) -> float:
         """Return after how many real seconds to look again; the later, the more callers are nearer to theirs."""
         table = self._run.table
-        ahead = int(np.count_nonzero(table.ends < table.floats[table.row(self._slot) + END]))
+        ahead = int(np.count_nonzero(table.ends < table.floats[table.row(self._slot) + record.END]))
         return min(_SLOWEST_LOOK, self._first_look * (1 + ahead))
 
-    def _look_for_the_dead(self) -> bool:
+    def _look_for_dead_workers(self) -> bool:
         """Deal with the dead, unless another caller has just looked; return whether this one did.
 
         It takes a question to the kernel a slot. What a caller of this process has left behind, nobody else can see.
         """
         run, now = self._run, self._run.now()
-        just_done = 0.0 <= now - run.table.floats[LOOKED_AT] < self._first_look
+        just_done = 0.0 <= now - run.table.floats[header.LOOKED_AT] < self._first_look
         if just_done and not run.transport.has_left_a_slot():
             return False
-        run.table.floats[LOOKED_AT] = now
-        run.bury_the_dead()
+        run.table.floats[header.LOOKED_AT] = now
+        run.reap_dead_workers()
         return True
 
     def _leave_if_interrupted(self) -> None:
@@ -165,7 +161,7 @@ class Vigil:
         if threading.current_thread() is threading.main_thread() or not main_thread_is_interrupted():
             self._interrupted = None
             return
-        events, now = self._run.table.ints[EVENTS], time.monotonic()
+        events, now = self._run.table.ints[header.EVENTS], time.monotonic()
         if self._interrupted is None or self._interrupted[0] != events:
             self._interrupted = events, now
         if self._run.rules.idle.sign == "never" or now - self._interrupted[1] >= _PATIENCE:
@@ -187,32 +183,36 @@ class Vigil:
                 now - self._stalled_since,
             )
 
-    def _members(self) -> set[Process]:
+    def _participants(self) -> set[Process]:
         """Return the processes that take part: those that constructed the simulator, and the slots' last holders."""
         table = self._run.table
         rows = map(table.row, range(table.n_slots))
-        return self._run.transport.members() | {(table.ints[row + PID], table.ints[row + BORN]) for row in rows}
+        return self._run.transport.participants() | {
+            (table.ints[row + record.PID], table.ints[row + record.BORN]) for row in rows
+        }
 
     def _is_call_expected(self) -> bool:
         """Tell whether a free slot may get a call soon, as far as the past shows."""
         ints, row = self._run.table.ints, self._run.table.row
         free = self._run.table.slots_in(SlotState.FREE, SlotState.DELIVERED)
-        return not ints[RELEASES_IN_A_ROW] and any(ints[row(slot) + PASSED_OVER] < ACCUSTOMED for slot in free)
+        return not ints[header.RELEASES_IN_A_ROW] and any(
+            ints[row(slot) + record.PASSED_OVER] < ACCUSTOMED for slot in free
+        )
 
     def _only_free_slots_block(self) -> bool:
         table = self._run.table
         if table.slots_in(SlotState.DELIVERED):
             return False  # its caller has not even heard of it, so the optimizer cannot have answered yet
-        if not table.ints[EVALUATING]:
+        if not table.ints[header.EVALUATING]:
             return True
         starts = np.min(table.starts, where=table.states == SlotState.EVALUATING, initial=math.inf)
-        return timeline.is_deliverable(table.floats[table.row(self._slot) + END], float(starts))
+        return timeline.is_deliverable(table.floats[table.row(self._slot) + record.END], float(starts))
 
     def _release(self) -> None:
         """Deliver the least result although slots are free: they are idle."""
         table = self._run.table
-        end = table.floats[table.row(self._slot) + END]
-        begins_a_round = not table.ints[RELEASES_IN_A_ROW]
+        end = table.floats[table.row(self._slot) + record.END]
+        begins_a_round = not table.ints[header.RELEASES_IN_A_ROW]
         if not self._run.deliver(self._slot, None, idle=True):
             return
         logger.info(
@@ -221,10 +221,10 @@ class Vigil:
         now = self._run.now()
         for other in table.slots_in(SlotState.FREE):  # the clock of an idle slot goes on from this delivery
             row = table.row(other)
-            table.ints[row + PASSED_OVER] += begins_a_round
-            if table.floats[row + BASE] + now - table.floats[row + RESUMED_AT] < end:
-                table.floats[row + BASE] = end
-                table.floats[row + RESUMED_AT] = now
+            table.ints[row + record.PASSED_OVER] += begins_a_round
+            if table.floats[row + record.BASE] + now - table.floats[row + record.RESUMED_AT] < end:
+                table.floats[row + record.BASE] = end
+                table.floats[row + record.RESUMED_AT] = now
         following = table.least_finished()
         if following is not None:
             self._run.transport.wake(following)  # it watches over the run from now on

@@ -1,16 +1,24 @@
-"""Files that a power cut does not take back: what was renamed into place has its contents on disk before."""
+"""Files that are whole or not there: written under another name, sent to disk where a power cut matters, renamed."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 THREADS = 8
 """A file system writes what it is asked for at the same time in one go: four files take no longer than one."""
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Have `write(temporary_path)` make a file, then rename it into place; a failure leaves the old file as it was."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def to_disk(*paths: Path) -> None:

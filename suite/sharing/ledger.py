@@ -16,8 +16,9 @@ from enum import IntEnum
 from typing import Protocol
 
 from zerowait.suite.rules.continuation import State, best_state, id_disagrees
+from zerowait.suite.sharing import header
 from zerowait.suite.sharing.rundir import RunDirectory
-from zerowait.suite.sharing.table import CELL, LEDGER_CELLS, LEDGER_GENERATION, LEDGER_USED, SlotTable
+from zerowait.suite.sharing.table import CELL, LEDGER_CELLS, SlotTable
 
 ENTRY_BYTES = LEDGER_CELLS * CELL
 FIRST_CAPACITY = 1024
@@ -115,23 +116,23 @@ class SharedLedger:
         """Make room for the entries of the next transaction; called outside of one."""
         ints, memory = self._table.ints, self._memory()
         capacity = len(memory) // ENTRY_BYTES
-        if ints[LEDGER_USED] * 2 < capacity - 2:
+        if ints[header.LEDGER_USED] * 2 < capacity - 2:
             return
-        generation = ints[LEDGER_GENERATION] + 1
+        generation = ints[header.LEDGER_GENERATION] + 1
         larger = self._entries.create(generation, capacity * 2)
         for place in range(capacity):
             entry = memory[place * ENTRY_BYTES : (place + 1) * ENTRY_BYTES]
             if entry.cast("q")[4] != Kind.EMPTY:
                 free = _first_free(larger, bytes(entry[:16]))
                 larger[free * ENTRY_BYTES : (free + 1) * ENTRY_BYTES] = entry
-        ints[LEDGER_GENERATION] = generation
+        ints[header.LEDGER_GENERATION] = generation
 
     def restore(self, place: int, entry: bytes) -> None:
         """Put back an entry that a rolled-back transaction had changed."""
         self._memory()[place * ENTRY_BYTES : (place + 1) * ENTRY_BYTES] = entry
 
     def _memory(self) -> memoryview:
-        return self._entries.memory(self._table.ints[LEDGER_GENERATION])
+        return self._entries.memory(self._table.ints[header.LEDGER_GENERATION])
 
     def _insert(self, identity: bytes, config: bytes, kind: Kind, state: State) -> None:
         memory = self._memory()
@@ -141,7 +142,7 @@ class SharedLedger:
         entry[:32] = identity + config
         entry[40:] = _STATE.pack(*state)
         entry.cast("q")[4] = kind
-        self._table.ints[LEDGER_USED] += 1
+        self._table.ints[header.LEDGER_USED] += 1
 
     def _of(self, identity: bytes) -> Iterator[tuple[int, int, bytes, State]]:
         memory = self._memory()

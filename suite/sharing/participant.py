@@ -13,11 +13,12 @@ from types import TracebackType
 import numpy as np
 
 from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError
+from zerowait.suite.sharing import header, record
 from zerowait.suite.sharing.fd_limit import open_descriptor
 from zerowait.suite.sharing.locks import FIRST_PROCESS, ByteLocks
 from zerowait.suite.sharing.processes import Process, is_alive
 from zerowait.suite.sharing.rundir import RunDirectory
-from zerowait.suite.sharing.table import LAST_RETURN, ORIGIN, PROCESS, PROCESSES, UNDO_MARKER, SlotState, SlotTable
+from zerowait.suite.sharing.table import UNDO_MARKER, SlotState, SlotTable
 
 
 class Participant:
@@ -142,27 +143,27 @@ class Participant:
 
     # -- who holds a slot ------------------------------------------------------------------------------------------
 
-    def _register(self) -> None:
+    def _acquire_number(self) -> None:
         """Get a number in the run and lock its byte for as long as this process lives."""
         with self as table:
-            number = table.ints[PROCESSES] + 1
+            number = table.ints[header.PROCESSES] + 1
             if number > 1 and not self._somebody_lives(number):
                 self._let_time_stand_still(table)
             if not self._locks.acquire(FIRST_PROCESS + number):
                 raise RunDirectoryError(f"{self.directory.root} is damaged: process number {number} is taken")
-            table.ints[PROCESSES] = self.process = number
+            table.ints[header.PROCESSES] = self.process = number
 
     def _somebody_lives(self, n: int) -> bool:
         """Tell whether one of the first n - 1 processes is still there, or this one has been there before.
 
-        A process that has closed its files (as one with many runs does) holds no lock, but has enlisted.
+        A process that has closed its files (as one with many runs does) holds no lock, but has registered.
         """
         if self._locks.is_any_taken(FIRST_PROCESS + 1, n - 1):
             return True
         try:
-            return any(is_alive(*process) for process in self.members())
+            return any(is_alive(*process) for process in self.participants())
         except FileNotFoundError:
-            return False  # whoever created the run was killed before it could enlist
+            return False  # whoever created the run was killed before it could register
 
     def _let_time_stand_still(self, table: SlotTable) -> None:
         """Take out the real time since the last sign of life: nobody lived who could have thought about a call.
@@ -171,22 +172,22 @@ class Participant:
         meanwhile, and its clock with it.
         """
         floats = table.floats
-        if not floats[ORIGIN]:
+        if not floats[header.ORIGIN]:
             return  # simulated time has not begun
         now = self.now()
-        absent = now - (floats[LAST_RETURN] or floats[ORIGIN])
+        absent = now - (floats[header.LAST_RETURN] or floats[header.ORIGIN])
         table.resumed[:] = np.minimum(table.resumed + absent, now)
-        floats[ORIGIN] += absent
-        if floats[LAST_RETURN]:
-            floats[LAST_RETURN] = now
+        floats[header.ORIGIN] += absent
+        if floats[header.LAST_RETURN]:
+            floats[header.LAST_RETURN] = now
 
     @staticmethod
     def now() -> float:
         """Return real seconds on a clock that all processes of the run share."""
         raise NotImplementedError
 
-    def members(self) -> set[Process]:
-        """Return the processes of this host that have enlisted."""
+    def participants(self) -> set[Process]:
+        """Return the processes of this host that have registered."""
         raise NotImplementedError
 
     def hold(self, slot: int) -> None:
@@ -199,7 +200,7 @@ class Participant:
 
     def is_held(self, slot: int) -> bool:
         """Tell whether the caller that claimed the slot is still there."""
-        process = self.table.ints[self.table.row(slot) + PROCESS]
+        process = self.table.ints[self.table.row(slot) + record.PROCESS]
         return slot in self._held if process == self.process else self._locks.is_taken(FIRST_PROCESS + process)
 
     def has_left_a_slot(self) -> bool:

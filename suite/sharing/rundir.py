@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zerowait.suite.records.trace import replace_file
 from zerowait.suite.rules.errors import RunDirectoryError, RunMismatchError, shown
 from zerowait.suite.sharing.fd_limit import advice
+from zerowait.suite.sharing.fsync import replace_file
 from zerowait.suite.sharing.journal import append
 from zerowait.suite.sharing.regular_files import read_json
 
@@ -59,7 +59,7 @@ class RunDirectory:
         return self.root / "journal"
 
     @property
-    def members(self) -> Path:
+    def participants(self) -> Path:
         """The processes that take part."""
         return self.root / "members"
 

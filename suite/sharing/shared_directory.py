@@ -21,28 +21,14 @@ from typing import Any
 from zerowait.suite.rules.continuation import State, best_state, id_disagrees
 from zerowait.suite.rules.errors import RunDirectoryError
 from zerowait.suite.rules.identity import digest
-from zerowait.suite.sharing import journal
+from zerowait.suite.sharing import header, journal, record
+from zerowait.suite.sharing.journal_schema import config_text, identity_of
 from zerowait.suite.sharing.locks import MUTEX, ByteLocks
 from zerowait.suite.sharing.participant import Participant
 from zerowait.suite.sharing.processes import Process, this_process
 from zerowait.suite.sharing.regular_files import read_regular_file
 from zerowait.suite.sharing.rundir import RunDirectory, explained
-from zerowait.suite.sharing.table import (
-    CELL,
-    FIRST_RECORD,
-    JOURNAL_END,
-    LAST_RETURN,
-    RECORD_CELLS,
-    RELEASES_IN_A_ROW,
-    RESUMED_AT,
-    RESUMED_FROM,
-    STATE,
-    TEXT,
-    TEXT_BYTES,
-    SlotState,
-    SlotTable,
-    cells_bytes,
-)
+from zerowait.suite.sharing.table import CELL, FIRST_RECORD, TEXT_BYTES, SlotState, SlotTable, cells_bytes
 
 _POINTER = struct.Struct("=q")
 _FIRST_AREA = 4096
@@ -84,7 +70,7 @@ class _Table(SlotTable):
         self._first_text = _FIRST_AREA + 2 * cells_bytes(n_slots)
 
     def text(self, slot: int) -> bytes:
-        length = self.ints[self.row(slot) + TEXT]
+        length = self.ints[self.row(slot) + record.TEXT]
         return os.pread(self._descriptor, length, self._first_text + slot * TEXT_BYTES)
 
     def write_text(self, slot: int, offset: int, text: bytes) -> bool:
@@ -124,7 +110,7 @@ class SharedDirectoryTransport(Participant):
         if not whole:
             self.close()
             raise RunDirectoryError(f"{directory.slots} does not hold a table of {n_slots} slots: it is damaged")
-        self._register()
+        self._acquire_number()
 
     # -- the critical section --------------------------------------------------------------------------------------
 
@@ -163,8 +149,8 @@ class SharedDirectoryTransport(Participant):
         with self as table:
             self.release(slot)
             row = table.row(slot)
-            table.floats[LAST_RETURN] = table.floats[row + RESUMED_AT] = self.now()
-            table.ints[row + STATE] = SlotState.FREE
+            table.floats[header.LAST_RETURN] = table.floats[row + record.RESUMED_AT] = self.now()
+            table.ints[row + record.STATE] = SlotState.FREE
 
     # -- waking ----------------------------------------------------------------------------------------------------
 
@@ -188,24 +174,24 @@ class SharedDirectoryTransport(Participant):
             delay = min(2 * delay, _LONGEST_DELAY)
 
     def _seen(self, slot: int) -> bytes:
-        if slot < self.n_slots and self.table.ints[self.table.row(slot) + STATE] == SlotState.FINISHED:
+        if slot < self.n_slots and self.table.ints[self.table.row(slot) + record.STATE] == SlotState.FINISHED:
             first = self.table.row(slot) * CELL
-            record = bytes(self._image[first : first + RECORD_CELLS * CELL])
+            seen = bytes(self._image[first : first + record.CELLS * CELL])
             # After an idle release, who is next in line is woken to watch over the run.
-            releases: int = self.table.ints[RELEASES_IN_A_ROW]
-            return record + bytes([1]) * (releases > 0 and self.table.least_finished() == slot)
+            releases: int = self.table.ints[header.RELEASES_IN_A_ROW]
+            return seen + bytes([1]) * (releases > 0 and self.table.least_finished() == slot)
         return bytes(self._image)
 
     # -- who takes part --------------------------------------------------------------------------------------------
 
-    def enlist(self) -> None:
+    def register(self) -> None:
         """Note that this process takes part in the run, although it may never hold a slot."""
-        with self.directory.members.open("a", encoding="utf-8") as file:
+        with self.directory.participants.open("a", encoding="utf-8") as file:
             file.write("{} {} {}\n".format(*this_process(), platform.node()))
 
-    def members(self) -> set[Process]:
-        """Return the processes of this host that have enlisted."""
-        lines = [line.split() for line in self.directory.members.read_text(encoding="utf-8").splitlines()]
+    def participants(self) -> set[Process]:
+        """Return the processes of this host that have registered."""
+        lines = [line.split() for line in self.directory.participants.read_text(encoding="utf-8").splitlines()]
         return {(int(line[0]), int(line[1])) for line in lines if line[2:] == [platform.node()]}
 
     # -- files -----------------------------------------------------------------------------------------------------
@@ -221,7 +207,7 @@ class SharedDirectoryTransport(Participant):
         """Return the journal from an offset to its end as the table knows it."""
         with self.directory.journal.open("rb") as file:  # opened anew, which is when a client asks the server
             file.seek(first)
-            return file.read(self.table.ints[JOURNAL_END] - first)
+            return file.read(self.table.ints[header.JOURNAL_END] - first)
 
 
 class JournalLedger:
@@ -252,7 +238,7 @@ class JournalLedger:
         states = list(self._states.get(identity, ()))
         table = self._transport.table
         for slot in table.slots_in(SlotState.EVALUATING, SlotState.FINISHED):
-            resumed_from = table.floats[table.row(slot) + RESUMED_FROM]
+            resumed_from = table.floats[table.row(slot) + record.RESUMED_FROM]
             if not math.isnan(resumed_from) and table.digest(slot) == identity:
                 _consume(states, resumed_from)
         found = best_state(enumerate(states), fidelity, start)
@@ -274,8 +260,6 @@ class JournalLedger:
         self._read += len(data)
 
     def _apply(self, record: dict[str, Any]) -> None:
-        from zerowait.suite.records.journal_to_trace import config_text, identity_of
-
         identity = identity_of(record)
         self._configs.setdefault(identity, digest(config_text(record)))
         states = self._states.setdefault(identity, [])

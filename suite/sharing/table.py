@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from zerowait.suite.rules.timeline import OrderKey, order_key
+from zerowait.suite.sharing import header, record
 
 CELL = 8
 MAGIC = int.from_bytes(b"zerowait", "big")
@@ -42,7 +43,7 @@ class SlotState(IntEnum):
     """Free, but its clock is past the budget: it gets no more calls."""
 
 
-class Verdict(IntEnum):
+class StopReason(IntEnum):
     """Why a run takes no more calls."""
 
     NONE = 0
@@ -62,28 +63,13 @@ class Status(IntEnum):
 
 STATUS_NAMES = ("ok", "failed", "lost")
 
-# Cells of the header.
-(
-    H_MAGIC, H_SLOTS, LAST_DELIVERY, BUSY_UNTIL, STARTED, DELIVERED, RECORDED, JOURNAL_END, VERDICT, VERDICT_DETAIL,
-    ORIGIN, IDLE_RELEASES, OPEN, EVALUATING, LEDGER_GENERATION, LEDGER_USED, EVENTS, LAST_RETURN, LONGEST_PAUSE,
-    RELEASES_IN_A_ROW, RETIRED, PROCESSES, LOOKED_AT,
-) = range(23)  # fmt: skip
-HEADER_CELLS = 24
-# The undo log, behind the header: marker, saved header, saved record, and the ledger entry with its place.
-UNDO_MARKER = HEADER_CELLS
-UNDO_HEADER = UNDO_MARKER + 1
-UNDO_RECORD = UNDO_HEADER + HEADER_CELLS
-# Cells of a slot's record. Those from START on are written by the claim, all at once: a process that was not running
-# a moment ago finds its caches cold, and then every step of the interpreter costs several times as much.
-(
-    STATE, END, CHARGED, FREED, BASE, RESUMED_AT, PASSED_OVER, START, OVERHEAD, FIDELITY, RESUMED_FROM, RUNTIME, CALL,
-    AFTER, CLIPPED, PID, BORN, PROCESS, STATUS, CLAIM_TEXT, TEXT, SPILLED, DIGEST, DIGEST_2, CONFIG_DIGEST,
-    CONFIG_DIGEST_2,
-) = range(26)  # fmt: skip
 _CLAIMED = struct.Struct("=5d10q16s16s")
-RECORD_CELLS = 26
 LEDGER_CELLS = 8
-UNDO_LEDGER_PLACE = UNDO_RECORD + RECORD_CELLS
+# The undo log, behind the header: marker, saved header, saved record, and the ledger entry with its place.
+UNDO_MARKER = header.CELLS
+UNDO_HEADER = UNDO_MARKER + 1
+UNDO_RECORD = UNDO_HEADER + header.CELLS
+UNDO_LEDGER_PLACE = UNDO_RECORD + record.CELLS
 UNDO_LEDGER = UNDO_LEDGER_PLACE + 1
 FIRST_RECORD = 512  # one page for header and undo log
 
@@ -92,7 +78,7 @@ NO_LEDGER_ENTRY = -1
 
 def cells_bytes(n_slots: int) -> int:
     """Return the size of the header and the records of a run with so many slots."""
-    return (FIRST_RECORD + n_slots * RECORD_CELLS) * CELL
+    return (FIRST_RECORD + n_slots * record.CELLS) * CELL
 
 
 def table_bytes(n_slots: int) -> int:
@@ -111,52 +97,52 @@ class SlotTable:
         self.ints = cells.cast("q")
         self.floats = cells.cast("d")
         self._text = view[len(cells) :]
-        self._header = self.ints[:HEADER_CELLS]
-        self._saved_header = self.ints[UNDO_HEADER : UNDO_HEADER + HEADER_CELLS]
-        self._saved_record = self.ints[UNDO_RECORD : UNDO_RECORD + RECORD_CELLS]
+        self._header = self.ints[: header.CELLS]
+        self._saved_header = self.ints[UNDO_HEADER : UNDO_HEADER + header.CELLS]
+        self._saved_record = self.ints[UNDO_RECORD : UNDO_RECORD + record.CELLS]
         self._records: dict[int, memoryview] = {}
         first = FIRST_RECORD * CELL
-        columns = np.frombuffer(cells, dtype=np.float64, offset=first).reshape(n_slots, RECORD_CELLS)
-        self.ends = columns[:, END]
-        self._end_cells = self.floats[FIRST_RECORD + END :: RECORD_CELLS]
-        self.starts = columns[:, START]
-        self.bases = columns[:, BASE]
-        self.resumed = columns[:, RESUMED_AT]
-        integers = np.frombuffer(cells, dtype=np.int64, offset=first).reshape(n_slots, RECORD_CELLS)
-        self.states = integers[:, STATE]
-        self.processes = integers[:, PROCESS]
+        columns = np.frombuffer(cells, dtype=np.float64, offset=first).reshape(n_slots, record.CELLS)
+        self.ends = columns[:, record.END]
+        self._end_cells = self.floats[FIRST_RECORD + record.END :: record.CELLS]
+        self.starts = columns[:, record.START]
+        self.bases = columns[:, record.BASE]
+        self.resumed = columns[:, record.RESUMED_AT]
+        integers = np.frombuffer(cells, dtype=np.int64, offset=first).reshape(n_slots, record.CELLS)
+        self.states = integers[:, record.STATE]
+        self.processes = integers[:, record.PROCESS]
 
     def initialise(self) -> None:
         """Make every slot free at time 0; the buffer is all zeros."""
         ints = self.ints
-        ints[H_MAGIC] = MAGIC
-        ints[H_SLOTS] = self.n_slots
-        ints[OPEN] = self.n_slots
+        ints[header.MAGIC] = MAGIC
+        ints[header.SLOTS] = self.n_slots
+        ints[header.OPEN] = self.n_slots
         ints[UNDO_LEDGER_PLACE] = NO_LEDGER_ENTRY
         self.ends[:] = math.inf
 
     @property
     def is_whole(self) -> bool:
         """Whether the header is that of a table with so many slots."""
-        return self.ints[H_MAGIC] == MAGIC and self.ints[H_SLOTS] == self.n_slots
+        return self.ints[header.MAGIC] == MAGIC and self.ints[header.SLOTS] == self.n_slots
 
     @staticmethod
     def row(slot: int) -> int:
         """Return the cell at which a slot's record begins."""
-        return FIRST_RECORD + slot * RECORD_CELLS
+        return FIRST_RECORD + slot * record.CELLS
 
     # -- transactions ----------------------------------------------------------------------------------------------
 
     def begin(self, slot: int) -> None:
         """Save the header and one record, so that a kill before `commit` can be undone."""
         ints = self.ints
-        record = self._records.get(slot)
-        if record is None:
-            row = FIRST_RECORD + slot * RECORD_CELLS
-            record = self._records[slot] = ints[row : row + RECORD_CELLS]
+        cells = self._records.get(slot)
+        if cells is None:
+            row = FIRST_RECORD + slot * record.CELLS
+            cells = self._records[slot] = ints[row : row + record.CELLS]
         ints[UNDO_LEDGER_PLACE] = NO_LEDGER_ENTRY
         self._saved_header[:] = self._header
-        self._saved_record[:] = record
+        self._saved_record[:] = cells
         ints[UNDO_MARKER] = slot + 1
 
     def save_ledger_entry(self, place: int, entry: memoryview) -> None:
@@ -176,8 +162,8 @@ class SlotTable:
         """
         ints = self.ints
         row = self.row(ints[UNDO_MARKER] - 1)
-        ints[row : row + RECORD_CELLS] = ints[UNDO_RECORD : UNDO_RECORD + RECORD_CELLS]
-        ints[:HEADER_CELLS] = ints[UNDO_HEADER : UNDO_HEADER + HEADER_CELLS]
+        ints[row : row + record.CELLS] = ints[UNDO_RECORD : UNDO_RECORD + record.CELLS]
+        ints[: header.CELLS] = ints[UNDO_HEADER : UNDO_HEADER + header.CELLS]
         place = ints[UNDO_LEDGER_PLACE]
         if place == NO_LEDGER_ENTRY:
             return None
@@ -192,29 +178,29 @@ class SlotTable:
 
     def digest(self, slot: int) -> bytes:
         """Return the 16-byte identity of the evaluation in a slot."""
-        first = (self.row(slot) + DIGEST) * CELL
+        first = (self.row(slot) + record.DIGEST) * CELL
         return bytes(self.bytes[first : first + 16])
 
     def config_digest(self, slot: int) -> bytes:
         """Return the 16-byte digest of the configuration in a slot."""
-        first = (self.row(slot) + CONFIG_DIGEST) * CELL
+        first = (self.row(slot) + record.CONFIG_DIGEST) * CELL
         return bytes(self.bytes[first : first + 16])
 
     def write_claim(self, slot: int, *fields: Any) -> None:
         """Write the cells that a claim fills: START to SPILLED, and the digests of identity and configuration."""
-        _CLAIMED.pack_into(self.bytes, (FIRST_RECORD + slot * RECORD_CELLS + START) * CELL, *fields)
+        _CLAIMED.pack_into(self.bytes, (FIRST_RECORD + slot * record.CELLS + record.START) * CELL, *fields)
 
     def key(self, slot: int) -> OrderKey:
         """Return what the delivery of a finished evaluation is ordered by."""
         ints, floats, row = self.ints, self.floats, self.row(slot)
-        fidelity = floats[row + FIDELITY]
+        fidelity = floats[row + record.FIDELITY]
         return order_key(
-            floats[row + END],
-            floats[row + START],
+            floats[row + record.END],
+            floats[row + record.START],
             self.digest(slot),
             None if math.isnan(fidelity) else fidelity,
-            floats[row + FREED],
-            ints[row + CALL],
+            floats[row + record.FREED],
+            ints[row + record.CALL],
         )
 
     def least_finished(self) -> int | None:
@@ -236,7 +222,7 @@ class SlotTable:
     def text(self, slot: int) -> bytes:
         """Return the description of the evaluation in a slot, as far as it stands in the record."""
         first = slot * TEXT_BYTES
-        return bytes(self._text[first : first + self.ints[FIRST_RECORD + slot * RECORD_CELLS + TEXT]])
+        return bytes(self._text[first : first + self.ints[FIRST_RECORD + slot * record.CELLS + record.TEXT]])
 
     def write_text(self, slot: int, offset: int, text: bytes) -> bool:
         """Write a part of the description at `offset`; return False when it does not fit."""

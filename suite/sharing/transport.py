@@ -18,26 +18,18 @@ from typing import Protocol
 
 from zerowait.suite.rules.continuation import State
 from zerowait.suite.rules.errors import RunDirectoryError
+from zerowait.suite.sharing import header, record
 from zerowait.suite.sharing.journal import append
 from zerowait.suite.sharing.ledger import FIRST_CAPACITY, MappedEntries, SharedLedger
 from zerowait.suite.sharing.locks import ByteLocks
 from zerowait.suite.sharing.participant import Participant
 from zerowait.suite.sharing.processes import Process, this_process
 from zerowait.suite.sharing.rundir import RunDirectory, explained
-from zerowait.suite.sharing.table import (
-    JOURNAL_END,
-    LAST_RETURN,
-    RESUMED_AT,
-    STATE,
-    UNDO_MARKER,
-    SlotState,
-    SlotTable,
-    table_bytes,
-)
+from zerowait.suite.sharing.table import UNDO_MARKER, SlotState, SlotTable, table_bytes
 
 # How many descriptors a process keeps open for waking others, and for waiting: the usual limit is 1024.
-_MAX_BELLS = 192
-_MAX_EARS = 256
+_MAX_WRITING = 192
+_MAX_READING = 256
 
 
 class RunLedger(Protocol):
@@ -115,11 +107,11 @@ class Transport(Protocol):
     def wait(self, slot: int, timeout: float) -> bool:
         """Sleep until this slot is woken or `timeout` seconds have passed; tell whether it was woken."""
 
-    def enlist(self) -> None:
+    def register(self) -> None:
         """Note that this process takes part in the run, although it may never hold a slot."""
 
-    def members(self) -> set[Process]:
-        """Return the processes of this host that have enlisted."""
+    def participants(self) -> set[Process]:
+        """Return the processes of this host that have registered."""
 
     def append(self, data: bytes, offset: int) -> None:
         """Write a journal line at `offset`."""
@@ -159,8 +151,8 @@ class LocalTransport(Participant):
     def __init__(self, directory: RunDirectory, n_slots: int) -> None:
         super().__init__(directory, n_slots)
         self._to_wake: list[int] = []
-        self._bells: dict[int, int] = {}
-        self._ears: dict[int, tuple[int, select.poll]] = {}
+        self._writing: dict[int, int] = {}
+        self._reading: dict[int, tuple[int, select.poll]] = {}
         with explained(directory.root, "open the run"):
             self._lock_file = self._open(directory.lock)
             self._locks = ByteLocks(self._lock_file)
@@ -181,13 +173,13 @@ class LocalTransport(Participant):
             self.close()
             raise RunDirectoryError(f"{directory.slots} does not begin like a table of {n_slots} slots: it is damaged")
         self.ledger = SharedLedger(self.table, MappedEntries(directory))
-        self._register()
+        self._acquire_number()
 
     def close(self) -> None:
         """Close the descriptors; the kernel releases what they held."""
         super().close()
-        self._bells.clear()
-        self._ears.clear()
+        self._writing.clear()
+        self._reading.clear()
 
     # -- the critical section --------------------------------------------------------------------------------------
 
@@ -201,7 +193,7 @@ class LocalTransport(Participant):
             fcntl.flock(self._lock_file, fcntl.LOCK_UN)
         # Not before: the kernel runs who is woken at once, in place of this process, and it would wait for the lock.
         while self._to_wake:
-            self._ring(self._to_wake.pop())
+            self._write_wake_up(self._to_wake.pop())
 
     def roll_back(self) -> None:
         """Undo the transaction that was begun, in the table, in the ledger and in the journal."""
@@ -209,21 +201,21 @@ class LocalTransport(Participant):
         if entry is not None:
             self.ledger.restore(*entry)
         # Nobody was given what the line says, and the next one may be shorter.
-        os.ftruncate(self._journal, self.table.ints[JOURNAL_END])
+        os.ftruncate(self._journal, self.table.ints[header.JOURNAL_END])
         self.table.commit()
 
     def take(self, slot: int) -> None:
         """Let the caller whose result has been delivered go, and its slot's clock run from now.
 
         Without the lock: while this process lives, nobody else touches a slot in this state, and each store is a single
-        one. (LAST_RETURN may be set back by somebody's roll-back; it only says how long a pause was.)
+        one. (header.LAST_RETURN may be set back by somebody's roll-back; it only says how long a pause was.)
         """
         self.release(slot)
-        if len(self._ears) > _MAX_EARS and slot in self._ears:
-            self._close(self._ears.pop(slot)[0])
+        if len(self._reading) > _MAX_READING and slot in self._reading:
+            self._close(self._reading.pop(slot)[0])
         ints, floats, row = self.table.ints, self.table.floats, self.table.row(slot)
-        floats[LAST_RETURN] = floats[row + RESUMED_AT] = self.now()
-        ints[row + STATE] = SlotState.FREE
+        floats[header.LAST_RETURN] = floats[row + record.RESUMED_AT] = self.now()
+        ints[row + record.STATE] = SlotState.FREE
 
     # -- waking ----------------------------------------------------------------------------------------------------
 
@@ -231,22 +223,22 @@ class LocalTransport(Participant):
         """Wake the caller that waits in this slot when the critical section, in which this is called, has been left."""
         self._to_wake.append(slot)
 
-    def _ring(self, slot: int) -> None:
-        descriptor = self._bells.get(slot)
+    def _write_wake_up(self, slot: int) -> None:
+        descriptor = self._writing.get(slot)
         if descriptor is None:
-            if len(self._bells) >= _MAX_BELLS:
-                self._close(self._bells.pop(next(iter(self._bells))))
+            if len(self._writing) >= _MAX_WRITING:
+                self._close(self._writing.pop(next(iter(self._writing))))
             try:
-                descriptor = self._bells[slot] = self._open_fifo(slot)
+                descriptor = self._writing[slot] = self._open_fifo(slot)
             except OSError as error:
                 if error.errno != errno.EMFILE:
                     raise
-                self._ring_from_the_reserve(slot)
+                self._write_without_keeping(slot)
                 return
         with contextlib.suppress(BlockingIOError):  # full of earlier wake-ups, so the caller is awake
             os.write(descriptor, b"!")
 
-    def _ring_from_the_reserve(self, slot: int) -> None:
+    def _write_without_keeping(self, slot: int) -> None:
         """Ring with a descriptor that is closed at once: too many threads wait here for one to be kept."""
         descriptor = os.open(self.directory.wake(slot), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -260,15 +252,15 @@ class LocalTransport(Participant):
 
         Only the holder of a slot waits in it, or the one caller that waits for the slot's first claim.
         """
-        ear = self._ears.get(slot)
-        if ear is None:
+        reading = self._reading.get(slot)
+        if reading is None:
             descriptor = self._open_fifo(slot)
-            ear = self._ears[slot] = descriptor, select.poll()
-            ear[1].register(descriptor, select.POLLIN)
-        if not ear[1].poll(timeout * 1000.0):
+            reading = self._reading[slot] = descriptor, select.poll()
+            reading[1].register(descriptor, select.POLLIN)
+        if not reading[1].poll(timeout * 1000.0):
             return False
         with contextlib.suppress(BlockingIOError):
-            os.read(ear[0], 4096)
+            os.read(reading[0], 4096)
         return True
 
     def _open_fifo(self, slot: int) -> int:
@@ -280,8 +272,8 @@ class LocalTransport(Participant):
             if error.errno != errno.EMFILE:
                 raise
         with self._mutex:  # nobody rings
-            while self._bells:  # only kept because they may be needed again
-                self._close(self._bells.popitem()[1])
+            while self._writing:  # only kept because they may be needed again
+                self._close(self._writing.popitem()[1])
             return self._open(path, flags)
 
     def _close(self, descriptor: int) -> None:
@@ -290,14 +282,14 @@ class LocalTransport(Participant):
 
     # -- who takes part --------------------------------------------------------------------------------------------
 
-    def enlist(self) -> None:
+    def register(self) -> None:
         """Note that this process takes part in the run, although it may never hold a slot."""
-        with self.directory.members.open("a", encoding="ascii") as file:
+        with self.directory.participants.open("a", encoding="ascii") as file:
             file.write("{} {}\n".format(*this_process()))
 
-    def members(self) -> set[Process]:
-        """Return the processes that have enlisted."""
-        words = self.directory.members.read_text(encoding="ascii").split()
+    def participants(self) -> set[Process]:
+        """Return the processes that have registered."""
+        words = self.directory.participants.read_text(encoding="ascii").split()
         return {(int(pid), int(born)) for pid, born in zip(words[::2], words[1::2], strict=False)}
 
     # -- files -----------------------------------------------------------------------------------------------------

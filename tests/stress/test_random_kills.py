@@ -106,7 +106,7 @@ class RandomRun:
                 time.sleep(self.rng.expovariate(1 / 0.02))
                 self.kill_one(crew, workers)
                 crew.records()  # readable, whatever was interrupted
-            self.see_to_the_dead(crew, workers)
+            self.settle_dead_workers(crew, workers)
             thread.join(HANG)
             assert not thread.is_alive(), f"the threads hang\n{crew.report()}"
             crew.simulator.trace()  # whoever looks sees to the dead
@@ -138,7 +138,7 @@ class RandomRun:
         if self.rng.random() < 0.8:
             workers[self.start(crew, n_threads)] = n_threads
 
-    def see_to_the_dead(self, crew, workers):
+    def settle_dead_workers(self, crew, workers):
         """Wait until all have ended; those that are doomed are replaced until then."""
         deadline = time.monotonic() + HANG
         while workers:

@@ -18,9 +18,10 @@ from modes import MODES, Diverged, processes, queries, threads
 from zerowait.suite import Evaluation, Overhead, Query, Simulator
 from zerowait.suite.rules.continuation import Ledger, State, best_state
 from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.sharing import header
 from zerowait.suite.sharing.ledger import ENTRY_BYTES, MappedEntries, SharedLedger
 from zerowait.suite.sharing.rundir import RunDirectory
-from zerowait.suite.sharing.table import LEDGER_GENERATION, LEDGER_USED, SlotTable, table_bytes
+from zerowait.suite.sharing.table import SlotTable, table_bytes
 
 NONE = Overhead.none()
 
@@ -388,7 +389,7 @@ class TheSharedLedger(RuleBasedStateMachine):
         else:
             self.plain = plain
         self.table.commit()
-        assert self.table.ints[LEDGER_USED] * 2 < len(shared._memory()) // ENTRY_BYTES
+        assert self.table.ints[header.LEDGER_USED] * 2 < len(shared._memory()) // ENTRY_BYTES
 
     @rule(
         who=st.integers(0, 1),
@@ -445,7 +446,7 @@ class TheSharedLedger(RuleBasedStateMachine):
     @rule(who=st.integers(0, 1))
     def be_killed_while_the_ledger_grows(self, who):
         """A process dies when it has made a part of the next generation's file, and before anybody knows of it."""
-        generation, memory = self.table.ints[LEDGER_GENERATION], self.shared[who]._memory()
+        generation, memory = self.table.ints[header.LEDGER_GENERATION], self.shared[who]._memory()
         half_made = MappedEntries(self.directory).create(generation + 1, 2 * len(memory) // ENTRY_BYTES)
         half_made[: len(memory)] = memory
 
@@ -462,5 +463,5 @@ def test_the_state_machine_sees_the_ledger_grow_three_times():
         machine.claim(k % 2, False, IDENTITIES[k % 9], FIDELITIES[k % 4], 3.0)
         machine.deliver(k % 2, False, 0, 1.0, 2.0)
         machine.be_killed_while_the_ledger_grows(k % 2)
-    assert machine.table.ints[LEDGER_GENERATION] == 3
+    assert machine.table.ints[header.LEDGER_GENERATION] == 3
     machine.teardown()

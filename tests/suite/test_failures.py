@@ -30,9 +30,9 @@ from zerowait.suite.rules.errors import (
     SpecificationError,
     WorkerDied,
 )
-from zerowait.suite.sharing import journal
+from zerowait.suite.sharing import header, journal
 from zerowait.suite.sharing.idle import Idle
-from zerowait.suite.sharing.table import RECORDED, SlotState, SlotTable
+from zerowait.suite.sharing.table import SlotState, SlotTable
 
 
 @pytest.fixture(params=MODES)
@@ -413,7 +413,7 @@ def test_an_interrupt_ends_all_eight_workers_at_once(tmp_path, how, record_prope
         while len((table := table_of(run, 8)).slots_in(SlotState.FINISHED)) < 7:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        recorded = table.ints[RECORDED]
+        recorded = table.ints[header.RECORDED]
         interrupted = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
         process.wait(HANG)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from zerowait.benchmarks import DamagedDataError, DataMissingError, from_dataframe, load
 from zerowait.benchmarks.own_table import store as storage
-from zerowait.suite.factory_spec import recipe_of
+from zerowait.suite.factory_spec import factory_spec_of
 from zerowait.suite.rules.errors import SpecificationError
 
 ROOT = Path(__file__).parents[3]
@@ -551,9 +551,9 @@ def test_the_family_table_loads_a_file_and_remembers_where_it_is(tmp_path, monke
     FRAME.to_csv(tmp_path / "mine.csv", index=False)
     monkeypatch.chdir(tmp_path)
     benchmark = load("table", path="mine.csv", **COLUMNS, label="my runs")
-    recipe = recipe_of(benchmark)
+    factory_spec = factory_spec_of(benchmark)
     monkeypatch.chdir("/")
-    again = recipe.from_json(recipe.as_json()).make()
+    again = factory_spec.from_json(factory_spec.as_json()).make()
     assert (again.label, again.content) == ("my runs", benchmark.content)
 
 

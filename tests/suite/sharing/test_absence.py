@@ -12,8 +12,8 @@ import pytest
 from zerowait.suite import Evaluation, Overhead, Simulator
 from zerowait.suite.records.check import check
 from zerowait.suite.rules.errors import WorkerDied
-from zerowait.suite.sharing import journal
-from zerowait.suite.sharing.table import LAST_RETURN, ORIGIN, SlotTable
+from zerowait.suite.sharing import header, journal
+from zerowait.suite.sharing.table import SlotTable
 
 ABSENCE = 1.5
 SOON = 1.0  # real seconds, less than an absence, that a process needs at most from joining to its call
@@ -106,8 +106,8 @@ def test_a_machine_that_was_started_anew_has_another_clock(tmp_path):
     image = bytearray(slots.read_bytes())
     table = SlotTable(image, 1)
     for shift in (1e7, -1e7):  # the machine ran for longer before, or had just been started
-        table.floats[ORIGIN] += shift
-        table.floats[LAST_RETURN] += shift
+        table.floats[header.ORIGIN] += shift
+        table.floats[header.LAST_RETURN] += shift
         table.resumed[:] += shift
         slots.write_bytes(image)
         elsewhere(tmp_path)

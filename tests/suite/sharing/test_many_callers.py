@@ -29,13 +29,13 @@ def evaluate(config):
 def scans(monkeypatch):
     """The times at which somebody asked the kernel about every holder of a slot."""
     found = []
-    original = Coordinator.bury_the_dead
+    original = Coordinator.reap_dead_workers
 
     def counted(self):
         found.append(time.monotonic())
         return original(self)
 
-    monkeypatch.setattr(Coordinator, "bury_the_dead", counted)
+    monkeypatch.setattr(Coordinator, "reap_dead_workers", counted)
     return found
 
 

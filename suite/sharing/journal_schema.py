@@ -1,0 +1,163 @@
+"""The schema of a journal record: its fields, how each part of one is written, and what identifies its configuration.
+
+A record is written in two parts, because its configuration is known when a slot is claimed and its outcome when the
+objective has returned; the numbers in front of both are known when it is delivered. The parts are pieces of one JSON
+object, so nothing is parsed on the way.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zerowait.suite.rules.errors import shown
+from zerowait.suite.rules.evaluation import Evaluation
+from zerowait.suite.rules.identity import digest, is_text
+from zerowait.suite.sharing import header, record
+from zerowait.suite.sharing.journal import Record
+from zerowait.suite.sharing.table import STATUS_NAMES, SlotTable
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def claim_text(config_id: str, canonical: str, fidelity: float | None, seed: int | None, *, named: bool) -> bytes:
+    """Return the part that is known when a slot is claimed; `named` says that the optimizer gave the id."""
+    quoted = f'{_encode(config_id)},"named":true' if named else f'"{config_id}"'
+    number = "null" if fidelity is None else repr(fidelity)
+    drawn = "" if seed is None else f'"seed":{seed},'
+    return f'"config_id":{quoted},"fidelity":{number},{drawn}"config":{canonical}'.encode()
+
+
+def outcome_text(evaluation: Evaluation) -> bytes:
+    """Return the part that is known when the objective has returned an evaluation."""
+    metrics = _encode(evaluation.metrics) if evaluation.metrics else "{}"
+    return f',"status":"ok","value":{evaluation.value!r},"metrics":{metrics}'.encode()
+
+
+def failure_text(error: str) -> bytes:
+    """Return the same part of an evaluation that failed, with what the error says."""
+    return f',"status":"failed","value":NaN,"metrics":{{}},"error":{_encode(error)}'.encode()
+
+
+LOST_TEXT = b',"status":"lost","value":NaN,"metrics":{}'
+"""The same part of an evaluation whose worker died."""
+
+
+def numbers_text(table: SlotTable, slot: int, now: float, *, idle: bool) -> bytes:
+    """Return the part that is known when the evaluation in a slot is recorded, at the real time `now` in seconds."""
+    ints, floats, row = table.ints, table.floats, table.row(slot)
+    resumed_from = floats[row + record.RESUMED_FROM]
+    continued = ""
+    if not math.isnan(resumed_from):
+        clipped = "true" if ints[row + record.CLIPPED] else "false"
+        continued = (
+            f'"resumed_from":{resumed_from!r},"clipped":{clipped},"from_scratch":{floats[row + record.RUNTIME]!r},'
+        )
+    released = '"idle":true,' if idle else ""
+    return (
+        f'{{"evaluation":{ints[header.RECORDED]},"slot":{slot},"call":{ints[row + record.CALL]},'
+        f'"after":{ints[row + record.AFTER]},"freed":{floats[row + record.FREED]!r},'
+        f'"start":{floats[row + record.START]!r},"end":{floats[row + record.END]!r},'
+        f'"runtime":{floats[row + record.CHARGED]!r},"overhead":{floats[row + record.OVERHEAD]!r},'
+        f'"wall":{now - floats[header.ORIGIN]:.6f},{continued}{released}'
+    ).encode()
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def identity_of(fields: Record) -> bytes:
+    """Return the digest of what identifies the configuration of a record: of the optimizer's id, or of the values."""
+    return digest(fields["config_id"]) if fields.get("named") else bytes.fromhex(fields["config_id"])
+
+
+def config_text(fields: Record) -> str:
+    """Return the canonical JSON of a record's configuration.
+
+    It stands in the journal and is not sorted again: names that were numbers are text by now and sort differently.
+    """
+    return json.dumps(fields["config"], separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What a field of a record must be."""
+
+    meaning: str
+    allows: Callable[[Any], bool]
+    required: bool = True
+
+
+_LARGEST_FLOAT = sys.float_info.max
+_LARGEST_COUNT = 2**63 - 1  # what the table of slots can hold
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and -_LARGEST_FLOAT <= value <= _LARGEST_FLOAT)
+
+
+def _is_finite(value: Any) -> bool:
+    return _is_number(value) and math.isfinite(value)
+
+
+def _is_config(value: Any) -> bool:
+    try:
+        return type(value) is dict and bool(json.dumps(value))
+    except RecursionError:
+        return False
+
+
+_COUNT = Field("an integer from 0 to 2**63 - 1", lambda v: type(v) is int and 0 <= v <= _LARGEST_COUNT)
+_SECONDS = Field("a finite number of at least 0", lambda v: _is_finite(v) and v >= 0)
+_FLAG = Field("true, or left out", lambda v: v is True, required=False)
+FIELDS: Mapping[str, Field] = {
+    "evaluation": _COUNT,
+    "slot": _COUNT,
+    "call": Field("an integer from 1 to 2**63 - 1", lambda v: type(v) is int and 1 <= v <= _LARGEST_COUNT),
+    "after": _COUNT,
+    "freed": _SECONDS,
+    "start": _SECONDS,
+    "end": _SECONDS,
+    "runtime": _SECONDS,
+    "overhead": _SECONDS,
+    "wall": Field("a finite number", _is_finite),
+    "config_id": Field("a string", lambda v: type(v) is str and is_text(v)),
+    "named": _FLAG,
+    "fidelity": Field("a finite number or null", lambda v: v is None or _is_finite(v)),
+    "seed": Field(_COUNT.meaning, _COUNT.allows, required=False),
+    "config": Field("an object", _is_config),
+    "status": Field(f"one of {', '.join(STATUS_NAMES)}", lambda v: type(v) is str and v in STATUS_NAMES),
+    "value": Field("a number", _is_number),
+    "metrics": Field("an object of numbers", lambda v: type(v) is dict and all(map(_is_number, v.values()))),
+    "error": Field("a string", lambda v: type(v) is str, required=False),
+    "resumed_from": Field("a finite number", _is_finite, required=False),
+    "clipped": Field("true or false", lambda v: type(v) is bool, required=False),
+    "from_scratch": Field(_SECONDS.meaning, _SECONDS.allows, required=False),
+    "idle": _FLAG,
+}
+"""The fields of a record; those of a continued evaluation come together or not at all."""
+_CONTINUED = ("resumed_from", "clipped", "from_scratch")
+
+
+def problems(fields: Record) -> Iterator[str]:
+    """Yield what is wrong with the fields of a record, seen by itself."""
+    for name, field in FIELDS.items():
+        if name not in fields:
+            if field.required:
+                yield f"{name} is missing"
+        elif not field.allows(fields[name]):
+            yield f"{name} is {shown(fields[name])}; it must be {field.meaning}"
+    for name in sorted(fields.keys() - FIELDS.keys()):
+        yield f"{shown(name)} is no field of a record"
+    if len({name in fields for name in _CONTINUED}) > 1:
+        yield f"only some of {', '.join(_CONTINUED)} are there; a continued evaluation has all of them"
+    given = fields.get("config_id")
+    if type(given) is str and not fields.get("named") and not re.fullmatch("[0-9a-f]{32}", given):
+        yield f"config_id is {shown(given)}; it must be a digest of 32 hexadecimal digits, or named by the optimizer"
