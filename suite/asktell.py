@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections import deque
@@ -10,25 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerowait.suite.pending import Delivered, InFlight, Pending
-from zerowait.suite.records.trace import build_trace, make_metadata, measured_facts, write_trace
+from zerowait.suite.engine import Engine, Told
+from zerowait.suite.records.trace import write_trace
 from zerowait.suite.rules import timeline
-from zerowait.suite.rules.continuation import Ledger, State, charge, training_length
-from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError, shown
-from zerowait.suite.rules.evaluation import (
-    LONGEST,
-    AnyObjective,
-    AskTellOptimizer,
-    Budget,
-    Evaluation,
-    ObjectiveSignature,
-    Query,
-    as_evaluation,
-)
-from zerowait.suite.rules.identity import canonical_json_of_checked, digest
+from zerowait.suite.rules.errors import SpecificationError, shown
+from zerowait.suite.rules.evaluation import AnyObjective, AskTellOptimizer, Budget, Evaluation, Query
 from zerowait.suite.rules.overhead import Overhead
-from zerowait.suite.rules.seeds import ObjectiveSeeds, check_run_seed
-from zerowait.suite.rules.specification import MAX_ASK_TELL_WORKERS, make_specification
 from zerowait.suite.sharing.rundir import explained, reason
 
 if TYPE_CHECKING:
@@ -46,6 +32,7 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     overhead: Overhead | None = None,
     continual: bool = False,
     batch_size: int | None = None,
+    told: Told | None = None,
     labels: Mapping[str, Any] | None = None,
     directory: str | os.PathLike[str] | None = None,
     on_delivery: Callable[[Query, Evaluation], None] | None = None,
@@ -75,6 +62,11 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     batch_size
         Synchronous batches: so many configurations are asked for when the previous batch is complete, and workers take
         them in order; None hands out a configuration as soon as a worker is free.
+    told
+        What the optimizer learns of results that end while it samples. `"arrival"`: everything that is due by the end
+        of a sampling is told before the next ask, as it comes to an optimizer in reality. `"turn"`: one result is told
+        for each configuration that is asked for, and the others wait. None is `"arrival"` under measured overhead and
+        `"turn"` under a modelled one. With `batch_size`, and where workers sample in parallel, both are the same.
     labels
         Anything JSON that identifies the run, kept in the trace's metadata.
     directory
@@ -91,18 +83,14 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     RunDirectoryError
         The trace cannot be written to the directory.
     """
-    run = _AskTellRun(
-        optimizer,
-        objective,
-        n_workers=n_workers,
-        budget=Budget(max_evaluations, max_time),
-        seed=check_run_seed(seed),
-        overhead=Overhead.measured() if overhead is None else overhead,
-        continual=continual,
-        batch_size=batch_size,
-    )
+    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
+        raise SpecificationError(f"batch_size is {batch_size!r}; it must be an integer of at least 1, or None")
+    engine = Engine(
+        objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time), seed=seed, overhead=overhead,
+        continual=continual, told=told, labels=labels, more={} if batch_size is None else {"batch_size": batch_size},
+    )  # fmt: skip
+    run = _AskTellRun(optimizer, engine, batch_size)
     run.on_delivery = on_delivery
-    specification = run.specification(labels)
     path = None
     if directory is not None:
         path = Path(directory) / "trace.parquet"
@@ -112,248 +100,143 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
         run.loop()
     except BaseException as error:
         if path is not None:
-            error.add_note(_keep(run, specification, path))
+            error.add_note(_keep(engine, path))
         raise
-    trace = run.trace(specification)
+    trace = engine.trace()
     if path is not None:
         with explained(path.parent, "write the trace"):
             write_trace(trace, path)
     return trace
 
 
-def _keep(run: _AskTellRun, specification: Mapping[str, Any], path: Path) -> str:
+def _keep(engine: Engine, path: Path) -> str:
     """Write what has been delivered before the run ended in an error; return what became of it."""
-    delivered = f"the {len(run.delivered.end)} evaluations delivered so far"
+    delivered = f"the {len(engine.delivered)} evaluations delivered so far"
     try:
-        write_trace(run.trace(specification), path)
+        write_trace(engine.trace(), path)
     except OSError as error:
         return f"{delivered} could not be written to {path}: {reason(error)}"
     return f"{delivered} are in {path}"
 
 
 class _AskTellRun:
-    """The event loop and what it remembers."""
+    """The loop of asking and telling; the workers and their clock are the engine's."""
 
-    def __init__(
-        self,
-        optimizer: AskTellOptimizer,
-        objective: AnyObjective,
-        *,
-        n_workers: int,
-        budget: Budget,
-        seed: int,
-        overhead: Overhead,
-        continual: bool,
-        batch_size: int | None,
-    ) -> None:
-        if isinstance(n_workers, bool) or not isinstance(n_workers, int) or not 1 <= n_workers <= MAX_ASK_TELL_WORKERS:
-            raise SpecificationError(
-                f"n_workers is {shown(n_workers)}; it must be an integer from 1 to {MAX_ASK_TELL_WORKERS}"
-            )
-        if batch_size is not None and (
-            isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1
-        ):
-            raise SpecificationError(f"batch_size is {batch_size!r}; it must be an integer of at least 1, or None")
+    def __init__(self, optimizer: AskTellOptimizer, engine: Engine, batch_size: int | None) -> None:
         self.optimizer = optimizer
-        self.objective = objective
-        self.n_workers = n_workers
-        self.budget = budget
-        self.seed = seed
-        self.overhead = overhead
-        self.continual = continual
+        self.engine = engine
         self.batch_size = batch_size
         self.on_delivery: Callable[[Query, Evaluation], None] | None = None
-        self.measured = overhead.is_measured
-        self.constant = overhead.constant
-        self.sampling = overhead.sampling
-        self.clock = timeline.Clock()
-        self.takes = ObjectiveSignature.of(objective)
-        self.seeds = ObjectiveSeeds(seed)
-        self.ledger = Ledger()
-        self.delivered = Delivered()
-        self.in_flight = InFlight()
-        self.free = deque([0.0] * n_workers)
         self.asking = True
-        self.unbilled = 0.0  # real seconds of tell (and of an ask that gave nothing), for the next configuration
-        self.began = time.perf_counter()
-        self.ended = self.began
-
-    def specification(self, labels: Mapping[str, Any] | None) -> dict[str, Any]:
-        batches = {} if self.batch_size is None else {"batch_size": self.batch_size}
-        return make_specification(
-            self.n_workers,
-            self.budget,
-            self.seed,
-            self.overhead,
-            continual=self.continual,
-            labels=labels,
-            **batches,
-        )
 
     def loop(self) -> None:
         """Hand out configurations while a worker is free, then deliver the earliest result; until nothing is left."""
+        engine = self.engine
         hand_out = self._hand_out if self.batch_size is None else self._batches()
-        in_flight = self.in_flight
         while True:
             hand_out()
-            if not in_flight:
-                break
             # Deliverable: no slot is free that could still get a start (design 4.1), and the heap's top is the least.
-            if not timeline.may_record(self.budget, in_flight.least_end()):
+            if not engine.in_flight or not engine.is_within_budget():
                 break
-            self._deliver(in_flight.pop())
-        self.ended = time.perf_counter()
+            self._deliver()
 
     def _hand_out(self) -> None:
         """Ask for a configuration for every free worker, the one freed earliest first."""
-        clock, budget = self.clock, self.budget
-        while self.free and self.asking:
-            if not timeline.may_call(clock.started, clock.last_delivery, budget):
+        engine = self.engine
+        clock, budget = engine.clock, engine.budget
+        while self.asking:
+            while engine.is_due():
+                self._deliver()
+            if not engine.free:
+                return
+            if not engine.may_call():
                 self.asking = False
                 return
-            asked = self._ask()
-            if asked is None:
+            query = self._ask()
+            if query is None:
                 return
-            query, seconds = asked
-            start = timeline.next_start(clock.last_delivery, clock.busy_until, seconds, self.sampling)
+            start, seconds = engine.sampled()
             if not timeline.may_start(budget, start):
-                self.free.popleft()  # this worker's clock is past the budget; nothing starts on it any more
+                engine.retire()
                 continue
             clock.busy_until = start
-            clock.started += 1
-            self._evaluate(query, start, seconds)
+            engine.start(query, start, seconds)
 
     def _batches(self) -> Callable[[], None]:
         """Return the hand-out of synchronous batches: one is asked for when the previous one is complete."""
+        engine = self.engine
         batch: deque[tuple[Query, float, float]] = deque()
 
         def ask_for_a_batch() -> None:
-            clock, budget = self.clock, self.budget
             for _ in range(self.batch_size or 0):
-                room = budget.max_evaluations is None or clock.started + len(batch) < budget.max_evaluations
-                may_call = room and timeline.may_call(clock.started, clock.last_delivery, budget)
-                asked = self._ask(len(batch)) if may_call else None
-                if asked is None:
+                query = self._ask(len(batch)) if engine.may_call(len(batch)) else None
+                if query is None:
                     break
-                available = timeline.next_start(clock.last_delivery, clock.busy_until, asked[1], self.sampling)
-                clock.busy_until = available
-                batch.append((asked[0], available, asked[1]))
+                available, seconds = engine.sampled()
+                engine.clock.busy_until = available
+                batch.append((query, available, seconds))
 
         def hand_out() -> None:
-            if not batch and not self.in_flight and self.asking:
+            if not batch and not engine.in_flight and self.asking:
                 ask_for_a_batch()
-            while self.free and batch:
-                start = max(self.free[0], batch[0][1])
-                if not timeline.may_start(self.budget, start):
+            while engine.free and batch:
+                start = max(engine.free[0], batch[0][1])
+                if not timeline.may_start(engine.budget, start):
                     batch.clear()
                     self.asking = False
                     return
                 query, _, seconds = batch.popleft()
-                self.clock.started += 1
-                self._evaluate(query, start, seconds)
+                engine.start(query, start, seconds)
 
         return hand_out
 
-    def _ask(self, in_hand: int = 0) -> tuple[Query, float] | None:
-        """Return the next query and the seconds that it costs, or None when there is none for now.
+    def _ask(self, in_hand: int = 0) -> Query | None:
+        """Return the next query, or None when there is none for now.
 
         So many queries are `in_hand`: the optimizer was asked for them, but they have not been started.
         """
-        measured = self.measured
-        seconds = self.constant
-        if seconds is None:
-            seconds = 0.0 if measured else self.overhead.charge(self.clock.delivered)
-        asked_at = time.perf_counter() if measured else 0.0
+        engine = self.engine
         try:
-            query = self.optimizer.ask()
+            if engine.measured:
+                asked_at = time.perf_counter()
+                query = self.optimizer.ask()
+                engine.spend(time.perf_counter() - asked_at)
+            else:
+                query = self.optimizer.ask()
         except StopIteration:
             self.asking = False
             return None
-        if measured:
-            seconds = self.unbilled + time.perf_counter() - asked_at
-            self.unbilled = 0.0
         if query is None:
-            if not self.in_flight and not in_hand:
+            if engine.in_flight or in_hand:
+                return None
+            if not engine.dropped:
                 raise SpecificationError(
                     "ask() returned None while no evaluation is in flight, so no result can ever arrive; raise "
                     "StopIteration when the optimizer has finished"
                 )
-            # The optimizer was busy all the same: what comes next cannot start before it was done.
-            self.unbilled = seconds if measured else 0.0
+            self.asking = False  # it waits for a result that the budget has taken from it
             return None
-        return query, seconds
+        if type(query) is not Query and not isinstance(query, Query):
+            raise SpecificationError(
+                f"ask() returned {shown(query)} of type {type(query).__name__}; it must return a Query, such as "
+                "Query({'x': 0.5}), or None when there is nothing to evaluate until another result arrives"
+            )
+        return query
 
-    def _evaluate(self, query: Query, start: float, seconds: float) -> None:
-        pending = Pending(query, self.free.popleft(), start, seconds, self.clock.started)
-        config = query.config
-        try:
-            if self.takes.seed:
-                seed = self.seeds.seed(pending.identify())
-                if self.takes.fidelity:
-                    returned = self.objective(config, fidelity=query.fidelity, seed=seed)
-                else:
-                    returned = self.objective(config, seed=seed)
-            elif self.takes.fidelity:
-                returned = self.objective(config, fidelity=query.fidelity)
-            else:
-                returned = self.objective(config)
-            evaluation = as_evaluation(returned, config)
-        except Exception as error:  # noqa: BLE001 - reaches the optimizer at the evaluation's simulated end
-            pending.error = error
-            evaluation = Evaluation(math.nan, failed_runtime(error))
-        pending.value = evaluation.value
-        pending.runtime = pending.charged = evaluation.runtime
-        pending.metrics = evaluation.metrics
-        if self.continual:
-            self._continue(pending)
-        pending.end = start + pending.charged
-        self.in_flight.push(pending)
-
-    def _continue(self, pending: Pending) -> None:
-        query, identity = pending.query, pending.identify()
-        canonical = canonical_json_of_checked(pending.config)
-        self.ledger.check_identity(
-            identity, digest(canonical), identity.hex() if query.config_id is None else query.config_id, canonical
-        )
-        state = self.ledger.take(identity, training_length(query.fidelity), pending.start)
+    def _deliver(self) -> None:
+        engine = self.engine
+        pending = engine.deliver()
+        query = pending.query
+        told = Evaluation(pending.value, pending.charged, pending.metrics, pending.start, pending.end)
+        told_at = time.perf_counter() if engine.measured else 0.0
         if pending.error is None:
-            charged = charge(pending.runtime, state)
-            pending.charged, pending.clipped = charged.runtime, charged.clipped
-        pending.resumed_from = math.nan if state is None else state.fidelity
-
-    def _deliver(self, pending: Pending) -> None:
-        end, query = pending.end, pending.query
-        self.clock.last_delivery = end
-        self.clock.delivered += 1
-        self.free.append(end)
-        told_at = time.perf_counter() if self.measured else math.nan
-        self.delivered.add(pending, told_at - self.began)
-        told = Evaluation(pending.value, pending.charged, pending.metrics, pending.start, end)
-        if pending.error is None:
-            if self.continual:
-                state = State(training_length(query.fidelity), pending.runtime, end)
-                self.ledger.add(pending.identify(), state)
             self.optimizer.tell(query, told)
         else:
             tell_failure = getattr(self.optimizer, "tell_failure", None)
             if tell_failure is None:
                 raise pending.error
             tell_failure(query, pending.error)
-        if self.measured:
-            self.unbilled += time.perf_counter() - told_at
+        if engine.measured:
+            engine.spend(time.perf_counter() - told_at)
         if self.on_delivery is not None:
             self.on_delivery(query, told)
-
-    def trace(self, specification: Mapping[str, Any]) -> pd.DataFrame:
-        """Return the trace of what has been delivered."""
-        columns = self.delivered.columns(self.seeds)
-        measured = measured_facts(self.clock.last_delivery, time.perf_counter() - self.began)
-        return build_trace(columns, self.n_workers, make_metadata(specification, columns, 0, measured))
-
-
-def failed_runtime(error: Exception) -> float:
-    """Return how long a failed evaluation ran, in seconds: the exception's `runtime` if it is usable, else 0."""
-    runtime = getattr(error, "runtime", 0.0)
-    if isinstance(error, InvalidEvaluationError) or isinstance(runtime, bool) or not isinstance(runtime, int | float):
-        return 0.0
-    return float(runtime) if 0.0 <= runtime <= LONGEST else 0.0

@@ -141,6 +141,9 @@ class Delivered:
         self.config: list[dict[str, Any]] = []
         self.given_ids: list[str | None] = []
 
+    def __len__(self) -> int:
+        return len(self.end)
+
     def add(self, pending: Pending, wall_time: float) -> None:
         """Record a delivery, `wall_time` real seconds after the run began."""
         query = pending.query

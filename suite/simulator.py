@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from zerowait.suite.asktell import failed_runtime
+from zerowait.suite.engine import failed_runtime
 from zerowait.suite.records.journal_to_trace import trace_of
 from zerowait.suite.records.trace import write_trace
 from zerowait.suite.rules.errors import BudgetExhausted, SpecificationError, StalledError

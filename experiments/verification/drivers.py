@@ -223,11 +223,50 @@ def measured(case: Case, scale: float, directory: Path | None) -> Observed:
 
 
 def modelled(case: Case, directory: Path | None) -> Observed:
-    """Simulate the case under a modelled overhead: nobody sleeps."""
+    """Simulate the case under a modelled overhead: nobody sleeps.
+
+    Threads that take one result each cannot be told of others on arrival, so that case is asked and told.
+    """
+    if case.telling == "on arrival":
+        return asked(case, 0.0)
     overhead = Overhead.linear(case.cost, case.cost, sampling=case.sampling)
     with _folder(directory) as folder:
         run = Simulator(_Runtimes(case, 1.0), overhead=overhead, idle=NEVER_IDLE, **_arguments(case, folder))
         return _observe(case, run, 0.0, 1.0)
+
+
+def asked(case: Case, scale: float) -> Observed:
+    """Ask and tell the case in one process; its serial optimizer really sleeps when `scale` is not 0."""
+    optimizer, unit = _Asked(case, scale), scale or 1.0
+    overhead = Overhead.measured() if scale else Overhead.linear(case.cost, case.cost, sampling=case.sampling)
+    begin_together()
+    trace = simulate(
+        optimizer, _Runtimes(case, unit), n_workers=case.workers, max_evaluations=len(case.runtimes), overhead=overhead,
+        told="arrival" if case.telling == "on arrival" else "turn",
+    )  # fmt: skip
+    end_together()
+    return _observed(trace, optimizer.known, unit)
+
+
+class _Asked:
+    """Hands out the configurations of a case, and sleeps what its sampling costs."""
+
+    def __init__(self, case: Case, scale: float) -> None:
+        self._case = case
+        self._scale = scale
+        self._told = 0
+        self.known: list[int] = []
+
+    def ask(self) -> Query:
+        """Return the next configuration when it has been sampled."""
+        self.known.append(self._told)
+        if self._scale:
+            time.sleep(self._case.seconds(self._told) * self._scale)
+        return Query({"k": len(self.known) - 1})
+
+    def tell(self, _query: Query, _evaluation: Evaluation, /) -> None:
+        """Count the result."""
+        self._told += 1
 
 
 def replayed(case: Case, seen: Observed) -> list[int]:
@@ -278,11 +317,15 @@ def _observe(case: Case, run: Simulator, scale: float, unit: float) -> Observed:
         drive.run(None if scale else run.wait_started)
         end_together()
         trace: pd.DataFrame = run.trace()
+    return _observed(trace, drive.known, unit)
+
+
+def _observed(trace: pd.DataFrame, known: list[int], unit: float) -> Observed:
     order = [int(k) for k in trace["config.k"]]
     start, end = [0.0] * len(order), [0.0] * len(order)
     for k, begun, ended in zip(order, trace["start"], trace["end"], strict=True):
         start[k], end[k] = begun / unit, ended / unit
-    return Observed(order, drive.known, start, end)
+    return Observed(order, known, start, end)
 
 
 @dataclass(frozen=True)

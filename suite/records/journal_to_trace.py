@@ -94,4 +94,5 @@ def _trace(records: Sequence[journal.Record], specification: Mapping[str, Any]) 
     makespan = max(columns.end, default=0.0)
     facts = measured_facts(makespan, records[-1]["wall"] if records else 0.0)
     shown = {name: value for name, value in specification.items() if name not in HOW_IT_IS_SHARED}
+    shown["told"] = "arrival" if measured else "turn"  # not a matter of choice here: the timeline has the rules
     return build_trace(columns, specification["n_workers"], make_metadata(shown, columns, idle_releases, facts))

@@ -30,20 +30,24 @@ SLEPT, WITHOUT = "slept", "not simulated"
 NAMES: Mapping[str, str] = MappingProxyType({
     SLEPT: "really slept",
     "measured": "simulated, measured overhead",
+    "asked": "asked and told, measured overhead",
     "modelled": "simulated, modelled overhead",
     WITHOUT: "not simulated",
 })  # fmt: skip
 """Of the ways, in the legend."""
 STYLES: Mapping[str, style.Style] = MappingProxyType({
     "measured": style.Style(style.COLOURS[0], style.LINES[0]),
+    "asked": style.Style(style.COLOURS[2], style.LINES[1]),
     "modelled": style.Style(style.COLOURS[6], style.LINES[2]),
     WITHOUT: style.Style(style.COLOURS[1], style.LINES[3]),
 })  # fmt: skip
 """Of the ways that are compared with the slept one, in the order in which they are drawn."""
 PALE = "#C4C4C4"
 """The slept run lies beneath the others, broad enough to be seen beside them."""
-WIDTHS: Mapping[str, float] = MappingProxyType({SLEPT: 5.0, "measured": 2.2, "modelled": 0.9, WITHOUT: 0.9})
-MARKERS: Mapping[str, float] = MappingProxyType({WITHOUT: 2.4, "measured": 3.2, "modelled": 1.6})
+WIDTHS: Mapping[str, float] = MappingProxyType(
+    {SLEPT: 5.0, "measured": 2.2, "asked": 1.5, "modelled": 0.9, WITHOUT: 0.9}
+)
+MARKERS: Mapping[str, float] = MappingProxyType({WITHOUT: 2.4, "measured": 3.2, "asked": 2.3, "modelled": 1.6})
 """Sizes, in the order in which points are drawn: one that agrees with another is a small point on a large one."""
 HEIGHTS = (0.62, 0.5)
 """Of a panel and of the one of differences below it, relative to other figures'."""

@@ -81,9 +81,7 @@ def test_the_worked_out_schedules_are_those_done_by_hand(name):
     assert by_hand.known is None or tuple(schedule.known) == by_hand.known
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, h in hand_computed.SCHEDULES.items() if hand_computed.can_be_modelled(h.case)]
-)
+@pytest.mark.parametrize("name", hand_computed.SCHEDULES)
 def test_modelled_overhead_is_the_schedule_done_by_hand_to_the_last_bit(name):
     by_hand = hand_computed.SCHEDULES[name]
     seen = drivers.modelled(by_hand.case, None)
@@ -110,9 +108,11 @@ def test_the_gap_is_the_least_distance_of_events_whose_order_matters():
     assert gap(case, schedule) == 1.0
 
 
-@pytest.mark.parametrize("cost", [0.0, 0.05])
-def test_simulated_sampling_costs_what_the_independent_schedule_says(cost):
-    chosen = order_match.choose("exponential", cost, "in turn", order_match.QUICK)
+@pytest.mark.parametrize(
+    ("cost", "telling"), [(0.0, "in turn"), (0.05, "in turn"), (0.05, "on arrival"), (0.5, "on arrival")]
+)
+def test_simulated_sampling_costs_what_the_independent_schedule_says(cost, telling):
+    chosen = order_match.choose("exponential", cost, telling, replace(order_match.QUICK, gap=0.05, longest=100.0))
     seen = drivers.modelled(chosen.case, None)
     assert seen.start == list(chosen.schedule.start)
     assert seen.end == list(chosen.schedule.end)
@@ -153,7 +153,7 @@ def test_hand_computed_schedules_slept_and_simulated():
     assert modelled.passed
     if outcome.table["lateness_ms"].max() < PUNCTUAL and real.measured < 2 * hand_computed.LIMIT:
         assert known.passed
-    assert len(outcome.table) == 3 * len(hand_computed.SCHEDULES) - 1
+    assert len(outcome.table) == 4 * len(hand_computed.SCHEDULES) - 1, "who is asked and told in one process is serial"
     assert math.isfinite(real.measured)
 
 
@@ -170,6 +170,7 @@ def test_slept_order_is_the_simulated_one_and_that_of_no_simulation_is_not():
         assert (table["tau"] == 1).all()
         assert (table["model_tau"] == 1).all()
         assert table["same_known"].all()
+        assert table["asked_same_known"].all()
     assert table["unsimulated_tau"].max() < 0.95
     assert len(table) == 8
 

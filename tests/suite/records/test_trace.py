@@ -84,7 +84,7 @@ def test_the_metadata_hold_specification_versions_and_totals(mode):
     assert metadata["specification"] == {
         "n_workers": 2, "max_evaluations": 6, "max_time": None, "seed": 4, "continual": True,
         "overhead": {"name": "fixed(0.5)", "sampling": "serial"},
-        "labels": {"optimizer": "grid", "benchmark": {"name": "toy", "task": 3}},
+        "labels": {"optimizer": "grid", "benchmark": {"name": "toy", "task": 3}}, "told": "turn",
     }  # fmt: skip
     assert metadata["versions"]["numpy"] == np.__version__
     assert "python" in metadata["versions"]

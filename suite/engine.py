@@ -1,0 +1,236 @@
+"""P simulated workers in one process: an event heap, no waiting; what asks, and when, is the caller's affair.
+
+Ask-and-tell and the executor share it. They say when an optimizer has sampled a configuration, and when they want the
+next result; the engine works out starts and ends by the rules of `timeline` and records what was delivered.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from zerowait.suite.pending import Delivered, InFlight, Pending
+from zerowait.suite.records.trace import build_trace, make_metadata, measured_facts
+from zerowait.suite.rules import timeline
+from zerowait.suite.rules.continuation import Ledger, State, charge, training_length
+from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError, shown
+from zerowait.suite.rules.evaluation import (
+    LONGEST,
+    AnyObjective,
+    Budget,
+    Evaluation,
+    ObjectiveSignature,
+    Query,
+    as_evaluation,
+)
+from zerowait.suite.rules.identity import canonical_json_of_checked, digest
+from zerowait.suite.rules.overhead import Overhead
+from zerowait.suite.rules.seeds import ObjectiveSeeds, check_run_seed
+from zerowait.suite.rules.specification import MAX_ASK_TELL_WORKERS, make_specification
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Told: TypeAlias = Literal["arrival", "turn"]
+
+
+class Engine:
+    """The workers, their evaluations in flight, the optimizer's clock, and what has been delivered.
+
+    Parameters
+    ----------
+    objective
+        Evaluates a configuration; see `zerowait.suite.rules.evaluation.Objective`.
+    n_workers, budget, seed, overhead, continual, labels
+        The specification of the run, as `zerowait.simulate` describes it.
+    told
+        When an optimizer that was sampling learns of what ended meanwhile: before it is asked again (`"arrival"`), or
+        one result for each configuration (`"turn"`); None is on arrival under measured overhead.
+    more
+        Further fields of the specification.
+
+    Raises
+    ------
+    SpecificationError
+        An argument is not usable.
+    """
+
+    def __init__(
+        self,
+        objective: AnyObjective,
+        *,
+        n_workers: int,
+        budget: Budget,
+        seed: int,
+        overhead: Overhead | None,
+        continual: bool,
+        told: Told | None,
+        labels: Mapping[str, Any] | None,
+        more: Mapping[str, Any],
+    ) -> None:
+        if (
+            isinstance(n_workers, bool)
+            or not isinstance(n_workers, int | np.integer)
+            or not 1 <= n_workers <= MAX_ASK_TELL_WORKERS
+        ):
+            raise SpecificationError(
+                f"n_workers is {shown(n_workers)}; it must be an integer from 1 to {MAX_ASK_TELL_WORKERS}"
+            )
+        if not callable(objective):
+            raise SpecificationError(f"the objective is {shown(objective)}; it must be callable")
+        if not isinstance(overhead, Overhead | None):
+            raise SpecificationError(
+                f"overhead is {shown(overhead)}; it must be a policy such as Overhead.none() or Overhead.fixed(0.5)"
+            )
+        if not isinstance(continual, bool):
+            raise SpecificationError(f"continual is {shown(continual)}; it must be True or False")
+        if told not in ("arrival", "turn", None):
+            raise SpecificationError(f"told is {shown(told)}; it must be 'arrival', 'turn' or None")
+        overhead = Overhead.measured() if overhead is None else overhead
+        self.objective = objective
+        self.n_workers = int(n_workers)
+        self.budget = budget
+        self.overhead = overhead
+        self.continual = continual
+        self.measured = overhead.is_measured
+        self.constant = overhead.constant
+        self.sampling = overhead.sampling
+        self.told: Told = told if told is not None else "arrival" if self.measured else "turn"
+        self.specification = make_specification(
+            self.n_workers, budget, check_run_seed(seed), overhead, continual=continual, labels=labels, told=self.told,
+            **more,
+        )  # fmt: skip
+        # Workers that sample each for itself ask as soon as they are free, so nothing is due by then that was not told.
+        self.tells_on_arrival = self.told == "arrival" and self.sampling == "serial"
+        self.clock = timeline.Clock()
+        self.takes = ObjectiveSignature.of(objective)
+        self.seeds = ObjectiveSeeds(check_run_seed(seed))
+        self.ledger = Ledger()
+        self.delivered = Delivered()
+        self.in_flight = InFlight()
+        self.free = deque([0.0] * self.n_workers)
+        self.unbilled = 0.0
+        """Real seconds that the optimizer has spent since it handed out its last configuration."""
+        self.dropped = False
+        """Whether the budget took a configuration from the optimizer, which may wait for its result for ever."""
+        self.began = time.perf_counter()
+
+    # -- the optimizer's time ----------------------------------------------------------------------------------------
+
+    def spend(self, seconds: float) -> None:
+        """Let the optimizer be busy for so many real seconds, from now or from the end of what it was busy with."""
+        clock = self.clock
+        self.unbilled += seconds
+        if self.sampling == "serial":
+            clock.busy_until = max(clock.last_delivery, clock.busy_until) + seconds
+
+    def sampled(self) -> tuple[float, float]:
+        """Return when a configuration that was sampled now is ready, and the seconds that it is charged."""
+        clock = self.clock
+        if self.measured:
+            seconds, self.unbilled = self.unbilled, 0.0
+            # A serial optimizer has spent them already.
+            left = 0.0 if self.sampling == "serial" else seconds
+            return timeline.next_start(clock.last_delivery, clock.busy_until, left, self.sampling), seconds
+        modelled = self.constant
+        if modelled is None:
+            modelled = self.overhead.charge(clock.delivered)
+        return timeline.next_start(clock.last_delivery, clock.busy_until, modelled, self.sampling), modelled
+
+    # -- evaluations -------------------------------------------------------------------------------------------------
+
+    def may_call(self, waiting: int = 0) -> bool:
+        """Tell whether the budget allows another evaluation when so many are waiting for a worker."""
+        return timeline.may_call(self.clock.started + waiting, self.clock.last_delivery, self.budget)
+
+    def retire(self) -> None:
+        """Take the worker that is free for longest out of the run: nothing can start on it within the budget."""
+        self.free.popleft()
+        self.dropped = True
+
+    def start(self, query: Query, start: float, seconds: float) -> Pending:
+        """Evaluate a query on the worker that is free for longest, from `start`; its sampling was charged `seconds`."""
+        self.clock.started += 1
+        pending = Pending(query, self.free.popleft(), start, seconds, self.clock.started)
+        config = query.config
+        takes = self.takes
+        try:
+            if takes.seed:
+                seed = self.seeds.seed(pending.identify())
+                if takes.fidelity:
+                    returned = self.objective(config, fidelity=query.fidelity, seed=seed)
+                else:
+                    returned = self.objective(config, seed=seed)
+            elif takes.fidelity:
+                returned = self.objective(config, fidelity=query.fidelity)
+            else:
+                returned = self.objective(config)
+            evaluation = as_evaluation(returned, config)
+        except Exception as error:  # noqa: BLE001 - reaches the optimizer at the evaluation's simulated end
+            pending.error = error
+            evaluation = Evaluation(math.nan, failed_runtime(error))
+        pending.value = evaluation.value
+        pending.runtime = pending.charged = evaluation.runtime
+        pending.metrics = evaluation.metrics
+        if self.continual:
+            self._continue(pending)
+        pending.end = start + pending.charged
+        self.in_flight.push(pending)
+        return pending
+
+    def _continue(self, pending: Pending) -> None:
+        query, identity = pending.query, pending.identify()
+        canonical = canonical_json_of_checked(pending.config)
+        self.ledger.check_identity(
+            identity, digest(canonical), identity.hex() if query.config_id is None else query.config_id, canonical
+        )
+        state = self.ledger.take(identity, training_length(query.fidelity), pending.start)
+        if pending.error is None:
+            charged = charge(pending.runtime, state)
+            pending.charged, pending.clipped = charged.runtime, charged.clipped
+        pending.resumed_from = math.nan if state is None else state.fidelity
+
+    def is_within_budget(self) -> bool:
+        """Tell whether the next result ends within the budget; there must be one in flight."""
+        return timeline.may_record(self.budget, self.in_flight.least_end())
+
+    def is_due(self) -> bool:
+        """Tell whether a result is there already that the optimizer must be told before it is asked again."""
+        return (
+            self.tells_on_arrival
+            and bool(self.in_flight)
+            and self.in_flight.least_end() <= self.clock.busy_until
+            and self.is_within_budget()
+        )
+
+    def deliver(self) -> Pending:
+        """Move to the next result, record it and free its worker."""
+        pending = self.in_flight.pop()
+        end, clock = pending.end, self.clock
+        clock.last_delivery = end
+        clock.delivered += 1
+        self.free.append(end)
+        self.delivered.add(pending, time.perf_counter() - self.began if self.measured else math.nan)
+        if self.continual and pending.error is None:
+            state = State(training_length(pending.query.fidelity), pending.runtime, end)
+            self.ledger.add(pending.identify(), state)
+        return pending
+
+    def trace(self) -> pd.DataFrame:
+        """Return the trace of what has been delivered."""
+        columns = self.delivered.columns(self.seeds)
+        measured = measured_facts(self.clock.last_delivery, time.perf_counter() - self.began)
+        return build_trace(columns, self.n_workers, make_metadata(self.specification, columns, 0, measured))
+
+
+def failed_runtime(error: Exception) -> float:
+    """Return how long a failed evaluation ran, in seconds: the exception's `runtime` if it is usable, else 0."""
+    runtime = getattr(error, "runtime", 0.0)
+    if isinstance(error, InvalidEvaluationError) or isinstance(runtime, bool) or not isinstance(runtime, int | float):
+        return 0.0
+    return float(runtime) if 0.0 <= runtime <= LONGEST else 0.0
