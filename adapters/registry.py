@@ -164,6 +164,6 @@ def _where_it_runs(adapter: type[Adapter]) -> tuple[type[Adapter], Environment |
     environment = environment_for(adapter.library) if adapter.absent() else None
     if environment is None or not environment.exists:
         return adapter, None
-    from zerowait.adapters.environments.remote_adapter import elsewhere
+    from zerowait.adapters.remote_adapter import elsewhere
 
     return elsewhere(adapter, environment), environment

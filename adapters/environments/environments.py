@@ -6,7 +6,7 @@ final place, because a virtual environment cannot be moved, and exists as soon a
 into place when everything is installed. What a killed creation left has no manifest and is built anew.
 
 zerowait itself is not installed there: whatever runs in the environment runs the code of the caller
-(`zerowait.adapters.environments.remote_adapter`).
+(`zerowait.adapters.remote_adapter`).
 """
 
 from __future__ import annotations

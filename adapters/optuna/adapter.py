@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zerowait.adapters.adapter import Adapter, Benchmark, Run
+from zerowait.adapters.optuna.rungs import FULL_TRAINING, Rung, trial_id
 from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
 from zerowait.suite.rules.evaluation import Evaluation, Query
 from zerowait.suite.sharing.idle import Idle
@@ -28,20 +29,6 @@ if TYPE_CHECKING:
     from zerowait.suite.simulator import Simulator
 
 _EXTRA = '"zerowait[optuna]"'
-
-
-@dataclass(frozen=True, slots=True)
-class Rung:
-    """One of the fidelities at which a trial is evaluated, one after the other."""
-
-    fidelity: float | None
-    """The training budget, or None for the full training."""
-    step: int | None
-    """What Optuna's pruner knows the rung by; None when nothing is reported."""
-
-
-FULL_TRAINING = (Rung(None, None),)
-"""The rungs of a trial that cannot be pruned."""
 
 
 class OptunaAdapter(Adapter):
@@ -253,8 +240,3 @@ class AskTellStudy:
 
     def _query(self, trial: optuna.Trial, config: Mapping[str, Any], rung: int) -> TrialQuery:
         return TrialQuery(config, self._rungs[rung].fidelity, trial_id(trial, self._rungs), trial, rung)
-
-
-def trial_id(trial: optuna.Trial, rungs: Sequence[Rung]) -> str | None:
-    """Return the name under which a trial is continued, or None when it never is."""
-    return str(trial.number) if len(rungs) > 1 else None

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from zerowait.adapters.optuna.adapter import OptunaTPE, Rung
+from zerowait.adapters.optuna.adapter import OptunaTPE
+from zerowait.adapters.optuna.rungs import Rung
 from zerowait.adapters.spaces import between_fidelities
 from zerowait.suite.rules.errors import SpecificationError
 

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.samplers import BaseSampler
 
-from zerowait.adapters.optuna.adapter import trial_id
+from zerowait.adapters.optuna.rungs import trial_id
 from zerowait.adapters.start_up import wait_for_calls
 from zerowait.suite.rules.errors import BudgetExhausted, ZerowaitError
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.trial import FrozenTrial, TrialState
 
-    from zerowait.adapters.optuna.adapter import Rung
+    from zerowait.adapters.optuna.rungs import Rung
     from zerowait.adapters.optuna.space import OptunaSpace
     from zerowait.suite.simulator import Simulator
 

@@ -64,7 +64,7 @@ def list_() -> None:
 def verify(name: Name) -> None:
     """Check an environment's versions and imports and run an optimizer in it; exit code 1 when something is wrong."""
     from zerowait.adapters.environments import environments
-    from zerowait.adapters.environments.remote_adapter import examine
+    from zerowait.adapters.remote_adapter import examine
 
     wanted = environments.environment(name)
     adapters_of_it = _adapters_of(wanted)
@@ -103,7 +103,7 @@ def _adapters_of(environment: Environment) -> list[type[Adapter]]:
 def _failure(environment: Environment, adapter: type[Adapter]) -> list[str]:
     """Run the optimizer in the environment for a few evaluations; return what goes wrong."""
     from zerowait import benchmarks
-    from zerowait.adapters.environments.remote_adapter import elsewhere
+    from zerowait.adapters.remote_adapter import elsewhere
     from zerowait.suite import Budget, Overhead
 
     mode: Mode = "native" if "native" in adapter.modes else "ask_tell"

@@ -8,7 +8,6 @@ starts, and the fourth schedule, were worked out here. The unit is one second. `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from zerowait.experiments.verification import Request, drivers
 from zerowait.experiments.verification.drivers import Observed
 from zerowait.experiments.verification.hand_computed import figure as hand_computed_figure
+from zerowait.experiments.verification.hand_computed.by_hand import ByHand
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.experiments.verification.schedules import Case
 
@@ -25,17 +25,6 @@ LIMIT = 0.010
 """Real seconds."""
 FULL_SCALE, QUICK_SCALE = 0.05, 0.01
 """Real seconds that a second of the schedules is slept."""
-
-
-@dataclass(frozen=True, slots=True)
-class ByHand:
-    """A case with the starts and ends that were worked out, in the order in which configurations are asked for."""
-
-    case: Case
-    start: tuple[float, ...]
-    end: tuple[float, ...]
-    known: tuple[int, ...] | None
-    """Numbers of known results; None where two results arrive at the same time and the cost is 0."""
 
 
 def _cheap() -> ByHand:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from zerowait.experiments.verification.hand_computed.experiment import ByHand
+    from zerowait.experiments.verification.hand_computed.by_hand import ByHand
     from zerowait.experiments.verification.outcome import Outcome
     from zerowait.plots.drawing.panels import Canvas
 

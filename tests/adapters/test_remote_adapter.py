@@ -22,15 +22,15 @@ from zerowait import adapters, benchmarks
 from zerowait.adapters.adapter import Adapter
 from zerowait.adapters.environments import environments
 from zerowait.adapters.environments.isolation import run_elsewhere
-from zerowait.adapters.environments.remote_adapter import elsewhere, examine
 from zerowait.adapters.environments.site_links import link_caller
 from zerowait.adapters.random_search import RandomSearch
 from zerowait.adapters.registry import classes
+from zerowait.adapters.remote_adapter import elsewhere, examine
 from zerowait.suite import Budget, Overhead, read_trace
 from zerowait.suite.records.check import check
 from zerowait.suite.rules.errors import SpecificationError, WorkerDied, ZerowaitError
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 KEPT = Path(os.environ.get("ZEROWAIT_ENVIRONMENTS", ROOT / ".venv-environments"))
 
 
@@ -253,7 +253,7 @@ SCRIPT = """
 import sys
 from zerowait import benchmarks
 from zerowait.adapters.environments import environments
-from zerowait.adapters.environments.remote_adapter import elsewhere
+from zerowait.adapters.remote_adapter import elsewhere
 from zerowait.adapters.random_search import RandomSearch
 from zerowait.suite import Budget, Overhead
 elsewhere(RandomSearch, environments.environment("dehb"))().optimize(
