@@ -86,6 +86,14 @@ def classes() -> dict[str, type[Adapter]]:
     return found
 
 
+def providers(name: str) -> list[str]:
+    """Return the distributions that register an optimizer; none for one that comes with zerowait."""
+    if name in BUILT_IN:
+        return []
+    found = {plugin.dist.name for plugin in entry_points(group=ENTRY_POINT_GROUP, name=name) if plugin.dist is not None}
+    return sorted(found)
+
+
 def load(name: str, **parameters: Any) -> Adapter:
     """Return the adapter of an optimizer, ready to run: here, or in an environment of its own that has been created.
 

@@ -75,6 +75,8 @@ class Family:
     """Units, least known values and BibTeX."""
     not_tasks: Mapping[str, str] = field(default_factory=dict)
     """What looks like a task and is none, with the reason."""
+    libraries: tuple[str, ...] = ()
+    """Distributions whose versions decide what it answers, beside its own package and what that requires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ class Descriptor:
     """The licence of the data."""
     facts: Facts = field(default_factory=Facts)
     """Units, least known values and BibTeX."""
+    libraries: tuple[str, ...] = ()
+    """Distributions whose versions decide what it answers, beside its provider and what that requires."""
 
 
 def available() -> list[Descriptor]:
@@ -215,6 +219,7 @@ def _describe(name: str, family_of: Callable[[], Family], provider: str) -> Desc
         citation=family.citation,
         licence=family.licence,
         facts=family.facts,
+        libraries=family.libraries,
     )
 
 

@@ -278,6 +278,7 @@ class NepsIfBO(NepsAdapter):
 
     name = "neps-ifbo"
     algorithm = "ifbo"
+    requires: ClassVar[Mapping[str, str]] = {**NepsAdapter.requires, "ifbo": _EXTRA}
     uses_fidelity = True
     continues = True
     withheld = frozenset({"pipeline_space", "device", "surrogate_version"})

@@ -44,7 +44,7 @@ class SmacAdapter(Adapter):
 
     library = "smac"
     modes = frozenset({"native", "ask_tell"})
-    requires: ClassVar[Mapping[str, str]] = {"smac": _EXTRA, "distributed": _EXTRA}
+    requires: ClassVar[Mapping[str, str]] = {"smac": _EXTRA, "distributed": _EXTRA, "sklearn": "scikit-learn"}
     isolated = True
     asks_isolated = True
     # SMAC always has another trial, so only a space without new configurations leaves workers idle.

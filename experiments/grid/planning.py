@@ -10,7 +10,7 @@ from zerowait.experiments.grid.cells import Cell
 from zerowait.experiments.studies.reference import full_training
 from zerowait.experiments.studies.study import Mode, OptimizerTable, Study, suggestion
 from zerowait.experiments.studies.tasks import Choice, Skipped, at, choose
-from zerowait.experiments.studies.versions import DATA_LIBRARIES, data_of, versions_of
+from zerowait.experiments.studies.versions import data_of, libraries_of, versions_of
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.specification import MAX_WORKERS
 
@@ -38,7 +38,6 @@ class _Optimizer:
     entry: OptimizerTable
     adapter: Adapter
     mode: Mode
-    libraries: frozenset[str]
 
 
 def make_plan(study: Study, source: str, *, skip_missing_data: bool = False) -> Plan:
@@ -116,7 +115,6 @@ def _first_cells(study: Study, source: str, pairs: list[tuple[_Optimizer, Choice
         if table.full_trainings is not None and label not in trainings:
             with at(source):
                 trainings[label] = full_training(choice.benchmark)
-        data = DATA_LIBRARIES if choice.descriptor.data != "none" else ()
         yield Cell(
             optimizer=entry.name,
             mode=optimizer.mode,
@@ -131,7 +129,7 @@ def _first_cells(study: Study, source: str, pairs: list[tuple[_Optimizer, Choice
             optimizer_parameters=entry.parameters,
             benchmark_parameters=choice.entry.parameters,
             versions={
-                **versions_of(optimizer.adapter, {*optimizer.libraries, choice.descriptor.provider, *data}),
+                **versions_of(optimizer.adapter, libraries_of(optimizer.adapter, choice.descriptor)),
                 **data_of(choice.benchmark),
             },
             continual=study.continual if entry.continual is None else entry.continual,
@@ -154,4 +152,4 @@ def _optimizers(study: Study, source: str) -> Iterator[_Optimizer]:
             where = f"{place}.mode" if entry.mode else f"{source}: mode"
             remedy = "" if entry.mode else f"; give optimizers[{i}] a mode of its own"
             raise SpecificationError(f"{where} is {mode!r}; {entry.name} can run in: {', '.join(modes)}{remedy}")
-        yield _Optimizer(entry, adapter, mode, frozenset({adapter.library, *adapter.requires}))
+        yield _Optimizer(entry, adapter, mode)

