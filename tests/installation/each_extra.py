@@ -7,7 +7,6 @@ python tests/installation/each_extra.py smac dehb
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,9 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 900
-"""Real seconds that one step may take."""
+from fresh import ROOT, Environment, say
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ EXTRAS = (
 
 PROGRAM = """
 import json, sys
-import zerowait.adapters, benchmarks
+from zerowait import adapters, benchmarks
 from zerowait.adapters.environments.environments import LIBRARIES, pins
 from zerowait.suite import Budget, Overhead
 if __name__ == "__main__":
@@ -74,39 +71,20 @@ if __name__ == "__main__":
 """
 
 
-def say(text: str) -> None:
-    """Print a line at once."""
-    print(text, flush=True)  # noqa: T201 - the program's output
-
-
 def verify(extra: Extra) -> None:
     """Install the extra into a fresh environment and run its optimizers; raise when anything fails."""
     with tempfile.TemporaryDirectory(prefix=f"zerowait-{extra.name}-") as name:
-        folder = Path(name)
-        python = folder / "env" / "bin" / "python"
-        constraints = ROOT / extra.constraints
-        environment = {
-            **{key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")},
-            "PIP_CONSTRAINT": str(constraints),
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            # Nothing installed here may be found: only what the extra brings counts.
-            "ZEROWAIT_ENVIRONMENTS": str(folder / "environments"),
-        }
-
-        def run(*command: str | Path) -> None:
-            subprocess.run([*map(str, command)], check=True, cwd=folder, env=environment, timeout=LIMIT)
-
+        environment = Environment(Path(name), extra.constraints)
         began = time.monotonic()
-        run(sys.executable, "-m", "venv", folder / "env")
         for requirement in extra.before:
-            run(python, "-m", "pip", "install", "-q", requirement)
-        run(python, "-m", "pip", "install", "-q", f"{ROOT}[{extra.name}]")
-        run(python, "-m", "pip", "check")
+            environment.pip("install", "-q", requirement)
+        environment.pip("install", "-q", f"{ROOT}[{extra.name}]")
+        environment.pip("check")
         installed = time.monotonic()
         say(f"  installed in {installed - began:.0f} s")
-        program = folder / "program.py"
+        program = environment.folder / "program.py"
         program.write_text(PROGRAM)
-        run(python, program, json.dumps([extra.library, extra.optimizers]))
+        environment.run(environment.python, program, json.dumps([extra.library, extra.optimizers]))
         say(f"  ran in {time.monotonic() - installed:.0f} s")
 
 
@@ -124,7 +102,7 @@ def main(names: list[str]) -> int:
         say(f"zerowait[{name}]")
         try:
             verify(known[name])
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        except (AssertionError, subprocess.TimeoutExpired) as error:
             say(f"  FAILED: {error}")
             failed.append(name)
     say(f"failed: {', '.join(failed)}" if failed else "every extra runs")
