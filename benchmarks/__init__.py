@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zerowait.benchmarks.data.errors import DamagedDataError, DataMissingError
-from zerowait.benchmarks.own_table.benchmark import from_dataframe
+from zerowait.benchmarks.own_table.family import from_dataframe
 from zerowait.benchmarks.protocol import Benchmark, Fidelity
 from zerowait.benchmarks.registry import Descriptor, Family, available, load
 

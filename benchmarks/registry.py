@@ -37,7 +37,7 @@ BUILT_IN = {
     "jahs": "zerowait.benchmarks.surrogates.jahs:FAMILY",
     "lcbench": "zerowait.benchmarks.surrogates.lcbench:FAMILY",
     "nasbench201": "zerowait.benchmarks.tables.nasbench201:FAMILY",
-    "table": "zerowait.benchmarks.own_table.benchmark:FAMILY",
+    "table": "zerowait.benchmarks.own_table.family:FAMILY",
 }
 _YAHPO = (
     "iaml_glmnet", "iaml_ranger", "iaml_rpart", "iaml_super", "iaml_xgboost", "rbv2_aknn", "rbv2_glmnet",

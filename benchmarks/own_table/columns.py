@@ -1,32 +1,21 @@
-"""From a data frame to sorted columns of floats: every cell is checked, and every refusal names its place."""
+"""What the columns of a user's table are, and how their cells are to be understood."""
 
 from __future__ import annotations
 
-import math
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from zerowait.suite.rules.errors import SpecificationError, shown
-from zerowait.suite.rules.evaluation import LONGEST
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    import numpy as np
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    Column: TypeAlias = "NDArray[np.float64]"
-
-Kind = Literal["boolean", "category", "integer", "real"]
-
-INACTIVE = -math.inf
-"""The code of a parameter that a configuration does not have."""
-LARGEST_INTEGER = 2**53
-"""Up to here a float64 holds every integer."""
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+Seconds = Literal["since_start", "per_step", "full", "independent"]
+NO_SEPARATOR = frozenset('"\r\n\0.+-') | frozenset("0123456789")
+"""What cannot stand between two cells, because cells are made of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +25,13 @@ class Columns:
     params: tuple[str, ...]
     """The parameters, in the order in which rows are sorted."""
     value: str
-    """The loss."""
+    """The loss; of wide curves the pattern of its columns."""
     runtime: str
-    """The seconds of the training."""
+    """The seconds of the training; of wide curves possibly a pattern."""
     fidelity: str | None
-    """The training budget, or None."""
+    """The training budget, or None; of wide curves its name, which is no column."""
     metrics: tuple[str, ...]
-    """Further numbers."""
+    """Further numbers; of wide curves possibly patterns."""
 
     def check(self, label: str) -> None:
         """Raise `SpecificationError` unless every name is a text and no column has two uses."""
@@ -63,176 +52,72 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Sorted:
-    """The rows of a table, sorted by parameters and fidelity; equal ones keep the order that they had."""
+class Meaning:
+    """How the cells of a table are to be understood, where the columns' names do not say it."""
 
-    kinds: dict[str, Kind]
-    """What each parameter's values are."""
-    categories: dict[str, list[str]]
-    """The texts of each categorical parameter, sorted; a code is an index into them."""
-    data: dict[str, Column]
-    """Every column by name, as long as the table. A boolean is 0 or 1, a text its code."""
+    seconds: Seconds = "since_start"
+    """What the runtime counts: see `from_dataframe`."""
+    maximize: bool = False
+    """Whether the value is one to maximise: the loss is then its negative."""
+    wide: bool = False
+    """Whether a row is a whole curve, with a column for each fidelity."""
+    categorical: tuple[str, ...] = ()
+    """The parameters whose cells are texts, whatever they look like."""
+    separator: str | None = None
+    """What stands between two cells of a text file; None: what its suffix says."""
+    decimal: str = "."
+    """The decimal sign of a text file."""
+
+    def check(self, columns: Columns, label: str) -> None:
+        """Raise `SpecificationError` where an argument is of the wrong type or does not go with the columns."""
+        if self.seconds not in get_args(Seconds):
+            allowed = ", ".join(map(repr, get_args(Seconds)))
+            raise SpecificationError(f"{label}: seconds is {self.seconds!r}; it must be one of {allowed}")
+        if self.seconds != "since_start" and columns.fidelity is None:
+            raise SpecificationError(f"{label}: seconds is {self.seconds!r}, but there is no fidelity; leave it out")
+        if not isinstance(self.maximize, bool):
+            raise SpecificationError(f"{label}: maximize is {self.maximize!r}; it must be true or false")
+        for name in self.categorical:
+            if name not in columns.params:
+                raise SpecificationError(
+                    f"{label}: categorical has {name!r}, which is not one of params: {', '.join(columns.params)}"
+                )
+        if self.decimal not in (".", ","):
+            raise SpecificationError(f"{label}: decimal is {self.decimal!r}; it must be '.' or ','")
+        s = self.separator
+        if s is not None and (not isinstance(s, str) or len(s) != 1 or s in NO_SEPARATOR or s.isalnum()):
+            raise SpecificationError(
+                f"{label}: separator is {s!r}; it must be one character that stands between cells, such as ';'"
+            )
+        if s == self.decimal:
+            raise SpecificationError(f"{label}: separator and decimal are both {s!r}; they must differ")
+
+    def changed(self) -> dict[str, Any]:
+        """Return what is not the default: it alone is part of a table's digest and recipe."""
+        given = asdict(self)
+        return {field.name: given[field.name] for field in fields(self) if given[field.name] != field.default}
 
 
-def read_frame(path: Path, label: str) -> pd.DataFrame:
-    """Return the table of a CSV or Parquet file.
-
-    In a CSV file only an empty cell is missing: "None" and "NA" are texts, as good as any other category.
-
-    Raises
-    ------
-    SpecificationError
-        The file is missing, of another kind, or not readable as what its suffix says.
-    """
-    import pandas as pd
-
-    if not path.name.endswith(SUFFIXES):
-        raise SpecificationError(f"{label}: the file {path} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
-    try:
-        if path.name.endswith(".parquet"):
-            return pd.read_parquet(path)
-        return pd.read_csv(path, keep_default_na=False, na_values=[""], float_precision="round_trip", low_memory=False)
-    except OSError as error:
-        what = error.strerror or str(error).splitlines()[0]
-        raise SpecificationError(f"{label}: the file {path} cannot be read: {what}; give the path of a table") from None
-    except ValueError as error:  # pandas and pyarrow derive their own from it
-        what = " ".join(str(error).split())
-        raise SpecificationError(f"{label}: the file {path} is not a table: {shown(what)}") from None
-
-
-def sorted_columns(frame: pd.DataFrame, columns: Columns, conditional: frozenset[str], label: str) -> Sorted:
-    """Return the columns that are used, checked and sorted.
-
-    Parameters
-    ----------
-    frame
-        The table; not changed, its index ignored.
-    columns
-        Which columns are used, and for what.
-    conditional
-        The parameters that may be empty, because a given space makes them conditional.
-    label
-        What errors call the table.
+def matching(pattern: str, names: Iterable[str]) -> dict[float, str]:
+    """Return the columns whose name is a pattern with a number in place of its `*`, by that number, increasing.
 
     Raises
     ------
     SpecificationError
-        A column is missing or of the wrong type, or a cell cannot be used; one line that names it.
+        Two columns have the same number.
     """
-    import numpy as np
-
-    if len(frame) == 0:
-        raise SpecificationError(f"{label}: the table has no rows")
-    kinds: dict[str, Kind] = {}
-    categories: dict[str, list[str]] = {}
-    data: dict[str, Column] = {}
-    for name in columns.params:
-        series = _column(frame, name, label)
-        kinds[name], data[name], categories[name] = _parameter(series, name, name in conditional, label)
-    if columns.fidelity is not None:
-        data[columns.fidelity] = _numbers(frame, columns.fidelity, label)
-    data[columns.value] = _numbers(frame, columns.value, label)
-    data[columns.runtime] = _numbers(frame, columns.runtime, label)
-    _refuse_rows(
-        (data[columns.runtime] < 0.0) | (data[columns.runtime] > LONGEST),
-        data[columns.runtime], columns.runtime, f"a runtime is from 0 to {LONGEST:g} seconds", label,
-    )  # fmt: skip
-    for name in columns.metrics:
-        data[name] = _numbers(frame, name, label, may_be_missing=True)
-    keys = [*columns.params, *([] if columns.fidelity is None else [columns.fidelity])]
-    order = np.lexsort([data[name] for name in reversed(keys)])
-    used = {name: texts for name, texts in categories.items() if texts}
-    return Sorted(kinds, used, {name: np.ascontiguousarray(column[order]) for name, column in data.items()})
-
-
-def _column(frame: pd.DataFrame, name: str, label: str) -> pd.Series[Any]:
-    import pandas as pd
-
-    if name not in frame.columns:
-        known = ", ".join(repr(known) for known in frame.columns)
-        raise SpecificationError(f"{label}: there is no column {name!r}; the table has {shown_list(known)}")
-    column = frame[name]
-    if isinstance(column, pd.DataFrame):
-        raise SpecificationError(f"{label}: the table has {column.shape[1]} columns {name!r}; rename all but one")
-    return column
-
-
-def _parameter(series: pd.Series[Any], name: str, conditional: bool, label: str) -> tuple[Kind, Column, list[str]]:  # noqa: FBT001 - private, and called once
-    import numpy as np
-    import pandas as pd
-
-    absent = series.isna().to_numpy(dtype=bool)
-    if absent.any() and not conditional:
-        remedy = "fill it, drop the row, or give a space in which the parameter is conditional"
-        raise SpecificationError(
-            f"{label}: row {int(absent.argmax())} has nothing in the column {name!r} (the first row is 0); {remedy}"
-        )
-    present = series[~absent]
-    types = pd.api.types
-    if len(present) == 0:
-        raise SpecificationError(f"{label}: the column {name!r} is empty; leave it out of params")
-    codes = np.full(len(series), INACTIVE)
-    is_object = types.is_object_dtype(series.dtype) or isinstance(series.dtype, pd.CategoricalDtype)
-    kinds = {type(cell) for cell in present} if is_object else set()
-    if types.is_bool_dtype(series.dtype) or (kinds and kinds <= {bool, np.bool_}):
-        codes[~absent] = present.astype(bool).to_numpy(dtype=np.float64)
-        return "boolean", codes, []
-    if (types.is_string_dtype(series.dtype) and not is_object) or (kinds and kinds <= {str, np.str_}):
-        texts, places = np.unique(np.array([str(cell) for cell in present], dtype=object), return_inverse=True)
-        codes[~absent] = places
-        return "category", codes, texts.tolist()
-    if len(kinds) > 1 or not (types.is_numeric_dtype(series.dtype) or kinds in ({int}, {float})):
-        found = ", ".join(sorted(kind.__name__ for kind in kinds)) or str(series.dtype)
-        raise SpecificationError(
-            f"{label}: the column {name!r} holds {found}; a parameter's column holds numbers, texts or booleans, and "
-            "only one of these"
-        )
-    whole = types.is_integer_dtype(series.dtype) or kinds == {int}
-    return "integer" if whole else "real", _finite(present, name, label, codes, absent, whole=whole), []
-
-
-def _finite(
-    present: pd.Series[Any], name: str, label: str, codes: Column, absent: NDArray[np.bool_], *, whole: bool
-) -> Column:
-    import numpy as np
-
-    try:
-        numbers = present.to_numpy(dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise SpecificationError(f"{label}: the column {name!r} holds what is no number: {error}") from None
-    codes[~absent] = numbers + 0.0  # -0.0 is the same value as 0.0
-    _refuse_rows(~absent & ~np.isfinite(codes), codes, name, "a parameter is finite", label)
-    if whole:
-        too_large = ~absent & (np.abs(codes) > LARGEST_INTEGER)
-        _refuse_rows(too_large, codes, name, f"an integer is at most {LARGEST_INTEGER} (2**53) in size", label)
-    return codes
-
-
-def _numbers(frame: pd.DataFrame, name: str, label: str, *, may_be_missing: bool = False) -> Column:
-    import numpy as np
-    import pandas as pd
-
-    series = _column(frame, name, label)
-    if not pd.api.types.is_numeric_dtype(series.dtype):
-        wrong = next((cell for cell in series if not isinstance(cell, int | float)), series.iloc[0])
-        raise SpecificationError(
-            f"{label}: the column {name!r} must hold numbers, but its type is {series.dtype}, with {shown(wrong)} in it"
-        )
-    numbers: Column = series.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0
-    if not may_be_missing:
-        _refuse_rows(~np.isfinite(numbers), numbers, name, "drop the row, or fill in a finite number", label)
-    return numbers
-
-
-def _refuse_rows(wrong: NDArray[np.bool_], numbers: Column, name: str, allowed: str, label: str) -> None:
-    """Raise an error that names the first row that is wrong, if there is one."""
-    if not wrong.any():
-        return
-    row = int(wrong.argmax())
-    more = f" (and {int(wrong.sum()) - 1} more)" if wrong.sum() > 1 else ""
-    raise SpecificationError(
-        f"{label}: row {row} has {float(numbers[row])!r} in the column {name!r} (the first row is 0){more}; {allowed}"
-    )
+    before, _, after = pattern.partition("*")
+    form = re.compile(rf"{re.escape(before)}([0-9]+(?:\.[0-9]+)?){re.escape(after)}", re.ASCII)
+    found: dict[float, str] = {}
+    for name in names:
+        match = form.fullmatch(name)
+        if match is None:
+            continue
+        level = float(match[1])
+        if level in found:
+            raise SpecificationError(f"the columns {found[level]!r} and {name!r} are both {pattern!r} at {level:g}")
+        found[level] = name
+    return dict(sorted(found.items()))
 
 
 def shown_list(text: str, limit: int = 400) -> str:

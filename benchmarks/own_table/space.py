@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zerowait.benchmarks.own_table.columns import INACTIVE, Columns, Sorted, shown_list
+from zerowait.benchmarks.own_table.cells import INACTIVE
+from zerowait.benchmarks.own_table.columns import Columns, shown_list
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
 
-    from zerowait.benchmarks.own_table.columns import Column, Kind
+    from zerowait.benchmarks.own_table.cells import Column, Kind
+    from zerowait.benchmarks.own_table.rows import Sorted
 
 Match = Literal["exact", "nearest"]
 
@@ -76,7 +77,7 @@ def inferred_space(table: Sorted, columns: Columns, match: Match, log: tuple[str
                 f"{label}: ConfigSpace takes no parameter {name!r} with the values of its column: {error}; give a space"
             ) from error
     if match == "exact":
-        _require_every_combination(table, columns, label)
+        require_every_combination(table, columns, label)
     return space
 
 
@@ -128,7 +129,13 @@ def _check_log(table: Sorted, columns: Columns, match: Match, log: tuple[str, ..
             )
 
 
-def _require_every_combination(table: Sorted, columns: Columns, label: str) -> None:
+def require_every_combination(
+    table: Sorted,
+    columns: Columns,
+    label: str,
+    whose: str = "its values",
+    remedy: str = "take match='nearest', or give a space",
+) -> None:
     """Raise an error naming the first combination of values that no row has: an optimizer may choose any."""
     import numpy as np
 
@@ -154,60 +161,9 @@ def _require_every_combination(table: Sorted, columns: Columns, label: str) -> N
         missing[name] = distinct(v, kind, texts)[index]
     first = ", ".join(f"{name}={missing[name]!r}" for name in names)
     raise SpecificationError(
-        f"{label}: the table has {n_present} of the {size} combinations of its values, and an optimizer may ask for "
-        f"any; the first one missing is {shown_list(first)}; add the rows, take match='nearest', or give a space"
+        f"{label}: the table has {n_present} of the {size} combinations of {whose}, and an optimizer may ask for "
+        f"any; the first one missing is {shown_list(first)}; add the rows, {remedy}"
     )
-
-
-def given_space(space: Any, label: str) -> ConfigurationSpace:
-    """Return a space that is given as such or as a JSON file of ConfigSpace; raises `SpecificationError`."""
-    from ConfigSpace import ConfigurationSpace
-
-    if isinstance(space, ConfigurationSpace):
-        return space
-    if not isinstance(space, str | Path):
-        raise SpecificationError(
-            f"{label}: space is {space!r}; it must be a ConfigurationSpace or the path of its JSON"
-        )
-    try:
-        return ConfigurationSpace.from_json(Path(space))
-    except OSError as error:
-        raise SpecificationError(f"{label}: the space {space} cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # noqa: BLE001 - ConfigSpace raises whatever its parts do
-        what = f"{type(error).__name__}: {error}"
-        raise SpecificationError(
-            f"{label}: {space} is not a space that ConfigurationSpace.to_json wrote: {what}"
-        ) from None
-
-
-def check_names_of_space(space: ConfigurationSpace, columns: Columns, label: str) -> None:
-    """Raise `SpecificationError` unless a given space has the table's parameters and no others."""
-    for name in columns.params:
-        if name not in space:
-            has = shown_list(", ".join(space)) or "no parameters"
-            raise SpecificationError(f"{label}: the space has no {name!r}, which is one of params; it has {has}")
-    for name in space:
-        if name not in columns.params:
-            raise SpecificationError(
-                f"{label}: the space has {name!r}, which is not one of params; add its column there"
-            )
-
-
-def check_types_of_space(space: ConfigurationSpace, table: Sorted, label: str) -> None:
-    """Raise `SpecificationError` where a given space has a range of numbers and the column holds something else."""
-    from ConfigSpace.hyperparameters import NumericalHyperparameter
-
-    for name, kind in table.kinds.items():
-        if isinstance(space[name], NumericalHyperparameter) and kind not in ("integer", "real"):
-            raise SpecificationError(
-                f"{label}: the space says that {name!r} is a range of numbers, but its column holds values of the kind "
-                f"{kind!r}; correct one of them"
-            )
-
-
-def conditional_parameters(space: ConfigurationSpace | None) -> frozenset[str]:
-    """Return the parameters that not every configuration has."""
-    return frozenset() if space is None else frozenset(space) - frozenset(space.unconditional_hyperparameters)
 
 
 def scales(space: ConfigurationSpace, table: Sorted, label: str) -> dict[str, Scale]:

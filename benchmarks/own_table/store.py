@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import stat
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from zerowait.benchmarks.own_table.columns import Column
+    from zerowait.benchmarks.own_table.cells import Column
 
-# Raised whenever the file's layout or the meaning of its columns changes.
+# Raised whenever the meaning of the columns changes: it is part of every table's digest.
 FORMAT = 1
+# Raised whenever the checks of a table change, so that what was converted by others is examined again.
+CHECKS = 2
 _META, _DIGEST = b"zerowait", b"digest"
 
 
@@ -35,7 +38,7 @@ class Stored:
 
 def place(key: str) -> Path:
     """Return where the table with a key is kept."""
-    return cache_folder() / f"own-tables-v{FORMAT}" / f"{key}.arrow"
+    return cache_folder() / f"own-tables-v{CHECKS}" / f"{key}.arrow"
 
 
 def key_of(meta: Mapping[str, Any], content: str) -> str:
@@ -96,6 +99,8 @@ def open_stored(path: Path) -> Stored:
     import numpy as np
     import pyarrow as pa
 
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise DamagedDataError(f"the converted table {path} is no regular file; delete it")
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         described = json.loads(table.schema.metadata[_META])

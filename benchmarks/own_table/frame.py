@@ -1,0 +1,234 @@
+"""Tables in data frames and Parquet files, whose columns have types of their own."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import IO, TYPE_CHECKING, Any
+
+from zerowait.benchmarks.own_table.cells import (
+    Cells,
+    finite_parameter,
+    form_of,
+    refuse,
+    require_present,
+    texts_as_codes,
+)
+from zerowait.benchmarks.own_table.columns import shown_list
+from zerowait.suite.rules.errors import SpecificationError, shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from zerowait.benchmarks.own_table.cells import Column
+
+_ONLY_ONE = "a parameter's column holds numbers, texts or booleans, and only one of these"
+
+
+class FrameTable:
+    """The columns of a data frame, and the named levels of its index."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = frame
+        levels = [] if set(frame.index.names) == {None} else [n for n in frame.index.names if n is not None]
+        self._levels = [level for level in levels if isinstance(level, str)]
+        self.names = [str(name) for name in frame.columns] + self._levels
+
+    def __len__(self) -> int:
+        return len(self._frame)
+
+    def parameter(self, name: str, label: str, *, categorical: bool, conditional: bool) -> Cells:
+        """Return a column of numbers, booleans or texts."""
+        import numpy as np
+        import pandas as pd
+
+        series = self._column(name, label)
+        types = pd.api.types
+        absent = series.isna().to_numpy(dtype=bool)
+        numbers = _as_floats(series, name, label) if _is_number_dtype(series) else None
+        if numbers is not None:
+            absent = absent | np.isnan(numbers)  # types that know of missing cells may hold NaN beside them
+        require_present(absent, name, conditional=conditional, label=label)
+        if categorical:
+            return _category([str(_plain(cell)) for cell in series[~absent]], absent)
+        if types.is_bool_dtype(series.dtype) and not isinstance(series.dtype, pd.CategoricalDtype):
+            return Cells("boolean", _spread(np.asarray(series[~absent].astype(bool), dtype=np.float64), absent), [])
+        if numbers is not None:
+            kind: Any = "integer" if types.is_integer_dtype(series.dtype) else "real"
+            return finite_parameter(kind, numbers, absent, name, label)
+        if not _holds_objects(series):
+            raise SpecificationError(f"{label}: the column {name!r} holds {series.dtype}; {_ONLY_ONE}")
+        present = [_plain(cell) for cell in series[~absent]]
+        words = [_word(cell) for cell in present]
+        found = sorted(set(words))
+        rows = np.flatnonzero(~absent)
+        if found == ["bool"]:
+            return Cells("boolean", _spread(np.array(present, dtype=np.float64), absent), [])
+        if found == ["str"]:
+            nearly = next((i for i, cell in enumerate(present) if form_of(cell) == "nearly"), None)
+            if nearly is not None:
+                what = "it looks like a number and is a text; make numbers of the column, or name it in categorical"
+                refuse(int(rows[nearly]), present[nearly], name, what, label)
+            return _category(present, absent)
+        if set(found) <= {"int", "float"}:
+            kind = "integer" if found == ["int"] else "real"
+            numbers = _spread(_floats(present, name, rows, label), absent)
+            return finite_parameter(kind, numbers, absent, name, label)
+        usual = max(found, key=words.count)
+        odd = next((i for i, word in enumerate(words) if word != usual), 0)
+        raise SpecificationError(
+            f"{label}: the column {name!r} holds {', '.join(found)}; {_ONLY_ONE} (row {int(rows[odd])} has "
+            f"{shown(present[odd])}; the first row is 0)"
+        )
+
+    def numbers(self, name: str, label: str) -> Column:
+        """Return a column of numbers, NaN where a cell is empty."""
+        import numpy as np
+
+        series = self._column(name, label)
+        if _is_number_dtype(series):
+            return _as_floats(series, name, label)
+        absent = series.isna().to_numpy(dtype=bool)
+        present = [_plain(cell) for cell in series[~absent]] if _holds_objects(series) else None
+        if present is None:
+            wrong = series[~absent].iloc[0] if (~absent).any() else series.iloc[0]
+            raise _no_number(name, series.dtype, wrong, None, label)
+        rows = np.flatnonzero(~absent)
+        odd = next((i for i, cell in enumerate(present) if _word(cell) not in ("int", "float")), None)
+        if odd is not None:
+            raise _no_number(name, series.dtype, present[odd], int(rows[odd]), label)
+        return np.where(absent, np.nan, _spread(_floats(present, name, rows, label), absent))
+
+    def _column(self, name: str, label: str) -> pd.Series[Any]:
+        import pandas as pd
+
+        frame = self._frame
+        places = [i for i, known in enumerate(frame.columns) if str(known) == name]
+        n_found = len(places) + self._levels.count(name)
+        if not n_found:
+            known = shown_list(", ".join(map(repr, self.names)))
+            raise SpecificationError(f"{label}: there is no column {name!r}; the table has {known}")
+        if n_found > 1:
+            raise SpecificationError(
+                f"{label}: the table has {n_found} columns {name!r}"
+                f"{' (one is a level of the index)' if name in self._levels else ''}; rename all but one"
+            )
+        if not places:
+            return pd.Series(frame.index.get_level_values(name))
+        return frame.iloc[:, places[0]].reset_index(drop=True)
+
+
+def read_parquet(path: Path, file: IO[bytes], label: str) -> FrameTable:
+    """Return the columns of an open Parquet file, with the types that it states.
+
+    Raises
+    ------
+    SpecificationError
+        It is no Parquet file, or a damaged one; one line that names the file.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        # Types that know of missing cells: a whole number beside an empty cell would become a float otherwise.
+        return FrameTable(pd.read_parquet(file, dtype_backend="numpy_nullable"))
+    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, pa.ArrowException) as error:
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise SpecificationError(f"{label}: the file {path} is not a table: {shown(what)}") from None
+
+
+def _is_number_dtype(series: pd.Series[Any]) -> bool:
+    import pandas as pd
+
+    types = pd.api.types
+    dtype = series.dtype
+    return types.is_numeric_dtype(dtype) and not types.is_bool_dtype(dtype) and not types.is_complex_dtype(dtype)
+
+
+def _holds_objects(series: pd.Series[Any]) -> bool:
+    import pandas as pd
+
+    dtype = series.dtype
+    is_decimal = str(dtype).startswith("decimal")
+    return (
+        is_decimal
+        or isinstance(dtype, pd.CategoricalDtype)
+        or pd.api.types.is_object_dtype(dtype)
+        or pd.api.types.is_string_dtype(dtype)
+    )
+
+
+def _as_floats(series: pd.Series[Any], name: str, label: str) -> Column:
+    import numpy as np
+
+    if str(series.dtype).lower().startswith(("int", "uint")):
+        too_large = (series > 2**53) | (series < -(2**53))
+        wrong = np.asarray(too_large.fillna(False), dtype=bool)
+        if wrong.any():
+            row = int(wrong.argmax())
+            allowed = f"an integer is at most {2**53} (2**53) in size"
+            refuse(row, int(series.iloc[row]), name, allowed, label, int(wrong.sum()) - 1)
+    numbers: Column = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    return numbers
+
+
+def _plain(cell: Any) -> Any:
+    import numpy as np
+
+    return cell.item() if isinstance(cell, np.generic) else cell
+
+
+def _word(cell: Any) -> str:
+    if isinstance(cell, bool):
+        return "bool"
+    if isinstance(cell, str):
+        return "str"
+    if isinstance(cell, int):
+        return "int"
+    return "float" if isinstance(cell, float | Decimal) else type(cell).__name__
+
+
+def _floats(present: list[Any], name: str, rows: NDArray[np.int64], label: str) -> Column:
+    """Return numbers of any type as floats; of integers, only those that a float holds."""
+    import numpy as np
+
+    numbers = np.empty(len(present))
+    for i, cell in enumerate(present):
+        too_large = isinstance(cell, int) and abs(cell) > 2**53
+        try:
+            numbers[i] = math.nan if too_large else float(cell)
+        except (OverflowError, ValueError):  # a Decimal beyond every float
+            too_large = True
+        if too_large:
+            refuse(int(rows[i]), cell, name, f"an integer is at most {2**53} (2**53) in size", label)
+    return numbers
+
+
+def _category(present: list[str], absent: NDArray[np.bool_]) -> Cells:
+    import numpy as np
+
+    places: dict[str, int] = {}
+    index = np.zeros(len(absent), dtype=np.int64)
+    index[~absent] = [places.setdefault(str(cell), len(places)) for cell in present]
+    return texts_as_codes(list(places), index, absent)
+
+
+def _spread(present: Column, absent: NDArray[np.bool_]) -> Column:
+    import numpy as np
+
+    from zerowait.benchmarks.own_table.cells import INACTIVE
+
+    codes = np.full(len(absent), INACTIVE)
+    codes[~absent] = present
+    return codes
+
+
+def _no_number(name: str, dtype: Any, wrong: Any, row: int | None, label: str) -> SpecificationError:
+    where = "" if row is None else f" (row {row}; the first row is 0)"
+    return SpecificationError(
+        f"{label}: the column {name!r} must hold numbers, but its type is {dtype}, with {shown(wrong)} in it{where}"
+    )

@@ -1,0 +1,227 @@
+"""A search space that is given with a table: read, compared with the columns, and refused unless it can be answered."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zerowait.benchmarks.own_table.cells import INACTIVE
+from zerowait.benchmarks.own_table.columns import Columns, shown_list
+from zerowait.benchmarks.own_table.space import Match, distinct, require_every_combination
+from zerowait.benchmarks.protocol import as_float
+from zerowait.suite.rules.errors import SpecificationError, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ConfigSpace import ConfigurationSpace
+
+    from zerowait.benchmarks.own_table.rows import Sorted
+
+MOST_CONFIGURATIONS = 20_000
+"""So many configurations of a space with conditions are looked up one by one; of a larger one, so many samples."""
+
+
+def given_space(space: Any, label: str) -> ConfigurationSpace:
+    """Return a space that is given as such or as a JSON file of ConfigSpace; raises `SpecificationError`."""
+    from ConfigSpace import ConfigurationSpace
+
+    if isinstance(space, ConfigurationSpace):
+        return space
+    if not isinstance(space, str | Path):
+        raise SpecificationError(
+            f"{label}: space is {space!r}; it must be a ConfigurationSpace or the path of its JSON"
+        )
+    try:
+        return ConfigurationSpace.from_json(Path(space))
+    except OSError as error:
+        raise SpecificationError(f"{label}: the space {space} cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # noqa: BLE001 - ConfigSpace raises whatever its parts do
+        what = f"{type(error).__name__}: {error}"
+        raise SpecificationError(
+            f"{label}: {space} is not a space that ConfigurationSpace.to_json wrote: {what}"
+        ) from None
+
+
+def check_names_of_space(space: ConfigurationSpace, columns: Columns, label: str) -> None:
+    """Raise `SpecificationError` unless a given space has the table's parameters and no others."""
+    for name in columns.params:
+        if name not in space:
+            has = shown_list(", ".join(space)) or "no parameters"
+            raise SpecificationError(f"{label}: the space has no {name!r}, which is one of params; it has {has}")
+    for name in space:
+        if name not in columns.params:
+            raise SpecificationError(
+                f"{label}: the space has {name!r}, which is not one of params; add its column there"
+            )
+
+
+def check_types_of_space(space: ConfigurationSpace, table: Sorted, label: str) -> None:
+    """Raise `SpecificationError` where a given space has a range of numbers and the column holds something else."""
+    from ConfigSpace.hyperparameters import NumericalHyperparameter
+
+    for name, kind in table.kinds.items():
+        if isinstance(space[name], NumericalHyperparameter) and kind not in ("integer", "real"):
+            raise SpecificationError(
+                f"{label}: the space says that {name!r} is a range of numbers, but its column holds values of the kind "
+                f"{kind!r}; correct one of them"
+            )
+
+
+def conditional_parameters(space: ConfigurationSpace | None) -> frozenset[str]:
+    """Return the parameters that not every configuration has."""
+    return frozenset() if space is None else frozenset(space) - frozenset(space.unconditional_hyperparameters)
+
+
+def as_the_space_says(space: ConfigurationSpace, table: Sorted) -> Sorted:
+    """Return the table with real columns where its whole numbers are a range of floats in the space."""
+    from dataclasses import replace
+
+    from ConfigSpace.hyperparameters import FloatHyperparameter
+
+    kinds = {
+        name: "real" if kind == "integer" and isinstance(space[name], FloatHyperparameter) else kind
+        for name, kind in table.kinds.items()
+    }
+    return replace(table, kinds=kinds)
+
+
+def within_space(space: ConfigurationSpace, table: Sorted, columns: Columns, match: Match, label: str) -> Sorted:
+    """Return the rows that a given space can ask for.
+
+    Raises
+    ------
+    SpecificationError
+        The space has a value, or with match "exact" a combination of values, that no row answers; the message names
+        the parameter, the value and what the table has.
+    """
+    import numpy as np
+
+    allowed = {name: _codes_of(space[name], table, match, label) for name in columns.params}
+    if match == "nearest":
+        return table
+    inside = np.ones(len(table.data[columns.value]), dtype=bool)
+    for name, codes in allowed.items():
+        inside &= np.isin(table.data[name], [*codes, INACTIVE])
+    table = table.only(inside)
+    if not inside.any():
+        raise SpecificationError(f"{label}: no row lies in the given space; correct the space")
+    if space.conditions or space.forbidden_clauses:
+        _look_up_all(space, table, columns, label)
+    else:
+        remedy = "or narrow the space"
+        require_every_combination(table, columns, label, "the values in the given space", remedy)
+    return table
+
+
+def _codes_of(hyperparameter: Any, table: Sorted, match: Match, label: str) -> set[float]:
+    """Return the codes of all values that a parameter of the space can have; of a range for "nearest", none."""
+    from ConfigSpace.hyperparameters import FloatHyperparameter, IntegerHyperparameter
+
+    name = hyperparameter.name
+    kind, texts = table.kinds[name], table.categories.get(name, [])
+    column = table.data[name]
+    codes = set(column[column != INACTIVE].tolist())
+    has = shown_list(", ".join(map(repr, distinct(column, kind, texts))))
+    if isinstance(hyperparameter, FloatHyperparameter | IntegerHyperparameter):
+        if match == "nearest":
+            return set()
+        lower, upper = hyperparameter.lower, hyperparameter.upper
+        if isinstance(hyperparameter, FloatHyperparameter):
+            raise SpecificationError(
+                f"{label}: the space has any number from {lower} to {upper} for {name!r}, and with match='exact' the "
+                f"table answers only {has}; take match='nearest', or make the parameter an ordinal of these"
+            )
+        values: Any = range(int(lower), int(upper) + 1)
+    else:
+        values = getattr(hyperparameter, "choices", None) or getattr(hyperparameter, "sequence", None)
+        values = [hyperparameter.value] if values is None else values
+    found = set()
+    bounds = (min(codes), max(codes))
+    for value in values:
+        plain = value.item() if hasattr(value, "item") else value
+        code = _code_of(plain, kind, texts)
+        is_between = kind in ("integer", "real") and match == "nearest" and code is not None
+        if code is None or not (bounds[0] <= code <= bounds[1] if is_between else code in codes):
+            raise SpecificationError(
+                f"{label}: the space has the value {shown(plain)} for {name!r}, which no row answers: its column holds "
+                f"{has}; correct the space{_hint(plain, kind)}"
+            )
+        found.add(code)
+    return found
+
+
+def _code_of(value: Any, kind: str, texts: list[str]) -> float | None:
+    if kind == "category":
+        return float(texts.index(value)) if isinstance(value, str) and value in texts else None
+    if kind == "boolean":
+        return float(value) if isinstance(value, bool) else None
+    number = as_float(value)
+    if number is None or math.isnan(number) or (kind == "integer" and not number.is_integer()):
+        return None
+    return number + 0.0
+
+
+def _hint(value: Any, kind: str) -> str:
+    return ", or name the column in categorical" if isinstance(value, str) and kind != "category" else ""
+
+
+def _look_up_all(space: ConfigurationSpace, table: Sorted, columns: Columns, label: str) -> None:
+    """Look up every configuration of a space with conditions or forbidden clauses, at every fidelity."""
+    import numpy as np
+
+    names = list(columns.params)
+    stacked = np.stack([table.data[name] for name in names], axis=1)
+    rows = {tuple(row) for row in stacked.tolist()}
+    levels: dict[tuple[float, ...], int] = {}
+    n_levels = 1
+    if columns.fidelity is not None:
+        pairs = np.unique(np.column_stack([stacked, table.data[columns.fidelity]]), axis=0)
+        n_levels = len(np.unique(pairs[:, -1]))
+        for pair in pairs.tolist():
+            levels[tuple(pair[:-1])] = levels.get(tuple(pair[:-1]), 0) + 1
+    for configuration in _configurations(space):
+        config = dict(configuration)
+        codes = tuple(
+            _known(_code_of(_plain(config[name]), table.kinds[name], table.categories.get(name, [])))
+            if name in config
+            else INACTIVE
+            for name in names
+        )
+        if codes not in rows or (levels and levels[codes] < n_levels):
+            where = "" if codes not in rows else f" at every {columns.fidelity}"
+            named = {name: _plain(value) for name, value in config.items()}
+            raise SpecificationError(
+                f"{label}: the table has no row for {shown(named)}{where}, which the given space allows; add it, "
+                "narrow the space, or take match='nearest'"
+            )
+
+
+def _configurations(space: ConfigurationSpace) -> Iterable[Mapping[str, Any]]:
+    """Return every configuration, or of very many a sample that is always the same."""
+    from ConfigSpace import ConfigurationSpace
+    from ConfigSpace.util import generate_grid
+
+    # On a logarithmic scale ConfigSpace's grid leaves integers out.
+    described = space.to_serialized_dict()
+    for parameter in described["hyperparameters"]:
+        parameter.update({"log": False} if "log" in parameter else {})
+    linear = ConfigurationSpace.from_serialized_dict(described)
+    if linear.estimate_size() <= MOST_CONFIGURATIONS:
+        parameters: dict[str, Any] = dict(linear)  # only some kinds have bounds
+        ranges = {name: int(p.upper - p.lower + 1) for name, p in parameters.items() if hasattr(p, "lower")}
+        with contextlib.suppress(TypeError):  # raised where a range is not uniform
+            return generate_grid(linear, ranges)
+    linear.seed(0)
+    return linear.sample_configuration(MOST_CONFIGURATIONS)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _known(code: float | None) -> float:
+    assert code is not None  # every value of the space was found in its column before
+    return code
