@@ -14,7 +14,7 @@ from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from ConfigSpace import ConfigurationSpace
@@ -196,6 +196,10 @@ class Adapter:
             return "the optimizer chooses training budgets and the benchmark has no fidelity" + (
                 f": {remedy}" if remedy else ""
             )
+        return None
+
+    def budgets(self, benchmark: Benchmark) -> Sequence[float] | None:  # noqa: ARG002 - for subclasses
+        """Return the fidelities of the rungs, ascending, of a benchmark that is not refused; None where it has none."""
         return None
 
     def optimize(

@@ -23,6 +23,10 @@ SAMPLES_AT_ONCE = 64
 """Configurations drawn in one go. Part of what a seed means: another number gives other configurations."""
 
 
+ETA = 3
+"""The reduction factor of every library unless another one is given."""
+
+
 def plain(value: Any) -> Any:
     """Return a NumPy scalar as the Python scalar that it is, anything else unchanged."""
     import numpy as np
@@ -79,6 +83,18 @@ def between_fidelities(fidelity: Any, budgets: Iterable[float | None]) -> str | 
                 "factor) or another range"
             )
     return None
+
+
+def halving_budgets(fidelity: Any, lower: float, upper: float, eta: float) -> list[float]:
+    """Return the budgets `upper / eta**k` that are not below `lower`, ascending, rounded as `nearest_fidelity` does.
+
+    SMAC and DEHB compute the number of rungs like this, rounding of the logarithms included.
+    """
+    import numpy as np
+
+    last = int(np.floor(np.log(upper / lower) / np.log(eta)))
+    budgets = (upper * np.power(float(eta), -np.linspace(last, 0, last + 1))).tolist()
+    return [float(round(budget) if fidelity.integer else budget) for budget in budgets]
 
 
 def config_from_vector(space: ConfigurationSpace, vector: np.ndarray[Any, Any]) -> dict[str, Any]:

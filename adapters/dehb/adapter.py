@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zerowait.adapters.adapter import Adapter, Benchmark, Run
+from zerowait.adapters.spaces import ETA, between_fidelities, halving_budgets
 from zerowait.suite.rules.errors import SpecificationError, WorkerDied
 from zerowait.suite.sharing.idle import Idle
 
@@ -64,8 +65,17 @@ class DEHBAdapter(Adapter):
     def refuses(self, benchmark: Benchmark) -> str | None:
         """Return what of the space or of the fidelity DEHB cannot take, or None."""
         return (
-            super().refuses(benchmark) or self._refuses_fidelity(benchmark.fidelity) or refuses_space(benchmark.space)
+            super().refuses(benchmark)
+            or self._refuses_fidelity(benchmark.fidelity)
+            or refuses_space(benchmark.space)
+            or between_fidelities(benchmark.fidelity, self.budgets(benchmark))
         )
+
+    def budgets(self, benchmark: Benchmark) -> list[float]:
+        """Return the fidelities of DEHB's rungs."""
+        fidelity, given = benchmark.fidelity, self.parameters
+        lower, upper = given.get("min_fidelity", fidelity.lower), given.get("max_fidelity", fidelity.upper)
+        return halving_budgets(fidelity, lower, upper, given.get("eta", ETA))
 
     def ask_tell(self, run: Run) -> AskTellOptimizer:
         """Return an optimizer that asks and tells DEHB."""

@@ -71,16 +71,23 @@ class HpBandSterAdapter(Adapter):
         reason = super().refuses(benchmark) or self._refuses_fidelity(benchmark) or refuses_space(benchmark.space)
         if reason is not None:
             return reason
-        from zerowait.adapters.hpbandster.optimizers import budgets_of
-
-        budgets = budgets_of(self.name, self._space(benchmark).space, self._settings(benchmark))
-        fidelities = list(map(_rounding(benchmark.fidelity), budgets))
+        budgets = self._budgets(benchmark)
+        fidelities = self.budgets(benchmark)
         if len(set(fidelities)) < len(fidelities):
             return (
                 f"its rungs would have the budgets {budgets}, which {benchmark.fidelity.name!r} rounds to "
                 f"{fidelities}; a greater eta or min_budget keeps them apart"
             )
         return between_fidelities(benchmark.fidelity, fidelities)
+
+    def budgets(self, benchmark: Benchmark) -> list[float]:
+        """Return the fidelities of HpBandSter's rungs."""
+        return list(map(_rounding(benchmark.fidelity), self._budgets(benchmark)))
+
+    def _budgets(self, benchmark: Benchmark) -> list[float]:
+        from zerowait.adapters.hpbandster.optimizers import budgets_of
+
+        return budgets_of(self.name, self._space(benchmark).space, self._settings(benchmark))
 
     def ask_tell(self, run: Run) -> AskTellOptimizer:
         """Return an optimizer that asks and tells HpBandSter's brackets and generator."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zerowait.adapters.adapter import Adapter, Benchmark, Run
+from zerowait.adapters.spaces import ETA, between_fidelities
 from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
 from zerowait.suite.rules.evaluation import Evaluation, Query
 from zerowait.suite.sharing.idle import Idle
@@ -98,7 +99,19 @@ class NepsAdapter(Adapter):
                 self.make_space(benchmark)
             except SpecificationError as error:
                 reason = str(error)
-        return reason
+        return reason or between_fidelities(benchmark.fidelity, self.budgets(benchmark) or ())
+
+    def budgets(self, benchmark: Benchmark) -> list[float] | None:
+        """Return the fidelities of the rungs; ifBO has none."""
+        if not self.uses_fidelity or self.algorithm == "ifbo":
+            return None
+        from neps.optimizers.utils.brackets import calculate_sh_rungs
+
+        fidelity, given = benchmark.fidelity, self.arguments
+        number = int if fidelity.integer else float
+        bounds = (number(fidelity.lower), number(fidelity.upper))
+        rungs, _ = calculate_sh_rungs(bounds, given.get("eta", ETA), given.get("early_stopping_rate", 0))
+        return [float(budget) for _, budget in sorted(rungs.items())]
 
     def make_space(self, benchmark: Benchmark) -> NepsSpace:
         """Return the benchmark's space in NePS's terms.

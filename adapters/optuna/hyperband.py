@@ -65,7 +65,11 @@ class OptunaHyperband(OptunaTPE):
                 f"the number of rungs is the logarithm of the highest fidelity over the lowest one, and that of "
                 f"{benchmark.fidelity.name!r} is {benchmark.fidelity.lower}"
             )
-        return reason or between_fidelities(benchmark.fidelity, [rung.fidelity for rung in self.rungs(benchmark)])
+        return reason or between_fidelities(benchmark.fidelity, self.budgets(benchmark))
+
+    def budgets(self, benchmark: Benchmark) -> list[float]:
+        """Return the fidelities of the rungs."""
+        return [float(rung.fidelity) for rung in self.rungs(benchmark) if rung.fidelity is not None]
 
     def rungs(self, benchmark: Benchmark) -> Sequence[Rung]:
         """Return upper / eta^(K - k) for k from 0 to K, each with the step eta^k; whole where fidelities are."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from zerowait.adapters.adapter import Adapter, Benchmark, Run
 from zerowait.adapters.smac import parameters as smac_parameters
+from zerowait.adapters.spaces import ETA, between_fidelities, halving_budgets
 from zerowait.suite.rules.errors import ZerowaitError
 from zerowait.suite.rules.evaluation import Evaluation, Query
 from zerowait.suite.sharing.idle import Idle
@@ -67,7 +68,19 @@ class SmacAdapter(Adapter):
         """Return what of the benchmark SMAC cannot take, or None."""
         from zerowait.adapters.smac.space import refuses_space
 
-        return super().refuses(benchmark) or refuses_space(benchmark.space)
+        reason = super().refuses(benchmark) or refuses_space(benchmark.space)
+        if reason is None and self.uses_fidelity:
+            if not 0 < benchmark.fidelity.lower < benchmark.fidelity.upper:
+                return "SMAC divides budgets, and the least one of the benchmark is not above zero"
+            reason = between_fidelities(benchmark.fidelity, self.budgets(benchmark) or ())
+        return reason
+
+    def budgets(self, benchmark: Benchmark) -> list[float] | None:
+        """Return the fidelities of SMAC's rungs."""
+        fidelity = benchmark.fidelity
+        if not self.uses_fidelity or fidelity is None:
+            return None
+        return halving_budgets(fidelity, fidelity.lower, fidelity.upper, self.parameters.get("eta", ETA))
 
     def settings(self, run: Run) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
         """Return the parameters of a run, defaults included."""

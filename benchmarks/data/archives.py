@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import lzma
-import shutil
 import stat
 import tarfile
 import zipfile
@@ -25,6 +24,11 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 """Bytes that are copied at a time."""
+
+LARGEST_UNPACKED = 1 << 36
+"""Bytes that an archive may unpack to, 64 GiB; every official one is far smaller."""
+MOST_ENTRIES = 1_000_000
+"""Files of an archive."""
 
 # What reading a torn or altered archive raises, beside gzip's own kind of OSError.
 _TORN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, NotImplementedError)
@@ -54,8 +58,8 @@ def unpack(archive: Path, folder: Path, report: Callable[[int, int], None] | Non
     Raises
     ------
     UnsafeArchiveError
-        An entry would leave the folder, is a link or a device, or is there twice; what was unpacked before it stays in
-        `folder`, for the caller to remove.
+        An entry would leave the folder, is a link or a device, is there twice, or makes the whole too large; what was
+        unpacked before it stays in `folder`, for the caller to remove.
     DamagedDataError
         It is no archive, or a torn one.
     OSError
@@ -64,8 +68,11 @@ def unpack(archive: Path, folder: Path, report: Callable[[int, int], None] | Non
     with archive.open("rb") as raw:
         total = archive.stat().st_size
         try:
-            for entry in _entries(archive, raw):
-                _write(entry, folder, archive)
+            left = LARGEST_UNPACKED
+            for number, entry in enumerate(_entries(archive, raw)):
+                if number == MOST_ENTRIES:
+                    raise _unsafe(archive, str(entry.path), f"comes after {MOST_ENTRIES:,} others")
+                left -= _write(entry, folder, archive, left)
                 if report is not None:
                     report(min(raw.tell(), total), total)
         except DamagedDataError:  # a kind of ValueError, and told already
@@ -128,17 +135,23 @@ def _checked(archive: Path, name: str) -> PurePosixPath:
     return path
 
 
-def _write(entry: _Entry, folder: Path, archive: Path) -> None:
+def _write(entry: _Entry, folder: Path, archive: Path, left: int) -> int:
+    """Write an entry and return its bytes, which are counted as they come: what the archive states may be wrong."""
     target = folder / entry.path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as file:
-            shutil.copyfileobj(entry.stream, file, CHUNK)
-            written = file.tell()
+            written = 0
+            while chunk := entry.stream.read(CHUNK):
+                written += len(chunk)
+                if written > left:
+                    raise _unsafe(archive, str(entry.path), f"makes it more than {LARGEST_UNPACKED:,} bytes")
+                file.write(chunk)
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
         raise _unsafe(archive, str(entry.path), "is there twice") from None
     if written != entry.size:
         raise DamagedDataError(f"{archive} is not a whole archive: {str(entry.path)!r} ends after {written} bytes")
+    return written
 
 
 def _unsafe(archive: Path, name: str, finding: str) -> UnsafeArchiveError:

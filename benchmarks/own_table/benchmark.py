@@ -43,12 +43,13 @@ class DataFrameBenchmark:
         self.label = label
         self.content = key
         """The digest of the numbers and of how they are looked up: whatever rests on them depends on it."""
-        self._conversion = conversion
+        self.conversion = conversion
+        """How the table was converted."""
 
     @property
     def factory_spec(self) -> FactorySpec | None:
         """How to make it again elsewhere, with the absolute path of its file; None for a DataFrame."""
-        c = self._conversion
+        c = self.conversion
         if c.path is None or c.space is not None:
             return None
         arguments = {"path": str(c.path), **asdict(c.columns), "match": c.match, "log": list(c.log), "label": c.label}
@@ -65,9 +66,9 @@ class DataFrameBenchmark:
         if described is None:
             return None
         whole, levels = described
-        any_of_them = self._conversion.match == "nearest" or (whole and len(levels) == levels[-1] - levels[0] + 1)
+        any_of_them = self.conversion.match == "nearest" or (whole and len(levels) == levels[-1] - levels[0] + 1)
         values = None if any_of_them else tuple(levels)
-        return Fidelity(str(self._conversion.columns.fidelity), levels[0], levels[-1], integer=whole, values=values)
+        return Fidelity(str(self.conversion.columns.fidelity), levels[0], levels[-1], integer=whole, values=values)
 
     @property
     def fidelities(self) -> tuple[float, ...]:
@@ -79,10 +80,10 @@ class DataFrameBenchmark:
     def metrics(self) -> Mapping[str, str]:
         """The unit of each metric, by name; the table does not say it for its columns."""
         found = dict.fromkeys(self._metric_names, "as in the table")
-        if self._conversion.match == "nearest":
+        if self.conversion.match == "nearest":
             found[DISTANCE] = "none, 0 for a row of the table"
-            if self._conversion.columns.fidelity is not None:
-                found[MATCHED_FIDELITY] = f"as {self._conversion.columns.fidelity}"
+            if self.conversion.columns.fidelity is not None:
+                found[MATCHED_FIDELITY] = f"as {self.conversion.columns.fidelity}"
         return MappingProxyType(found)
 
     @cached_property
@@ -96,7 +97,7 @@ class DataFrameBenchmark:
     @cached_property
     def optimum(self) -> float:
         """The least value of any single row at the highest fidelity."""
-        data, columns = self._stored.data, self._conversion.columns
+        data, columns = self._stored.data, self.conversion.columns
         values = data[columns.value]
         if columns.fidelity is not None:
             values = values[data[columns.fidelity] == self.fidelities[-1]]
@@ -122,7 +123,7 @@ class DataFrameBenchmark:
         first, last = self._rows(codes)
         distance = 0.0
         if first == last:
-            if self._conversion.match == "exact":
+            if self.conversion.match == "exact":
                 raise self._not_there(config, codes)
             row, distance = self._nearest(codes, level)
             first, last = self._rows([column[row] for column in self._keys])
@@ -134,7 +135,7 @@ class DataFrameBenchmark:
         if math.isnan(numbers[0]):
             raise TrainingFailedError(f"{self.label}: the training of {dict(config)!r} failed", numbers[1])
         metrics = dict(zip(self._metric_names, numbers[2:], strict=True))
-        if self._conversion.match == "nearest":
+        if self.conversion.match == "nearest":
             metrics[DISTANCE] = distance
             if level is not None:
                 metrics[MATCHED_FIDELITY] = level
@@ -145,7 +146,7 @@ class DataFrameBenchmark:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle where the numbers are, not the numbers."""
-        return DataFrameBenchmark, (self.label, self.content, self._conversion)
+        return DataFrameBenchmark, (self.label, self.content, self.conversion)
 
     @cached_property
     def _stored(self) -> storage.Stored:
@@ -155,18 +156,18 @@ class DataFrameBenchmark:
         except FileNotFoundError:
             pass
         except DamagedDataError as error:
-            if self._conversion.path is None:
+            if self.conversion.path is None:
                 raise
             warnings.warn(f"{error}; it is converted again", RuntimeWarning, stacklevel=3)
             path.unlink(missing_ok=True)
-        if self._conversion.path is None:
+        if self.conversion.path is None:
             raise DataMissingError(
                 f"{self.label}: the converted table {path} is not there any more; call from_dataframe again, or save "
                 "the table as a Parquet file and give its path"
             )
-        if self._conversion.key_of(None) != self.content:
+        if self.conversion.key_of(None) != self.content:
             raise DataMissingError(
-                f"{self.label}: the file {self._conversion.path} is not what it was when this benchmark was made of "
+                f"{self.label}: the file {self.conversion.path} is not what it was when this benchmark was made of "
                 "it; call from_dataframe again"
             )
         return storage.open_stored(path)
@@ -174,7 +175,7 @@ class DataFrameBenchmark:
     @cached_property
     def _keys(self) -> list[memoryview]:
         """The columns by which the rows are sorted."""
-        columns = self._conversion.columns
+        columns = self.conversion.columns
         names = [*columns.params, *([] if columns.fidelity is None else [columns.fidelity])]
         # A memoryview gives plain Python floats, and gives them faster than an array does.
         return [self._stored.data[name].data for name in names]
@@ -182,7 +183,7 @@ class DataFrameBenchmark:
     @cached_property
     def _numbers(self) -> list[memoryview]:
         """Value, runtime and metrics."""
-        columns = self._conversion.columns
+        columns = self.conversion.columns
         return [self._stored.data[name].data for name in (columns.value, columns.runtime, *columns.metrics)]
 
     @cached_property
@@ -201,7 +202,7 @@ class DataFrameBenchmark:
     @cached_property
     def _metric_names(self) -> tuple[str, ...]:
         """What metrics are called: those of curves by the name that is left without the place of the fidelity."""
-        names = self._conversion.columns.metrics
+        names = self.conversion.columns.metrics
         return tuple(name.replace("*", "").strip("_-. ") or name if "*" in name else name for name in names)
 
     def _means(self, first: int, last: int) -> list[float]:
@@ -225,14 +226,14 @@ class DataFrameBenchmark:
         return float(levels[i - 1] if number - levels[i - 1] <= levels[i] - number else levels[i])
 
     def _codes(self, config: Config) -> list[float]:
-        names = self._conversion.columns.params
+        names = self.conversion.columns.params
         conditional = self._stored.meta["conditional"]
         if conditional:
             names = tuple(name for name in names if name in config or name not in conditional)
         if len(config) != len(names) or any(name not in config for name in names):
             check_names(config, names, self.label)
         return [
-            self._code(name, config[name]) if name in config else INACTIVE for name in self._conversion.columns.params
+            self._code(name, config[name]) if name in config else INACTIVE for name in self.conversion.columns.params
         ]
 
     def _code(self, name: str, value: Any) -> float:
@@ -267,7 +268,7 @@ class DataFrameBenchmark:
 
     def _not_there(self, config: Config, codes: list[float]) -> SpecificationError:
         """Blame the first value that no row has, or else the combination."""
-        for name, code in zip(self._conversion.columns.params, codes, strict=False):
+        for name, code in zip(self.conversion.columns.params, codes, strict=False):
             if name in config and not (self._stored.data[name] == code).any():
                 return self._refusal(name, config[name])
         place = "" if self.fidelity is None else f" at {self.fidelity.name} {codes[-1]:g}"
@@ -281,7 +282,7 @@ class DataFrameBenchmark:
 
         data, meta = self._stored.data, self._stored.meta
         total = np.zeros(len(self._keys[0]))
-        for name, code in zip(self._conversion.columns.params, codes, strict=False):
+        for name, code in zip(self.conversion.columns.params, codes, strict=False):
             bounds = meta["scales"].get(name)
             if bounds is None or code == INACTIVE:
                 total += data[name] != code
@@ -291,6 +292,6 @@ class DataFrameBenchmark:
                 difference = np.where(np.isinf(difference), 1.0, difference)
             total += difference * difference
         if level is not None:
-            total[data[str(self._conversion.columns.fidelity)] != level] = np.inf
+            total[data[str(self.conversion.columns.fidelity)] != level] = np.inf
         row = int(total.argmin())
         return row, math.sqrt(total[row])

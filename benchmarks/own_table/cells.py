@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 from zerowait.suite.rules.errors import SpecificationError, shown
+from zerowait.suite.rules.identity import is_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -33,7 +34,7 @@ _DIGITS = r"(?:0|[1-9][0-9]*)"
 _NUMBER = re.compile(rf"[+-]?(?:{_DIGITS}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(rf"[+-]?{_DIGITS}")
 _PADDED = re.compile(r"[+-]?0[0-9]+")
-_SEPARATORS = re.compile("[_,;'\u2019%$\u20ac\u00a3 \u00a0\u202f\u2009]")
+_SEPARATORS = re.compile("[_,;'\u2019%$\u20ac\u00a3 \u00a0\u202f\u2009\u2212\u2013]")
 _DOTTED = re.compile(r"[+-]?[0-9]{1,3}(?:\.[0-9]{3})+(?:,[0-9]+)?")
 _HEXADECIMAL = re.compile(r"[+-]?0[xXoObB][0-9a-fA-F]+")
 _BOOLEANS = {"True": 1.0, "TRUE": 1.0, "true": 1.0, "False": 0.0, "FALSE": 0.0, "false": 0.0}
@@ -125,6 +126,15 @@ def refuse_rows(
     if wrong.any():
         first = int(wrong.argmax())
         refuse(int(rows[first]), float(numbers[first]), name, allowed, label, int(wrong.sum()) - 1)
+
+
+def require_text(texts: Iterable[str], name: str, label: str) -> None:
+    """Raise `SpecificationError` for what no file can hold."""
+    odd = next((text for text in texts if not is_text(text)), None)
+    if odd is not None:
+        raise SpecificationError(
+            f"{label}: the column {name!r} has {odd!a}, which holds half a surrogate pair; correct it"
+        )
 
 
 def texts_as_codes(texts: Sequence[str], index: NDArray[Any], absent: NDArray[np.bool_]) -> Cells:

@@ -82,6 +82,10 @@ class Meaning:
                 raise SpecificationError(
                     f"{label}: categorical has {name!r}, which is not one of params: {', '.join(columns.params)}"
                 )
+        self.check_text(label)
+
+    def check_text(self, label: str) -> None:
+        """Raise `SpecificationError` where separator or decimal sign are none."""
         if self.decimal not in (".", ","):
             raise SpecificationError(f"{label}: decimal is {self.decimal!r}; it must be '.' or ','")
         s = self.separator

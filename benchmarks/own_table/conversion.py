@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from zerowait.benchmarks.own_table.rows import Sorted, Table, sorted_rows
 from zerowait.benchmarks.own_table.space import Match, inferred_space, scales, space_as_text, space_from_text
 from zerowait.benchmarks.own_table.text_file import TEXT_SUFFIXES, read_text
 from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.sharing.regular_files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,10 +123,7 @@ def opened(path: Path, label: str) -> Iterator[IO[bytes]]:
     if not path.name.endswith(SUFFIXES):
         raise SpecificationError(f"{label}: the file {path} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise SpecificationError(f"{label}: {path} is no regular file; give the path of a table")
+        with os.fdopen(open_regular(path, follow_links=True), "rb") as file:
             yield file
     except OSError as error:
         what = error.strerror or str(error).splitlines()[0]

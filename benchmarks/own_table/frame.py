@@ -12,6 +12,7 @@ from zerowait.benchmarks.own_table.cells import (
     form_of,
     refuse,
     require_present,
+    require_text,
     texts_as_codes,
 )
 from zerowait.benchmarks.own_table.columns import shown_list
@@ -54,7 +55,9 @@ class FrameTable:
             absent = absent | np.isnan(numbers)  # types that know of missing cells may hold NaN beside them
         require_present(absent, name, conditional=conditional, label=label)
         if categorical:
-            return _category([str(_plain(cell)) for cell in series[~absent]], absent)
+            texts = [str(_plain(cell)) for cell in series[~absent]]
+            require_text(texts, name, label)
+            return _category(texts, absent)
         if types.is_bool_dtype(series.dtype) and not isinstance(series.dtype, pd.CategoricalDtype):
             return Cells("boolean", _spread(np.asarray(series[~absent].astype(bool), dtype=np.float64), absent), [])
         if numbers is not None:
@@ -69,6 +72,7 @@ class FrameTable:
         if found == ["bool"]:
             return Cells("boolean", _spread(np.array(present, dtype=np.float64), absent), [])
         if found == ["str"]:
+            require_text(present, name, label)
             nearly = next((i for i, cell in enumerate(present) if form_of(cell) == "nearly"), None)
             if nearly is not None:
                 what = "it looks like a number and is a text; make numbers of the column, or name it in categorical"
@@ -189,6 +193,8 @@ def _word(cell: Any) -> str:
         return "str"
     if isinstance(cell, int):
         return "int"
+    if isinstance(cell, Decimal) and cell.is_snan():
+        return "signalling NaN"
     return "float" if isinstance(cell, float | Decimal) else type(cell).__name__
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import stat
+import os
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zerowait.benchmarks.data.cache import cache_folder
 from zerowait.benchmarks.data.errors import DamagedDataError, DataMissingError
+from zerowait.suite.sharing.regular_files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,8 +100,12 @@ def open_stored(path: Path) -> Stored:
     import numpy as np
     import pyarrow as pa
 
-    if not stat.S_ISREG(path.lstat().st_mode):
-        raise DamagedDataError(f"the converted table {path} is no regular file; delete it")
+    try:
+        os.close(open_regular(path))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DamagedDataError(f"the converted table {path} cannot be used: {error.strerror}; delete it") from None
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         described = json.loads(table.schema.metadata[_META])

@@ -16,6 +16,7 @@ from zerowait.experiments.commands import export as export_cli
 from zerowait.experiments.commands import plot as plot_cli
 from zerowait.experiments.commands import report as report_cli
 from zerowait.experiments.commands import study as study_cli
+from zerowait.experiments.commands import table as table_cli
 from zerowait.experiments.commands import verify as verify_cli
 from zerowait.suite.rules.errors import ZerowaitError
 
@@ -82,6 +83,7 @@ app.command()(study_cli.run)
 app.command()(study_cli.status)
 app.command("plot")(plot_cli.plot)
 app.command("report")(report_cli.report)
+app.command()(table_cli.table)
 app.command()(verify_cli.verify)
 
 

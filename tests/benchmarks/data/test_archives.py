@@ -163,3 +163,24 @@ def test_an_altered_checksum_at_the_end_of_a_tar_is_told(make_tar, folder):
     content[-8] ^= 1
     archive.write_bytes(content)
     assert "is not a whole archive" in refusal(archive, folder, DamagedDataError)
+
+
+@pytest.mark.parametrize("limit", ["LARGEST_UNPACKED", "MOST_ENTRIES"])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_archive_has_a_limit(tmp_path, monkeypatch, kind, limit):
+    monkeypatch.setattr(f"zerowait.benchmarks.data.archives.{limit}", 2)
+    archive, folder = tmp_path / "archive", tmp_path / "folder"
+    folder.mkdir()
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as made:
+            for name in "abc":
+                made.writestr(name, b"0")
+    else:
+        with tarfile.open(archive, "w:gz") as made:
+            for name in "abc":
+                info = tarfile.TarInfo(name)
+                info.size = 1
+                made.addfile(info, io.BytesIO(b"0"))
+    with pytest.raises(UnsafeArchiveError, match=r"entry 'c' (makes it more than 2 bytes|comes after 2 others)"):
+        unpack(archive, folder)
+    assert not (folder / "c").exists() or (folder / "c").stat().st_size == 0

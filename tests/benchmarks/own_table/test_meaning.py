@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from ConfigSpace import ConfigurationSpace, EqualsCondition, Integer
 from ConfigSpace.hyperparameters import CategoricalHyperparameter, OrdinalHyperparameter
 
 from zerowait import adapters
-from zerowait.benchmarks import from_dataframe, load
+from zerowait.benchmarks import Fidelity, from_dataframe, load
 from zerowait.benchmarks.data.errors import TrainingFailedError
 from zerowait.suite import Budget, Overhead
 from zerowait.suite.rules.errors import SpecificationError
@@ -290,8 +291,10 @@ LEVEL_COLUMNS = {"params": ["a"], "fidelity": "z", "value": "loss", "runtime": "
     [((100, 200, 500), (100, 200, 500)), ((5, 10, 15), (5, 10, 15)), ((1, 2, 3), None), ((0.5, 1.0), (0.5, 1.0))],
 )
 def test_an_exact_table_declares_its_only_fidelities(levels, values):
-    assert from_dataframe(levels_frame(levels), **LEVEL_COLUMNS).fidelity.values == values
-    assert from_dataframe(levels_frame(levels), **LEVEL_COLUMNS, match="nearest").fidelity.values is None
+    expected = Fidelity("z", levels[0], levels[-1], integer=isinstance(levels[0], int), values=values)
+    assert from_dataframe(levels_frame(levels), **LEVEL_COLUMNS).fidelity == expected
+    expected = replace(expected, values=None)
+    assert from_dataframe(levels_frame(levels), **LEVEL_COLUMNS, match="nearest").fidelity == expected
 
 
 BRACKETS = ["bohb", "hyperband", "dehb", "optuna-hyperband", "smac-hyperband", "neps-asha", "neps-hyperband"]
@@ -359,7 +362,7 @@ def test_combinations_of_a_given_space_must_be_there_and_rows_outside_it_are_lef
     columns = {"params": ["a", "b"], "value": "loss", "runtime": "s"}
     wide_space = space_of(Integer("a", (1, 3)), CategoricalHyperparameter("b", ["x", "y"]))
     with pytest.raises(
-        SpecificationError, match="5 of the 6 combinations of the values in the given space.*a=2, b='y'"
+        SpecificationError, match=r"5 of the 6 combinations of the values in the given space.*a=2, b='y'"
     ):
         from_dataframe(frame, **columns, space=wide_space)
     narrow = space_of(Integer("a", (2, 3)), CategoricalHyperparameter("b", ["x"]))
@@ -380,5 +383,12 @@ def test_every_configuration_of_a_space_with_conditions_is_looked_up(log):
     benchmark = from_dataframe(frame, **columns)
     benchmark.space.seed(0)
     assert all(np.isfinite(benchmark(config).value) for config in benchmark.space.sample_configuration(40))
-    with pytest.raises(SpecificationError, match=r"no row for \{.*'line'\}, which the given space allows"):
+    with pytest.raises(SpecificationError, match="the space has the value 'line' for 'kind', which no row answers"):
         from_dataframe(frame[1:], **columns)
+    third = OrdinalHyperparameter("size", [1, 2])
+    space.add(third)
+    larger = pd.concat([frame.assign(size=1), frame.assign(size=2)])
+    columns["params"] = ["kind", "depth", "size"]
+    from_dataframe(larger, **columns)
+    with pytest.raises(SpecificationError, match=r"no row for \{.*'size': 2.*\}, which the given space allows"):
+        from_dataframe(larger[:-1], **columns)
