@@ -97,7 +97,7 @@ class Meaning:
             raise SpecificationError(f"{label}: separator and decimal are both {s!r}; they must differ")
 
     def changed(self) -> dict[str, Any]:
-        """Return what is not the default: it alone is part of a table's digest and recipe."""
+        """Return what is not the default: it alone is part of a table's digest and its factory."""
         given = asdict(self)
         return {field.name: given[field.name] for field in fields(self) if given[field.name] != field.default}
 

@@ -49,7 +49,7 @@ class FrameTable:
 
         series = self._column(name, label)
         types = pd.api.types
-        absent = series.isna().to_numpy(dtype=bool)
+        absent = _absent(series, name, label)
         numbers = _as_floats(series, name, label) if _is_number_dtype(series) else None
         if numbers is not None:
             absent = absent | np.isnan(numbers)  # types that know of missing cells may hold NaN beside them
@@ -96,7 +96,7 @@ class FrameTable:
         series = self._column(name, label)
         if _is_number_dtype(series):
             return _as_floats(series, name, label)
-        absent = series.isna().to_numpy(dtype=bool)
+        absent = _absent(series, name, label)
         present = [_plain(cell) for cell in series[~absent]] if _holds_objects(series) else None
         if present is None:
             wrong = series[~absent].iloc[0] if (~absent).any() else series.iloc[0]
@@ -143,6 +143,15 @@ def read_parquet(path: Path, file: IO[bytes], label: str) -> FrameTable:
     except (OSError, ValueError, TypeError, KeyError, NotImplementedError, pa.ArrowException) as error:
         what = " ".join(str(error).split()) or type(error).__name__
         raise SpecificationError(f"{label}: the file {path} is not a table: {shown(what)}") from None
+
+
+def _absent(series: pd.Series[Any], name: str, label: str) -> NDArray[np.bool_]:
+    try:
+        return series.isna().to_numpy(dtype=bool)
+    except ArithmeticError:  # raised for a Decimal that is a signalling NaN
+        raise SpecificationError(
+            f"{label}: the column {name!r} holds a signalling NaN; correct it, or leave the cell empty"
+        ) from None
 
 
 def _is_number_dtype(series: pd.Series[Any]) -> bool:
@@ -193,8 +202,6 @@ def _word(cell: Any) -> str:
         return "str"
     if isinstance(cell, int):
         return "int"
-    if isinstance(cell, Decimal) and cell.is_snan():
-        return "signalling NaN"
     return "float" if isinstance(cell, float | Decimal) else type(cell).__name__
 
 

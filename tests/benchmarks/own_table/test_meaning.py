@@ -235,7 +235,7 @@ def test_a_study_file_says_all_of_it(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
     from zerowait.experiments.commands.cli import app
-    from zerowait.suite.factory_spec import recipe_of
+    from zerowait.suite.factory_spec import factory_spec_of
 
     monkeypatch.chdir(tmp_path)
     Path("wide.csv").write_text("rate;acc_1;acc_2;seconds\n007;0,5;0,75;1,5\n008;;0,25;2,5\n")
@@ -248,8 +248,8 @@ def test_a_study_file_says_all_of_it(tmp_path, monkeypatch):
     table = {"path": "wide.csv", "params": ["rate"], "categorical": ["rate"], "curves": "acc_*", "runtime": "seconds"}
     table |= {"seconds": "per_step", "maximize": True, "separator": ";", "decimal": ","}
     benchmark = load("table", **table)
-    assert benchmark.recipe.make().content == benchmark.content
-    assert recipe_of(benchmark).make().content == benchmark.content
+    assert benchmark.factory_spec.make().content == benchmark.content
+    assert factory_spec_of(benchmark).make().content == benchmark.content
     with pytest.raises(TrainingFailedError):
         benchmark({"rate": "008"}, fidelity=1)
 
