@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerowait.suite.engine import Engine, Told
+from zerowait.suite.engine import Engine, Told, as_told
 from zerowait.suite.records.trace import write_trace
 from zerowait.suite.rules import timeline
 from zerowait.suite.rules.errors import SpecificationError, shown
@@ -227,7 +227,7 @@ class _AskTellRun:
         engine = self.engine
         pending = engine.deliver()
         query = pending.query
-        told = Evaluation(pending.value, pending.charged, pending.metrics, pending.start, pending.end)
+        told = as_told(pending)
         told_at = time.perf_counter() if engine.measured else 0.0
         if pending.error is None:
             self.optimizer.tell(query, told)

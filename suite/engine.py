@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -153,14 +153,28 @@ class Engine:
         self.free.popleft()
         self.dropped = True
 
-    def start(self, query: Query, start: float, seconds: float) -> Pending:
-        """Evaluate a query on the worker that is free for longest, from `start`; its sampling was charged `seconds`."""
+    def start(
+        self, query: Query, start: float, seconds: float, evaluate: Callable[[], object] | None = None
+    ) -> Pending:
+        """Evaluate a query on the worker that is free for longest, from `start`; its sampling was charged `seconds`.
+
+        `evaluate` takes the place of the objective. A query that is refused takes no worker.
+
+        Raises
+        ------
+        SpecificationError
+            The configuration has no JSON form, or its id was given to another one.
+        """
+        pending = Pending(query, self.free[0], start, seconds, self.clock.started + 1)
+        state = self._take_state(pending) if self.continual else None
+        self.free.popleft()
         self.clock.started += 1
-        pending = Pending(query, self.free.popleft(), start, seconds, self.clock.started)
         config = query.config
         takes = self.takes
         try:
-            if takes.seed:
+            if evaluate is not None:
+                returned = evaluate()
+            elif takes.seed:
                 seed = self.seeds.seed(pending.identify())
                 if takes.fidelity:
                     returned = self.objective(config, fidelity=query.fidelity, seed=seed)
@@ -177,23 +191,22 @@ class Engine:
         pending.value = evaluation.value
         pending.runtime = pending.charged = evaluation.runtime
         pending.metrics = evaluation.metrics
-        if self.continual:
-            self._continue(pending)
+        if state is not None:
+            pending.resumed_from = state.fidelity
+            if pending.error is None:
+                charged = charge(pending.runtime, state)
+                pending.charged, pending.clipped = charged.runtime, charged.clipped
         pending.end = start + pending.charged
         self.in_flight.push(pending)
         return pending
 
-    def _continue(self, pending: Pending) -> None:
+    def _take_state(self, pending: Pending) -> State | None:
         query, identity = pending.query, pending.identify()
         canonical = canonical_json_of_checked(pending.config)
         self.ledger.check_identity(
             identity, digest(canonical), identity.hex() if query.config_id is None else query.config_id, canonical
         )
-        state = self.ledger.take(identity, training_length(query.fidelity), pending.start)
-        if pending.error is None:
-            charged = charge(pending.runtime, state)
-            pending.charged, pending.clipped = charged.runtime, charged.clipped
-        pending.resumed_from = math.nan if state is None else state.fidelity
+        return self.ledger.take(identity, training_length(query.fidelity), pending.start)
 
     def is_within_budget(self) -> bool:
         """Tell whether the next result ends within the budget; there must be one in flight."""
@@ -226,6 +239,11 @@ class Engine:
         columns = self.delivered.columns(self.seeds)
         measured = measured_facts(self.clock.last_delivery, time.perf_counter() - self.began)
         return build_trace(columns, self.n_workers, make_metadata(self.specification, columns, 0, measured))
+
+
+def as_told(pending: Pending) -> Evaluation:
+    """Return an evaluation in flight, or delivered, as its optimizer is told of it."""
+    return Evaluation(pending.value, pending.charged, pending.metrics, pending.start, pending.end)
 
 
 def failed_runtime(error: Exception) -> float:

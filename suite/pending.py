@@ -24,7 +24,7 @@ class Pending:
 
     __slots__ = (
         "call", "charged", "clipped", "config", "digest", "end", "error", "freed", "metrics", "overhead", "query",
-        "resumed_from", "runtime", "start", "value",
+        "resumed_from", "runtime", "start", "task", "value",
     )  # fmt: skip
 
     def __init__(self, query: Query, freed: float, start: float, overhead: float, call: int) -> None:
@@ -42,6 +42,7 @@ class Pending:
         self.clipped = False
         self.digest: bytes | None = None
         self.error: Exception | None = None
+        self.task: Any = None  # of an executor, what waits for the result
         # Not the objective's evaluation: the fewer objects live, the less the garbage collector has to visit.
         self.value: float
         self.runtime: float

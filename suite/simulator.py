@@ -18,6 +18,7 @@ from zerowait.suite.records.journal_to_trace import trace_of
 from zerowait.suite.records.trace import write_trace
 from zerowait.suite.rules.errors import BudgetExhausted, SpecificationError, StalledError
 from zerowait.suite.rules.evaluation import (
+    LOST,
     AnyObjective,
     Budget,
     Evaluation,
@@ -41,8 +42,6 @@ from zerowait.suite.sharing.transport import LocalTransport, Transport
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_LOST = Evaluation(math.inf, 0.0)
 
 
 class Simulator:
@@ -278,7 +277,7 @@ class Simulator:
             if isinstance(error, OSError):
                 raise cannot(self._run.root, "record an evaluation", error) from error
             if isinstance(error, BudgetExhausted) and self._on_exhausted == "inf":
-                return _LOST
+                return LOST
             if isinstance(error, KeyboardInterrupt):
                 self._say_what_was_kept(error)
             raise

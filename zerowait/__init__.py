@@ -1,7 +1,8 @@
 """Exact, fast simulation of asynchronous parallel hyperparameter optimization on zero-cost benchmarks.
 
-`Simulator` takes the place of the objective for any parallel optimizer, `simulate` asks and tells an optimizer in one
-process; `benchmarks` and `adapters` hold what there is to compare, `load_study` reads what studies have found.
+`Simulator` takes the place of the objective for any parallel optimizer, `SimulatedExecutor` that of its executor,
+`simulate` asks and tells an optimizer in one process; `benchmarks` and `adapters` hold what there is to compare,
+`load_study` reads what studies have found.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zerowait import adapters, benchmarks
     from zerowait.suite.asktell import simulate
+    from zerowait.suite.executor import SimulatedExecutor
     from zerowait.suite.records.store import load_cells, load_study
     from zerowait.suite.records.trace import read_trace, write_trace
     from zerowait.suite.rules.errors import (
@@ -38,6 +40,7 @@ __version__ = "0.2.0"
 # Where each name lives; resolved on first use, so that `import zerowait` costs nothing.
 _HOMES = {
     "zerowait.suite.asktell": ("simulate",),
+    "zerowait.suite.executor": ("SimulatedExecutor",),
     "zerowait.suite.rules.errors": (
         "BudgetExhausted", "InvalidEvaluationError", "RunAborted", "RunDirectoryError", "RunMismatchError",
         "SpecificationError", "StalledError", "TooManyCallsError", "TraceError", "UnsupportedPlatformError",
@@ -54,9 +57,10 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AskTellOptimizer", "Budget", "BudgetExhausted", "Evaluation", "Idle", "InvalidEvaluationError", "Objective",
-    "Overhead", "Query", "RunAborted", "RunDirectoryError", "RunMismatchError", "Simulator", "SpecificationError",
-    "StalledError", "TooManyCallsError", "TraceError", "UnsupportedPlatformError", "WorkerDied", "ZerowaitError",
-    "__version__", "adapters", "benchmarks", "load_cells", "load_study", "read_trace", "simulate", "write_trace",
+    "Overhead", "Query", "RunAborted", "RunDirectoryError", "RunMismatchError", "SimulatedExecutor", "Simulator",
+    "SpecificationError", "StalledError", "TooManyCallsError", "TraceError", "UnsupportedPlatformError",
+    "WorkerDied", "ZerowaitError", "__version__", "adapters", "benchmarks", "load_cells", "load_study", "read_trace",
+    "simulate", "write_trace",
 ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import joblib  # type: ignore[import-untyped]
+import joblib
 from smac import BlackBoxFacade, HyperbandFacade, HyperparameterOptimizationFacade, MultiFidelityFacade, Scenario
 from smac.main.config_selector import ConfigSelector
 from smac.main.exceptions import ConfigurationSpaceExhaustedException

@@ -183,7 +183,7 @@ def open_surrogate(folder: Path, samples: Callable[[int], Sequence[Values]]) -> 
 def _read(path: Path) -> tuple[Any, str | None, str]:
     """Unpickle a file; return it with the scikit-learn that wrote it, None for the installed one, and the latter."""
     try:
-        import joblib  # type: ignore[import-untyped]
+        import joblib
         import sklearn  # type: ignore[import-untyped]
         import xgboost
     except ImportError as error:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError
+from zerowait.suite.rules.errors import BudgetExhausted, InvalidEvaluationError, SpecificationError
 from zerowait.suite.rules.identity import is_text
 
 Config: TypeAlias = Mapping[str, Any]
@@ -40,6 +40,10 @@ class Evaluation:
         return Evaluation, (self.value, self.runtime, self.metrics, self.start, self.end)
 
 
+LOST = Evaluation(math.inf, 0.0)
+"""What an optimizer that cannot take an exception gets for what it asks past its budget."""
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """What an ask-and-tell optimizer wants evaluated."""
@@ -68,6 +72,16 @@ class Budget:
             raise SpecificationError(f"max_evaluations is {n!r}; it must be an integer of at least 1, or None")
         if t is not None and (isinstance(t, bool) or not isinstance(t, int | float) or not 0 < t < math.inf):
             raise SpecificationError(f"max_time is {t!r}; it must be a positive number of seconds, or None")
+
+
+def budget_spent(budget: Budget, started: int) -> BudgetExhausted:
+    """Return the error of a call that comes too late, after so many have been started."""
+    limits = [
+        f"{name}={limit!r}"
+        for name, limit in (("max_evaluations", budget.max_evaluations), ("max_time", budget.max_time))
+        if limit is not None
+    ]
+    return BudgetExhausted(f"the budget is spent ({', '.join(limits)}; {started} evaluations were started)")
 
 
 def check_fidelity(fidelity: float | None) -> float | None:

@@ -22,7 +22,7 @@ from zerowait.suite.logger import logger
 from zerowait.suite.rules import timeline
 from zerowait.suite.rules.continuation import State, charge, training_length
 from zerowait.suite.rules.errors import BudgetExhausted, RunAborted, RunDirectoryError, TooManyCallsError, WorkerDied
-from zerowait.suite.rules.evaluation import Budget
+from zerowait.suite.rules.evaluation import Budget, budget_spent
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.sharing import header, record
 from zerowait.suite.sharing.idle import Idle
@@ -441,13 +441,7 @@ class Coordinator:
         return self._budget_spent()
 
     def _budget_spent(self) -> BudgetExhausted:
-        budget, started = self.rules.budget, self.table.ints[header.STARTED]
-        limits = [
-            f"{name}={limit!r}"
-            for name, limit in (("max_evaluations", budget.max_evaluations), ("max_time", budget.max_time))
-            if limit is not None
-        ]
-        return BudgetExhausted(f"the budget is spent ({', '.join(limits)}; {started} evaluations were started)")
+        return budget_spent(self.rules.budget, self.table.ints[header.STARTED])
 
     # -- taking a result ---------------------------------------------------------------------------------------------
 

@@ -1,17 +1,21 @@
-"""The three ways to run the same queries: ask-and-tell in one process, threads, and processes.
+"""The four ways to run the same queries: ask-and-tell and an executor in one process, threads, and processes.
 
 What a Simulator leaves in its directory is checked after every run.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import multiprocessing
 import tempfile
 import threading
+from pathlib import Path
 
+from zerowait import SimulatedExecutor
 from zerowait.suite import Query, Simulator, simulate
 from zerowait.suite.records.check import check, render
+from zerowait.suite.records.trace import write_trace
 from zerowait.suite.rules.errors import BudgetExhausted, StalledError
 
 
@@ -53,6 +57,31 @@ def call(simulator, query):
 
 def ask_and_tell(queries, objective, *, directory=None, **specification):
     return simulate(Scripted(queries), objective, directory=directory, **specification)
+
+
+def executor(queries, objective, *, n_workers, directory=None, **specification):
+    """Keep as many futures of a SimulatedExecutor in flight as there are workers; who is refused gets no more."""
+    todo, running = iter(queries), set()
+
+    def submit_next():
+        query = next(todo, None)
+        if query is not None:
+            running.add(workers.submit(workers.objective, query.config, query.fidelity, query.config_id))
+
+    with SimulatedExecutor(objective, n_workers=n_workers, **specification) as workers:
+        for _ in range(n_workers):
+            submit_next()
+        while running:
+            done, running = concurrent.futures.wait(running, return_when="FIRST_COMPLETED")
+            for future in done:
+                with contextlib.suppress(BudgetExhausted):
+                    with contextlib.suppress(Diverged):
+                        future.result()
+                    submit_next()
+    trace = workers.trace()
+    if directory is not None:
+        write_trace(trace, Path(directory) / "trace.parquet")
+    return trace
 
 
 def wait_unless_refused(simulator, n, refused):
@@ -117,7 +146,7 @@ def _simulator(objective, directory, **specification):
         assert report.ok, "\n".join(render(report))
 
 
-MODES = {"ask and tell": ask_and_tell, "threads": threads, "processes": processes}
+MODES = {"ask and tell": ask_and_tell, "executor": executor, "threads": threads, "processes": processes}
 
 
 def queries(*asked):

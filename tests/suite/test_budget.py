@@ -9,7 +9,7 @@ import threading
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modes import MODES, Diverged, Scripted, ask_and_tell, queries, threads
+from modes import MODES, Diverged, Scripted, ask_and_tell, executor, queries, threads
 
 from zerowait.suite import Budget, Evaluation, Overhead, Query, Simulator, simulate
 from zerowait.suite.records.check import check
@@ -60,7 +60,9 @@ def test_without_a_budget_the_optimizer_decides(mode):
 
 
 # At the end of a run without a budget a free worker might still get a call; only the idle rule tells that it will not.
-WITHOUT_WAITING = {mode: {} if mode is ask_and_tell else {"idle": Idle(after=0.05)} for mode in MODES.values()}
+WITHOUT_WAITING = {
+    mode: {} if mode in (ask_and_tell, executor) else {"idle": Idle(after=0.05)} for mode in MODES.values()
+}
 
 
 def test_a_call_past_the_budget_is_refused_at_once_and_says_why(tmp_path):
@@ -215,6 +217,7 @@ def test_a_budget_in_time_cuts_a_run_and_changes_nothing_before_the_cut(case, ma
     expected = rows(whole[(whole["end"] <= max_time) & (whole["start"] < max_time)])
     specification = {"n_workers": n_workers, "overhead": overhead, "max_time": max_time}
     assert rows(ask_and_tell(asked, Seconds(), **specification)) == expected
+    assert rows(executor(asked, Seconds(), **specification)) == expected
     assert rows(threads(asked, Seconds(), idle=Idle(after=0.02), **specification)) == expected
 
 
@@ -223,7 +226,7 @@ def test_a_budget_in_time_cuts_a_run_and_changes_nothing_before_the_cut(case, ma
 def test_a_budget_of_n_is_the_run_of_the_first_n_queries(case, n):
     n_workers, asked, overhead = case
     expected = rows(ask_and_tell(asked[:n], Seconds(), n_workers=n_workers, overhead=overhead))
-    for mode in (ask_and_tell, threads):
+    for mode in (ask_and_tell, executor, threads):
         cut = mode(asked, Seconds(), n_workers=n_workers, overhead=overhead, max_evaluations=min(n, len(asked)))
         assert rows(cut) == expected
 

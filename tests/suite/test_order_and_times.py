@@ -1,4 +1,4 @@
-"""Four ways to one trace: a process pool, threads, ask-and-tell, an oracle that shares no code; exact equality."""
+"""Five ways to one trace: processes, threads, an executor, ask-and-tell, an oracle that shares no code; equal bits."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 from drivers import Lookup, in_one_process, with_pool, with_threads
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from modes import executor
 from oracle import timeline
 
-from zerowait.suite import Overhead
+from zerowait.suite import Overhead, Query
 
 DISTRIBUTIONS = {
     "uniform": lambda rng, n: rng.uniform(0.0, 10.0, n),
@@ -73,6 +74,18 @@ def run(drive, case, **more):
 @settings(max_examples=300)
 def test_ask_and_tell_gives_the_oracles_times(case):
     agrees_with_the_oracle(run(in_one_process, case), expected(*case))
+
+
+def with_executor(configs, objective, **specification):
+    return executor([Query(config) for config in configs], objective, **specification)
+
+
+@given(cases())
+@settings(max_examples=300)
+def test_an_executor_gives_the_trace_of_ask_and_tell_and_the_oracle(case):
+    trace = run(with_executor, case)
+    agrees_with_the_oracle(trace, expected(*case))
+    assert trace.equals(run(in_one_process, case))
 
 
 @given(cases(most_workers=24, most_evaluations=60))
