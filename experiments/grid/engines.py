@@ -33,6 +33,8 @@ CONFIGURATION: dict[str, Any] = {
     "distributed.worker.daemon": False,
     # A worker's death is reported at once; the engine knows better than the scheduler what to try again.
     "distributed.scheduler.allowed-failures": 0,
+    # A process that died and is not back after some seconds is late, as on a busy machine, and is not to be given up.
+    "distributed.deploy.lost-worker-timeout": "1000 days",
     # A cell that computes for minutes without a pause is ordinary and no reason for a warning.
     "distributed.admin.tick.limit": "1 h",
 }
@@ -156,10 +158,8 @@ def _run_on(
         batch = batches.pop(future)
         if future.cancelled():
             raise CommClosedError("the future is cancelled")
-        error = future.exception()
-        outcomes: list[Outcome] = []
+        outcomes, error = _result(future)
         if error is None:
-            outcomes = future.result()
             waiting.extendleft(reversed(batch[len(outcomes) :]))
         elif isinstance(error, KilledWorker):
             unfinished = [cell for cell in batch if not folders.finished(cell.key).is_dir()]
@@ -179,6 +179,14 @@ def _run_on(
         future.release()
         submit()
         yield from outcomes
+
+
+def _result(future: Future[Any]) -> tuple[list[Outcome], Exception | None]:
+    """Return the outcomes of a batch, or its error: the process that has them may die before they are fetched."""
+    try:
+        return future.result(), None
+    except Exception as error:  # noqa: BLE001 - whatever the batch raised
+        return [], error
 
 
 def _run_alone(cells: list[Cell], folders: CellFolders, seconds: float) -> list[Outcome]:
