@@ -76,6 +76,11 @@ def committed_records(run: RunDirectory) -> int | None:
 def trace_of(run: RunDirectory, specification: Mapping[str, Any], n_records: int | None) -> pd.DataFrame:
     """Return the trace of the first `n_records` records (None for all) of a run whose specification is known."""
     records = journal.read(run.journal, n_records)
+    if n_records is not None and len(records) < n_records:
+        raise RunDirectoryError(
+            f"{run.journal} holds {len(records)} of the {n_records} evaluations that the run has recorded: it was cut; "
+            f"`zerowait check {run.root}` says where, and a copy of the whole file puts it right"
+        )
     try:
         return _trace(records, specification)
     except ZerowaitError:

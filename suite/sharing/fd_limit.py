@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 RESERVE = 24
 """So many stay free for what else has to be opened: the journal of a trace, a description, `/proc`."""
 
 
-def open_descriptor(path: str | os.PathLike[str], flags: int) -> int:
-    """Open a file as `os.open` does, and raise the process's soft limit when it comes near.
+def open_descriptor(path: Path, open_it: Callable[[Path], int]) -> int:
+    """Open a file with `open_it`, and raise the process's soft limit when it comes near.
 
     Raises
     ------
@@ -23,7 +25,7 @@ def open_descriptor(path: str | os.PathLike[str], flags: int) -> int:
     """
     while True:
         try:
-            descriptor = os.open(path, flags)
+            descriptor = open_it(path)
         except OSError as error:
             if error.errno != errno.EMFILE or not _raise_limit():
                 raise

@@ -14,6 +14,7 @@ THREADS = 8
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Have `write(temporary_path)` make a file, then rename it into place; a failure leaves the old file as it was."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)  # what a killed process left, or a link that somebody put there
     try:
         write(temporary)
         temporary.replace(path)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zerowait.suite.rules.errors import RunDirectoryError
+from zerowait.suite.sharing.regular_files import open_regular
 
 Record = dict[str, Any]
 CHECKSUM_BYTES = 8
@@ -45,7 +46,7 @@ class Damage:
 
 def scan(path: Path) -> Iterator[Record | Damage]:
     """Yield each record, or the damage found in its place; a torn last line is left out."""
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path), "rb") as file:
         for number, raw in enumerate(file, 1):
             if not raw.endswith(b"\n"):
                 return

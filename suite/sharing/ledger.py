@@ -17,6 +17,7 @@ from typing import Protocol
 
 from zerowait.suite.rules.continuation import State, best_state, id_disagrees
 from zerowait.suite.sharing import header
+from zerowait.suite.sharing.regular_files import open_regular
 from zerowait.suite.sharing.rundir import RunDirectory
 from zerowait.suite.sharing.table import CELL, LEDGER_CELLS, SlotTable
 
@@ -54,7 +55,7 @@ class MappedEntries:
     def memory(self, generation: int) -> memoryview:
         """Return the mapped bytes of a generation, which exists."""
         if self._open is None or self._open[0] != generation:
-            descriptor = os.open(self._directory.ledger(generation), os.O_RDWR)
+            descriptor = open_regular(self._directory.ledger(generation), os.O_RDWR)
             try:
                 self._open = generation, memoryview(mmap.mmap(descriptor, 0))
             finally:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -17,8 +20,11 @@ from zerowait.suite.sharing import header, record
 from zerowait.suite.sharing.fd_limit import open_descriptor
 from zerowait.suite.sharing.locks import FIRST_PROCESS, ByteLocks
 from zerowait.suite.sharing.processes import Process, is_alive
+from zerowait.suite.sharing.regular_files import open_regular
 from zerowait.suite.sharing.rundir import RunDirectory
 from zerowait.suite.sharing.table import UNDO_MARKER, SlotState, SlotTable
+
+_open_file = partial(open_regular, flags=os.O_RDWR)
 
 
 class Participant:
@@ -48,8 +54,8 @@ class Participant:
 
     # -- files -----------------------------------------------------------------------------------------------------
 
-    def _open(self, path: os.PathLike[str], flags: int = os.O_RDWR) -> int:
-        descriptor = open_descriptor(path, flags | os.O_CLOEXEC)
+    def _open(self, path: Path, open_it: Callable[[Path], int] = _open_file) -> int:
+        descriptor = open_descriptor(path, open_it)
         self._descriptors.append(descriptor)
         return descriptor
 

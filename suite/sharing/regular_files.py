@@ -1,4 +1,4 @@
-"""Opening what is a regular file and nothing else: no link, no FIFO that blocks for ever, no device without an end."""
+"""Opening what was made and nothing else: no link is followed, a file is a regular one, a FIFO a FIFO."""
 
 from __future__ import annotations
 
@@ -30,14 +30,12 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666, *, fol
     try:
         descriptor = os.open(path, flags | (0 if follow_links else getattr(os, "O_NOFOLLOW", 0)), mode)
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise OSError(errno.ELOOP, "it is a link, which is not followed", str(path)) from None
         if error.errno in (errno.ENXIO, errno.EISDIR):  # a FIFO without a reader, a socket, a folder to be written
-            raise OSError(errno.EINVAL, "it is no regular file", str(path)) from None
-        raise
+            raise OSError(errno.EINVAL, f"{path.name} is no regular file", str(path)) from None
+        raise _of_a_link(error, path) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise OSError(errno.EINVAL, f"{path.name} is no regular file", str(path))
     if truncates:
         try:
             os.ftruncate(descriptor, 0)
@@ -45,6 +43,54 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666, *, fol
             os.close(descriptor)
             raise
     return descriptor
+
+
+def open_fifo(path: Path) -> int:
+    """Return a descriptor of a FIFO for both ends: it neither blocks until somebody reads nor ends when nobody writes.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened, is a link (`ELOOP`), or is no FIFO (`EINVAL`).
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        raise _of_a_link(error, path) from None
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, f"{path.name} is no FIFO", str(path))
+    return descriptor
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, or accept the one that is there.
+
+    Raises
+    ------
+    OSError
+        It cannot be made, is a link (`ELOOP`), or is something else (`EEXIST`).
+    """
+    path.mkdir(exist_ok=True)
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a link in the place of a folder.
+
+    Raises
+    ------
+    OSError
+        It is a link (`ELOOP`), or is not there.
+    """
+    if stat.S_ISLNK(path.lstat().st_mode):
+        raise OSError(errno.ELOOP, f"{path.name} is a link, which is not followed", str(path))
+
+
+def _of_a_link(error: OSError, path: Path) -> OSError:
+    if error.errno == errno.ELOOP:
+        return OSError(errno.ELOOP, f"{path.name} is a link, which is not followed", str(path))
+    return error
 
 
 def read_regular_file(

@@ -26,7 +26,7 @@ from zerowait.suite.rules.errors import RunDirectoryError, RunMismatchError, sho
 from zerowait.suite.sharing.fd_limit import advice
 from zerowait.suite.sharing.fsync import replace_file
 from zerowait.suite.sharing.journal import append
-from zerowait.suite.sharing.regular_files import read_json
+from zerowait.suite.sharing.regular_files import check_folder, make_folder, open_regular, read_json, read_regular_file
 
 FORMAT_VERSION = 1
 _MARK = b"a run of zerowait\n"  # in the lock file, so that what a killed creation left is known as ours
@@ -81,7 +81,7 @@ class RunDirectory:
 
         Nothing is truncated: who is killed in here must leave the part before `offset` readable.
         """
-        descriptor = os.open(self.spill(slot), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = open_regular(self.spill(slot), os.O_WRONLY | os.O_CREAT)
         try:
             append(descriptor, text, offset)
         finally:
@@ -89,8 +89,30 @@ class RunDirectory:
 
     def read_spill(self, slot: int, length: int) -> bytes:
         """Return the first `length` bytes of a description that was spilled."""
-        with self.spill(slot).open("rb") as file:
-            return file.read(length)
+        return read_regular_file(self.spill(slot), length)
+
+    def make_journal(self) -> None:
+        """Make the empty journal of a new run."""
+        os.close(open_regular(self.journal, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+
+    def add_participant(self, line: str) -> None:
+        """Append a line that names a process which takes part."""
+        with os.fdopen(open_regular(self.participants, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "wb") as file:
+            file.write(line.encode())
+
+    def read_participants(self) -> list[tuple[int, int, str]]:
+        """Return pid, start and host (empty in a run on one host) of the processes that take part.
+
+        Raises
+        ------
+        RunDirectoryError
+            The file is damaged.
+        """
+        lines = read_regular_file(self.participants).decode(errors="replace").splitlines()
+        try:
+            return [(int(pid), int(born), " ".join(host)) for pid, born, *host in map(str.split, lines)]
+        except ValueError:
+            raise RunDirectoryError(f"{self.participants} is damaged: a line does not name a process") from None
 
     def ledger(self, generation: int) -> Path:
         """Return the ledger's file; each growth makes a new generation."""
@@ -126,17 +148,20 @@ class RunDirectory:
 
         with explained(self.root, "create the run"):
             self.root.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = open_regular(self.lock, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if self.specification.exists():
+            if os.path.lexists(self.specification):
                 found = self.read()
                 self._compare(found["specification"], specification)
+                with explained(self.root, "join the run"):
+                    for folder in (self.root / "wake", self.root / "spill"):
+                        check_folder(folder)
                 return False, found
             self._refuse_to_overwrite(descriptor)
             with explained(self.root, "create the run"):
-                (self.root / "wake").mkdir(exist_ok=True)
-                (self.root / "spill").mkdir(exist_ok=True)
+                for folder in (self.root / "wake", self.root / "spill"):
+                    make_folder(folder)
                 create(self)
                 content = {
                     "format": FORMAT_VERSION,
@@ -151,6 +176,12 @@ class RunDirectory:
 
     def _refuse_to_overwrite(self, lock: int) -> None:
         """Raise unless what lies in the way of a new run is what an earlier creation left that was killed."""
+        for path in (self.journal, self.trace):
+            if path.is_symlink() or (path.exists() and path.stat().st_size):
+                raise RunDirectoryError(
+                    f"{self.root} has lost its run.json but holds what a run has recorded ({path.name}), which a new "
+                    "run would overwrite; put run.json back, or use another directory"
+                )
         if os.pread(lock, len(_MARK), 0) == _MARK:
             return
         names = [
@@ -213,7 +244,7 @@ def cannot(path: Path, what: str, error: OSError) -> RunDirectoryError:
 
 def reason(error: OSError) -> str:
     """Return what an operating-system error means for a run directory, and the remedy."""
-    said = str(error) if error.errno is None else os.strerror(error.errno)
+    said = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"{said} (free some space, or use another directory)"
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):

@@ -26,7 +26,7 @@ from zerowait.suite.sharing.journal_schema import config_text, identity_of
 from zerowait.suite.sharing.locks import MUTEX, ByteLocks
 from zerowait.suite.sharing.participant import Participant
 from zerowait.suite.sharing.processes import Process, this_process
-from zerowait.suite.sharing.regular_files import read_regular_file
+from zerowait.suite.sharing.regular_files import open_regular, read_regular_file
 from zerowait.suite.sharing.rundir import RunDirectory, explained
 from zerowait.suite.sharing.table import CELL, FIRST_RECORD, TEXT_BYTES, SlotState, SlotTable, cells_bytes
 
@@ -43,7 +43,7 @@ def create(directory: RunDirectory, n_slots: int) -> None:
     """Make the files of a run that several hosts share."""
     image = bytearray(cells_bytes(n_slots))
     SlotTable(image, n_slots).initialise()
-    descriptor = os.open(directory.slots, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+    descriptor = open_regular(directory.slots, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
         os.posix_fallocate(descriptor, 0, _file_bytes(n_slots))
         os.pwrite(descriptor, image, _FIRST_AREA)
@@ -51,7 +51,7 @@ def create(directory: RunDirectory, n_slots: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    directory.journal.write_bytes(b"")
+    directory.make_journal()
 
 
 def read_header(directory: RunDirectory, n_slots: int) -> bytes:
@@ -186,13 +186,11 @@ class SharedDirectoryTransport(Participant):
 
     def register(self) -> None:
         """Note that this process takes part in the run, although it may never hold a slot."""
-        with self.directory.participants.open("a", encoding="utf-8") as file:
-            file.write("{} {} {}\n".format(*this_process(), platform.node()))
+        self.directory.add_participant("{} {} {}\n".format(*this_process(), platform.node()))
 
     def participants(self) -> set[Process]:
         """Return the processes of this host that have registered."""
-        lines = [line.split() for line in self.directory.participants.read_text(encoding="utf-8").splitlines()]
-        return {(int(line[0]), int(line[1])) for line in lines if line[2:] == [platform.node()]}
+        return {(pid, born) for pid, born, host in self.directory.read_participants() if host == platform.node()}
 
     # -- files -----------------------------------------------------------------------------------------------------
 
@@ -205,9 +203,8 @@ class SharedDirectoryTransport(Participant):
 
     def journal_lines(self, first: int) -> bytes:
         """Return the journal from an offset to its end as the table knows it."""
-        with self.directory.journal.open("rb") as file:  # opened anew, which is when a client asks the server
-            file.seek(first)
-            return file.read(self.table.ints[header.JOURNAL_END] - first)
+        # Opened anew, which is when a client asks the server.
+        return read_regular_file(self.directory.journal, self.table.ints[header.JOURNAL_END] - first, first)
 
 
 class JournalLedger:

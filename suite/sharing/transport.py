@@ -24,6 +24,7 @@ from zerowait.suite.sharing.ledger import FIRST_CAPACITY, MappedEntries, SharedL
 from zerowait.suite.sharing.locks import ByteLocks
 from zerowait.suite.sharing.participant import Participant
 from zerowait.suite.sharing.processes import Process, this_process
+from zerowait.suite.sharing.regular_files import open_fifo, open_regular
 from zerowait.suite.sharing.rundir import RunDirectory, explained
 from zerowait.suite.sharing.table import UNDO_MARKER, SlotState, SlotTable, table_bytes
 
@@ -125,7 +126,7 @@ class Transport(Protocol):
 
 def create(directory: RunDirectory, n_slots: int, *, continual: bool) -> None:
     """Make the files of a run; its blocks are allocated now, because a full disk kills a process that writes a map."""
-    descriptor = os.open(directory.slots, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+    descriptor = open_regular(directory.slots, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
         os.posix_fallocate(descriptor, 0, table_bytes(n_slots))
         with mmap.mmap(descriptor, table_bytes(n_slots)) as memory:
@@ -138,7 +139,7 @@ def create(directory: RunDirectory, n_slots: int, *, continual: bool) -> None:
         path = directory.wake(slot)
         path.unlink(missing_ok=True)
         os.mkfifo(path)
-    directory.journal.write_bytes(b"")
+    directory.make_journal()
     if continual:
         MappedEntries(directory).create(0, FIRST_CAPACITY)
 
@@ -157,7 +158,7 @@ class LocalTransport(Participant):
             self._lock_file = self._open(directory.lock)
             self._locks = ByteLocks(self._lock_file)
             self._journal = self._open_journal()
-            descriptor = os.open(directory.slots, os.O_RDWR)
+            descriptor = open_regular(directory.slots, os.O_RDWR)
             try:
                 size = os.fstat(descriptor).st_size
                 if size != table_bytes(n_slots):
@@ -240,7 +241,7 @@ class LocalTransport(Participant):
 
     def _write_without_keeping(self, slot: int) -> None:
         """Ring with a descriptor that is closed at once: too many threads wait here for one to be kept."""
-        descriptor = os.open(self.directory.wake(slot), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_fifo(self.directory.wake(slot))
         try:
             with contextlib.suppress(BlockingIOError):
                 os.write(descriptor, b"!")
@@ -264,17 +265,16 @@ class LocalTransport(Participant):
         return True
 
     def _open_fifo(self, slot: int) -> int:
-        # Opened for both ends: it neither blocks until somebody reads nor reports an end when nobody writes.
-        path, flags = self.directory.wake(slot), os.O_RDWR | os.O_NONBLOCK
+        path = self.directory.wake(slot)
         try:
-            return self._open(path, flags)
+            return self._open(path, open_fifo)
         except OSError as error:
             if error.errno != errno.EMFILE:
                 raise
         with self._mutex:  # nobody rings
             while self._writing:  # only kept because they may be needed again
                 self._close(self._writing.popitem()[1])
-            return self._open(path, flags)
+            return self._open(path, open_fifo)
 
     def _close(self, descriptor: int) -> None:
         self._descriptors.remove(descriptor)
@@ -284,13 +284,11 @@ class LocalTransport(Participant):
 
     def register(self) -> None:
         """Note that this process takes part in the run, although it may never hold a slot."""
-        with self.directory.participants.open("a", encoding="ascii") as file:
-            file.write("{} {}\n".format(*this_process()))
+        self.directory.add_participant("{} {}\n".format(*this_process()))
 
     def participants(self) -> set[Process]:
         """Return the processes that have registered."""
-        words = self.directory.participants.read_text(encoding="ascii").split()
-        return {(int(pid), int(born)) for pid, born in zip(words[::2], words[1::2], strict=False)}
+        return {(pid, born) for pid, born, _ in self.directory.read_participants()}
 
     # -- files -----------------------------------------------------------------------------------------------------
 
