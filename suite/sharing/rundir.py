@@ -244,7 +244,12 @@ def cannot(path: Path, what: str, error: OSError) -> RunDirectoryError:
 
 def reason(error: OSError) -> str:
     """Return what an operating-system error means for a run directory, and the remedy."""
-    said = error.strerror or str(error)
+    if error.errno is None:
+        said = str(error)
+    elif error.errno in (errno.ELOOP, errno.EINVAL):  # of `regular_files`, which says what it has found
+        said = error.strerror or str(error)
+    else:  # libraries put texts of their own beside the number
+        said = os.strerror(error.errno)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"{said} (free some space, or use another directory)"
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):

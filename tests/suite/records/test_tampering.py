@@ -214,7 +214,7 @@ def test_a_file_that_never_ends_is_refused(template, tmp_path, name):
     os.mkfifo(run.directory / name)
     code, _, errors = zerowait_check(run.directory)
     assert code == 2
-    assert "it is no regular file" in errors
+    assert "is no regular file" in errors
 
 
 def test_bytes_that_would_play_with_the_terminal_are_shown_as_text(template, tmp_path):
