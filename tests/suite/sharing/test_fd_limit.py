@@ -88,7 +88,7 @@ def test_a_reserve_stays_for_what_else_has_to_be_opened():
         opened = []
         try:
             while True:
-                opened.append(open_descriptor(os.devnull, os.O_RDONLY))
+                opened.append(open_descriptor(Path(os.devnull), lambda path: os.open(path, os.O_RDONLY)))
         except OSError as error:
             return error.errno, max(opened)
 
