@@ -103,7 +103,7 @@ def bare_pool(configs: list[Config], workers: int) -> float:
 
 def simulated_pool(configs: list[Config], workers: int) -> float:
     """Time the evaluations through the same pool with a `Simulator` in the place of the objective."""
-    with _scratch() as folder, get_context("fork").Pool(workers) as pool:
+    with scratch() as folder, get_context("fork").Pool(workers) as pool:
         pool.map(objective, configs[:workers], chunksize=1)
         with Simulator(
             objective,
@@ -126,7 +126,7 @@ def peer_pool(configs: list[Config], workers: int) -> float:
     """Time the evaluations through a pool and the peer's multi-core wrapper."""
     from benchmark_simulator import ObjectiveFuncWrapper
 
-    with _scratch() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with scratch() as folder, contextlib.redirect_stdout(io.StringIO()):
         wrapper = ObjectiveFuncWrapper(
             obj_func=peer_objective, n_workers=workers, n_actual_evals_in_opt=len(configs) + workers,
             n_evals=len(configs), obj_keys=["loss"], save_dir_name="run", tmp_dir=str(folder),
@@ -161,7 +161,7 @@ def peer_loop(configs: list[Config], workers: int) -> float:
     """Time the peer's ask-and-tell mode."""
     from benchmark_simulator import ObjectiveFuncWrapper
 
-    with _scratch() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with scratch() as folder, contextlib.redirect_stdout(io.StringIO()):
         wrapper = ObjectiveFuncWrapper(
             obj_func=peer_objective, ask_and_tell=True, n_workers=workers, n_evals=len(configs),
             n_actual_evals_in_opt=len(configs) + workers, obj_keys=["loss"], save_dir_name="run", tmp_dir=str(folder),
@@ -173,10 +173,11 @@ def peer_loop(configs: list[Config], workers: int) -> float:
 
 
 @contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch() -> Iterator[Path]:
+    """Have a folder that goes, and work in it: the peer writes below the current folder."""
     folder = Path(tempfile.mkdtemp(prefix="zerowait-bench-"))
     here = Path.cwd()
-    os.chdir(folder)  # the peer writes below the current folder
+    os.chdir(folder)
     try:
         yield folder
     finally:
