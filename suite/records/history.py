@@ -38,6 +38,7 @@ class Entry:
     identity: bytes
     resumed_from: float | None
     idle: bool
+    late: bool
 
     @classmethod
     def of(cls, place: int, record: Record) -> Entry:
@@ -59,6 +60,7 @@ class Entry:
             identity=identity_of(record),
             resumed_from=float(record["resumed_from"]) if "resumed_from" in record else None,
             idle=record.get("idle", False),
+            late=record.get("late", False),
         )
 
     def __str__(self) -> str:

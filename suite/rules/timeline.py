@@ -2,11 +2,13 @@
 
 P slots. A slot is free (its previous result has been delivered), or holds an evaluation. Two rules decide everything:
 
-* **Start.** The evaluation that takes a free slot starts when the optimizer has sampled its configuration.
+* **Start.** The evaluation that takes a free slot starts when the optimizer has sampled its configuration; a serial
+  optimizer begins with that when the slot is free and the sampling before is done.
 * **Delivery.** Results are delivered in the order of `(end, start, identity, ...)`. The least of them is delivered once
   nothing earlier can still appear: its end is *less* than the bound of every slot that holds no result yet. The bound
   of a free slot is the earliest start that it could still get; the bound of a slot whose objective is being queried
-  is its start, because its end cannot be earlier.
+  is its start, because its end cannot be earlier. Under measured overhead it is its start and the real time of the
+  query until now: a training takes at least as long as its query.
 
 Under a modelled overhead the bound of a free slot is the last delivery, the moment at which its sampling begins. No end
 is less than that, so after start-up exactly one slot is free at a time and the optimizer runs serially.
@@ -17,6 +19,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from zerowait.suite.rules.evaluation import Budget
 from zerowait.suite.rules.overhead import Sampling
@@ -53,14 +58,31 @@ def order_key(end: float, start: float, digest: bytes, fidelity: float | None, f
     return end, start, digest, -math.inf if fidelity is None else fidelity, freed, call
 
 
-def measured_start(base: float, elapsed: float, last_delivery: float) -> float:
-    """Return the start under measured overhead: the slot's clock, but never before a delivery that was already made.
+Clocks: TypeAlias = npt.NDArray[np.float64]
 
-    `base` is where the slot's clock stood when it began to run, `elapsed` the real seconds since. A delivery can
-    overtake the slot's clock by the microseconds between a call's arrival and the moment at which it holds the lock.
+
+def sampling_clocks(
+    bases: Clocks, resumed: Clocks, busy_until: float, busy_at: float, now: float, sampling: Sampling
+) -> Clocks:
+    """Return, under measured overhead, until when the sampling for each of some free slots has come at real time `now`.
+
+    A slot's clock stood at `bases` when it began to run, at the real time `resumed`. A serial optimizer samples for it
+    when the slot is free and the sampling before is done: at `busy_until` in simulated time, `busy_at` in real time.
     """
-    start = base + max(elapsed, 0.0)
-    return max(start, last_delivery)
+    if sampling == "serial":
+        bases, resumed = np.maximum(bases, busy_until), np.maximum(resumed, busy_at)
+    return bases + np.maximum(now - resumed, 0.0)
+
+
+def overtaken(start: float, last_delivery: float) -> float:
+    """Return the seconds charged for an evaluation whose query took so long that a later result was delivered before.
+
+    It ends right after that delivery: a result cannot be known before it has been computed, and ends never decrease.
+    """
+    seconds = last_delivery - start
+    while start + seconds <= last_delivery:
+        seconds = math.nextafter(seconds, math.inf)
+    return seconds
 
 
 def is_deliverable(end: float, bound: float) -> bool:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from zerowait.suite.logger import logger
 from zerowait.suite.rules import timeline
@@ -30,7 +31,7 @@ from zerowait.suite.sharing.journal import line
 from zerowait.suite.sharing.journal_schema import LOST_TEXT, numbers_text
 from zerowait.suite.sharing.processes import is_alive, this_process
 from zerowait.suite.sharing.rundir import reason
-from zerowait.suite.sharing.table import SlotState, SlotTable, Status, StopReason
+from zerowait.suite.sharing.table import LATE, SlotState, SlotTable, Status, StopReason
 from zerowait.suite.sharing.transport import Transport
 
 
@@ -136,6 +137,7 @@ class Coordinator:
                 raise self._budget_spent()
             state = self._take_state(call, start) if self.rules.continual else None
             floats[header.BUSY_UNTIL] = start
+            floats[header.BUSY_AT] = floats[row + record.RESUMED_AT] = call.entered
             started += 1
             ints[header.STARTED] = started
             ints[header.OPEN] -= 1
@@ -209,10 +211,11 @@ class Coordinator:
     def _start(self, row: int, entered: float) -> tuple[float, float]:
         floats = self.table.floats
         if self.measured:
+            # A delivery can overtake the clock by the microseconds between a call's arrival and its hold of the lock.
+            start = max(self._sampled_until(row, entered), floats[header.LAST_DELIVERY])
             base = floats[row + record.BASE]
-            start = timeline.measured_start(
-                base, entered - floats[row + record.RESUMED_AT], floats[header.LAST_DELIVERY]
-            )
+            if self._sampling == "serial":
+                base = max(base, floats[header.BUSY_UNTIL])
             return start, max(0.0, start - base)
         seconds = self._constant
         if seconds is None:
@@ -220,6 +223,36 @@ class Coordinator:
         return timeline.next_start(
             floats[header.LAST_DELIVERY], floats[header.BUSY_UNTIL], seconds, self._sampling
         ), seconds
+
+    def _sampled_until(self, row: int, now: float) -> float:
+        """Return until when the sampling for a free slot has come, in simulated time."""
+        table, floats = self.table, self.table.floats
+        if self._sampling == "serial" and (working := table.states == SlotState.FREE).any():
+            clocks = self._clocks(now, working & self._is_worked_for())
+            if len(clocks):
+                return float(clocks.max())
+        base, resumed = floats[row + record.BASE], floats[row + record.RESUMED_AT]
+        return float(self._clocks_of(np.array([base]), np.array([resumed]), now)[0])
+
+    def _is_worked_for(self) -> npt.NDArray[np.bool_]:
+        """Tell for each slot whether, if it is free, the optimizer is at work for it as far as the past shows.
+
+        Not for one that was found idle, nor for one that nobody has called yet although there were calls for all.
+        """
+        table = self.table
+        expected = table.passed_over == 0
+        if table.ints[header.STARTED] >= table.n_slots:
+            expected &= table.calls > 0
+        return expected
+
+    def _clocks(self, now: float, which: npt.NDArray[np.bool_]) -> timeline.Clocks:
+        return self._clocks_of(self.table.bases[which], self.table.resumed[which], now)
+
+    def _clocks_of(self, bases: timeline.Clocks, resumed: timeline.Clocks, now: float) -> timeline.Clocks:
+        floats = self.table.floats
+        return timeline.sampling_clocks(
+            bases, resumed, floats[header.BUSY_UNTIL], floats[header.BUSY_AT], now, self._sampling
+        )
 
     def _take_state(self, call: Call, start: float) -> State | None:
         ledger = self.transport.ledger
@@ -259,6 +292,9 @@ class Coordinator:
                 charge_of_rest = charge(runtime, State(resumed_from, floats[row + record.RUNTIME], 0.0))
                 charged = charge_of_rest.runtime
                 ints[row + record.CLIPPED] = charge_of_rest.clipped
+            if self.measured and floats[row + record.START] + charged < floats[header.LAST_DELIVERY]:
+                charged = timeline.overtaken(floats[row + record.START], floats[header.LAST_DELIVERY])
+                ints[row + record.CLIPPED] |= LATE
             floats[row + record.RUNTIME] = runtime
             floats[row + record.CHARGED] = charged
             ints[row + record.STATUS] = status
@@ -284,16 +320,26 @@ class Coordinator:
         ints, floats = table.ints, table.floats
         bound = math.inf
         if ints[header.EVALUATING]:
-            bound = float(np.min(table.starts, where=table.states == SlotState.EVALUATING, initial=math.inf))
+            evaluating = table.states == SlotState.EVALUATING
+            starts = table.starts[evaluating]
+            if self.measured:  # as in reality, a training takes at least as long as its query
+                starts = starts + np.maximum(self.now() - table.resumed[evaluating], 0.0)
+            bound = float(np.min(starts, initial=math.inf))
         if ints[header.OPEN] and self._may_call():
             if not self.measured:
                 return min(bound, floats[header.LAST_DELIVERY])
-            now = self.now()
-            for slot in table.slots_in(SlotState.FREE, SlotState.DELIVERED):
-                row = table.row(slot)
-                elapsed = now - floats[row + record.RESUMED_AT] if ints[row + record.STATE] == SlotState.FREE else 0.0
-                bound = min(bound, floats[row + record.BASE] + elapsed)
+            return min(bound, self._earliest_sampled())
         return bound
+
+    def _earliest_sampled(self) -> float:
+        """Return the earliest start that a free slot could still get under measured overhead."""
+        table, now = self.table, self.now()
+        free, delivered = table.states == SlotState.FREE, table.states == SlotState.DELIVERED
+        if self._sampling == "serial" and len(clocks := self._clocks(now, free & self._is_worked_for())):
+            return float(clocks.max())  # one sampler: whichever slot it works for, that is how far it has come
+        earliest = np.min(self._clocks(now, free), initial=math.inf)
+        bases = table.bases[delivered]  # its caller has not returned yet, so nobody samples for it
+        return float(np.min(self._clocks_of(bases, np.full(len(bases), now), now), initial=earliest))
 
     def advance(self, acting: int | None) -> None:
         """Deliver what may be delivered; `acting` is the caller's own slot, which needs no waking."""

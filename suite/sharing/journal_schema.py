@@ -20,7 +20,7 @@ from zerowait.suite.rules.evaluation import Evaluation
 from zerowait.suite.rules.identity import digest, is_text
 from zerowait.suite.sharing import header, record
 from zerowait.suite.sharing.journal import Record
-from zerowait.suite.sharing.table import STATUS_NAMES, SlotTable
+from zerowait.suite.sharing.table import LATE, STATUS_NAMES, SlotTable
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -56,17 +56,18 @@ def numbers_text(table: SlotTable, slot: int, now: float, *, idle: bool) -> byte
     resumed_from = floats[row + record.RESUMED_FROM]
     continued = ""
     if not math.isnan(resumed_from):
-        clipped = "true" if ints[row + record.CLIPPED] else "false"
+        clipped = "true" if ints[row + record.CLIPPED] & 1 else "false"
         continued = (
             f'"resumed_from":{resumed_from!r},"clipped":{clipped},"from_scratch":{floats[row + record.RUNTIME]!r},'
         )
     released = '"idle":true,' if idle else ""
+    late = '"late":true,' if ints[row + record.CLIPPED] & LATE else ""
     return (
         f'{{"evaluation":{ints[header.RECORDED]},"slot":{slot},"call":{ints[row + record.CALL]},'
         f'"after":{ints[row + record.AFTER]},"freed":{floats[row + record.FREED]!r},'
         f'"start":{floats[row + record.START]!r},"end":{floats[row + record.END]!r},'
         f'"runtime":{floats[row + record.CHARGED]!r},"overhead":{floats[row + record.OVERHEAD]!r},'
-        f'"wall":{now - floats[header.ORIGIN]:.6f},{continued}{released}'
+        f'"wall":{now - floats[header.ORIGIN]:.6f},{continued}{released}{late}'
     ).encode()
 
 
@@ -141,6 +142,7 @@ FIELDS: Mapping[str, Field] = {
     "clipped": Field("true or false", lambda v: type(v) is bool, required=False),
     "from_scratch": Field(_SECONDS.meaning, _SECONDS.allows, required=False),
     "idle": _FLAG,
+    "late": _FLAG,
 }
 """The fields of a record; those of a continued evaluation come together or not at all."""
 _CONTINUED = ("resumed_from", "clipped", "from_scratch")

@@ -184,6 +184,7 @@ class Participant:
         absent = now - (floats[header.LAST_RETURN] or floats[header.ORIGIN])
         table.resumed[:] = np.minimum(table.resumed + absent, now)
         floats[header.ORIGIN] += absent
+        floats[header.BUSY_AT] = min(floats[header.BUSY_AT] + absent, now)
         if floats[header.LAST_RETURN]:
             floats[header.LAST_RETURN] = now
 

@@ -63,6 +63,9 @@ class Status(IntEnum):
 
 STATUS_NAMES = ("ok", "failed", "lost")
 
+LATE = 2
+"""Beside the 1 of a clipped charge: the query took longer than the runtime, and another result has overtaken it."""
+
 _CLAIMED = struct.Struct("=5d10q16s16s")
 LEDGER_CELLS = 8
 # The undo log, behind the header: marker, saved header, saved record, and the ledger entry with its place.
@@ -111,6 +114,8 @@ class SlotTable:
         integers = np.frombuffer(cells, dtype=np.int64, offset=first).reshape(n_slots, record.CELLS)
         self.states = integers[:, record.STATE]
         self.processes = integers[:, record.PROCESS]
+        self.passed_over = integers[:, record.PASSED_OVER]
+        self.calls = integers[:, record.CALL]
 
     def initialise(self) -> None:
         """Make every slot free at time 0; the buffer is all zeros."""
