@@ -240,7 +240,7 @@ class Coordinator:
         Not for one that was found idle, nor for one that nobody has called yet although there were calls for all.
         """
         table = self.table
-        expected = table.passed_over == 0
+        expected: npt.NDArray[np.bool_] = table.passed_over == 0
         if table.ints[header.STARTED] >= table.n_slots:
             expected &= table.calls > 0
         return expected
