@@ -102,7 +102,10 @@ def _parts_of_code(thing: Any) -> Iterator[str | tuple[Any]]:
 
 def _is_written(function: object) -> bool:
     """Tell whether it is a function that somebody has written, and not one that `dataclass` has made."""
-    return isinstance(function, types.FunctionType) and not function.__code__.co_filename.startswith("<")
+    if not isinstance(function, types.FunctionType):
+        return False
+    # From Python 3.13 on `__replace__` is one that `dataclass` has not made but adds.
+    return not function.__code__.co_filename.startswith("<") and function.__module__ != "dataclasses"
 
 
 def _of_function(function: types.FunctionType) -> Iterator[str | tuple[Any]]:
