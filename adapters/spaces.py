@@ -25,6 +25,8 @@ SAMPLES_AT_ONCE = 64
 
 ETA = 3
 """The reduction factor of every library unless another one is given."""
+ENOUGH_RUNGS = 3
+"""With fewer, a bracket optimizer compares hardly anything at lower fidelities."""
 
 
 def plain(value: Any) -> Any:

@@ -36,6 +36,7 @@ BUILT_IN = {
     "hpolib": "zerowait.benchmarks.tables.hpolib:FAMILY",
     "jahs": "zerowait.benchmarks.surrogates.jahs:FAMILY",
     "lcbench": "zerowait.benchmarks.surrogates.lcbench:FAMILY",
+    "lcbench_raw": "zerowait.benchmarks.tables.lcbench_raw:FAMILY",
     "nasbench201": "zerowait.benchmarks.tables.nasbench201:FAMILY",
     "table": "zerowait.benchmarks.own_table.family:FAMILY",
 }

@@ -37,6 +37,8 @@ ATTEMPTS = 3
 PAUSE_SECONDS = 1.0
 """Before the second attempt in a row; twice that before the third."""
 
+GIT_BLOB = "git:"
+"""Before the id of a Git blob, where a digest is expected."""
 _OK, _PARTIAL, _RANGE_NOT_SATISFIABLE = 200, 206, 416
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 
@@ -243,9 +245,23 @@ def wrong(path: Path, size: int | None, sha256: str | None) -> str | None:
     actual = path.stat().st_size
     if size is not None and actual != size:
         return f"it has {actual:,} bytes and must have {size:,}"
-    if sha256 is not None and (found := digest(path)) != sha256:
+    if sha256 is None:
+        return None
+    if sha256.startswith(GIT_BLOB):
+        if (found := git_blob(path)) != sha256:
+            return f"its id as a Git blob is {found} and must be {sha256}"
+    elif (found := digest(path)) != sha256:
         return f"its SHA-256 is {found} and must be {sha256}"
     return None
+
+
+def git_blob(path: Path) -> str:
+    """Return the id that Git gives a file's content: a digest that is known of every file of a repository."""
+    state = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            state.update(chunk)
+    return f"{GIT_BLOB}{state.hexdigest()}"
 
 
 def digest(path: Path) -> str:

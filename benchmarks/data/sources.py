@@ -29,7 +29,7 @@ class Download:
     size: int | None = None
     """Its bytes, where they are known exactly."""
     sha256: str | None = None
-    """Its SHA-256 digest in hexadecimal, where it is known."""
+    """Its SHA-256 digest in hexadecimal, or "git:" and the id of its blob in the authors' repository, where known."""
     archive: bool = False
     """Whether it is a zip or tar that has to be unpacked."""
 
@@ -193,6 +193,59 @@ _SCENARIOS = (
     ),
 )
 
+LCBENCH_RAW_COMMIT = "42ea3c2f1138920d62a089fefd793490a801233e"
+_LCBENCH_RAW = f"https://raw.githubusercontent.com/ltiao/LCBenchLite/{LCBENCH_RAW_COMMIT}"
+# The ids of the files in that commit, by the name of the task's folder.
+LCBENCH_RAW_METRICS = {
+    "APSFailure": "a66642c71e7086101d6f5feb75b0f5f14a8551c1",
+    "Amazon_employee_access": "baee5d9346abf7df207c555b199f7519308c72e9",
+    "Australian": "19d1fc1928be8078b8ca15051ca18bca114ae6ff",
+    "Fashion-MNIST": "ec8a2bf8259c484f51d8d837a7a31b8da8469ac4",
+    "KDDCup09_appetency": "8ec234c69b063948a56283ceaffb01bfd9d23a1f",
+    "MiniBooNE": "c1406d2ff8f513d6b48d5b11ad39d2f9e60a699e",
+    "adult": "370cfba6a8626ad29ccc556bb39bf59c88aa2032",
+    "airlines": "50c62d2d81c0778836f162f75a0e3052bcdd1f6f",
+    "albert": "01ae4956b7e8b0660c589707d8e1179553b9504c",
+    "bank-marketing": "ec4c3428214518a4f079b5e22739256e1f45a01f",
+    "blood-transfusion-service-center": "4e0e183e241038dace8d76cff49dbafff54223d3",
+    "car": "a39b6894ce5ee63b11fba3a940d5571e5d420d12",
+    "christine": "61a853987e2cbb2cbb40474c74e2722bc1843789",
+    "cnae-9": "3ecd97499814b88095ce3d9d2787af1722926957",
+    "connect-4": "589c37574c135a53beb40f7b759aabb84e1de739",
+    "covertype": "d519888deaee290b5fff287a8805c205625b810b",
+    "credit-g": "b5044ff510d21693000f075471625c82f9e40edb",
+    "dionis": "7b8037e468936068223b3ac189479f0e60611e4f",
+    "fabert": "fdf28d006ff23e2017520cbf7cdced459e213672",
+    "helena": "7b7abae9423ca226892b1d024e9ce342c04284a2",
+    "higgs": "57a6e6027c68240b67132a1fac8c57574595d497",
+    "jannis": "4da13404ff429a5914e5f7981c8df8f9870ac2c1",
+    "jasmine": "a78da34cc8e0a5aaed6394e45066d7cf4bb8b4da",
+    "jungle_chess_2pcs_raw_endgame_complete": "b36db29eeaefbfdc79f8f816815ed1a5a2619dad",
+    "kc1": "8c8d7cc9c1be5bed8c94c9988ed0dc56c878387a",
+    "kr-vs-kp": "8e40b5d0b49cdfc97c281e2349967ffff993a21f",
+    "mfeat-factors": "e95e001990166000cba014eae7769606fd644ef5",
+    "nomao": "03ea4fdef48fbc779c969c6264e31b5096b91a0e",
+    "numerai28.6": "491c18aff81a065fc6514c0eb66590f80f8e6a72",
+    "phoneme": "b8e6504a599a77fa62b61e62af4d735ad93f55f7",
+    "segment": "80a84c7fe06045bc61b4c51e5894aaf13c4e356f",
+    "shuttle": "613c51facb32a0cd79df8f7cd3bfe8a578488777",
+    "sylvine": "c77ff2a321d4d478a7fdceb2f9760a8a33f05e4b",
+    "vehicle": "c49121fc10cef45b38bfe70aa5d07bb2f5131d3b",
+    "volkert": "cc1287ad38f085dfa0a8a9ab223c854495f7c4db",
+}
+_LCBENCH_RAW_FILES = (
+    Download(
+        f"{_LCBENCH_RAW}/APSFailure/config.parquet.gzip",  # the same for every task
+        "APSFailure/config.parquet.gzip",
+        98451,
+        "33449329b02a0e516530f4fadaaa106e7ccec4f435b951fe8c0ce7f3b8abbce6",
+    ),
+    *(
+        Download(f"{_LCBENCH_RAW}/{name}/metrics.parquet.gzip", f"{name}/metrics.parquet.gzip", None, f"git:{blob}")
+        for name, blob in LCBENCH_RAW_METRICS.items()
+    ),
+)
+
 _HPOBENCH_TASKS = (31, 53, 3917, 9952, 10101, 146818, 146821, 146822)
 _HPOLIB_TASKS = ("naval_propulsion", "parkinsons_telemonitoring", "protein_structure", "slice_localization")
 _JAHS_TASKS = ("cifar10", "colorectal_histology", "fashion_mnist")
@@ -210,6 +263,18 @@ DATA_SETS = (
         size="2.2 MB",
         downloads=_LCBENCH,
         folder="lcbench",
+    ),
+    DataSet(
+        name="lcbench_raw",
+        description="LCBench itself: 2,000 real trainings of 50 epochs on each of 35 OpenML tasks",
+        benchmarks=("lcbench_raw",),
+        files=tuple(d.path for d in _LCBENCH_RAW_FILES),
+        licence="Apache-2.0",
+        source="https://github.com/ltiao/LCBenchLite",
+        size="about 150 MB; a file a task",
+        downloads=_LCBENCH_RAW_FILES,
+        folder="lcbench_raw",
+        convert="zerowait.benchmarks.tables.lcbench_raw:convert_official",
     ),
     DataSet(
         name="yahpo",

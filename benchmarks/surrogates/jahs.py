@@ -12,6 +12,7 @@ from zerowait.benchmarks.facts import Facts
 from zerowait.benchmarks.protocol import Fidelity, as_float, check_names, check_seed, check_task, label_of
 from zerowait.benchmarks.registry import Family
 from zerowait.benchmarks.surrogates.jahs_surrogate import Slow, Surrogate, open_surrogate
+from zerowait.benchmarks.surrogates.surrogate import Clock, checked_clock
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.evaluation import Config, Evaluation
 
@@ -83,6 +84,9 @@ class JAHS:
         is loaded only if it is asked for.
     fidelity_range
         The least and the greatest epoch, within 1 to 200.
+    clock
+        "surrogate" takes the seconds that are predicted for the epoch, "linear" the share epoch / 200 of those that are
+        predicted for epoch 200.
     """
 
     name = NAME
@@ -98,6 +102,7 @@ class JAHS:
         resolution: float | None = 1.0,
         metrics: Sequence[str] = (),
         fidelity_range: Sequence[int] = DEFAULT_FIDELITY_RANGE,
+        clock: Clock = "surrogate",
     ) -> None:
         check_task(NAME, task, TASKS)
         if allow_pickle is not True:
@@ -121,6 +126,7 @@ class JAHS:
             ("resolution", resolution, 1.0),
             ("metrics", list(metrics), []),
             ("fidelity_range", list(fidelity_range), list(DEFAULT_FIDELITY_RANGE)),
+            ("clock", checked_clock(clock, f"{NAME}/{task}"), "surrogate"),
         ):
             if value != default:
                 self._options[option] = value
@@ -129,6 +135,7 @@ class JAHS:
         self.fidelity = Fidelity("epoch", 1, EPOCHS, integer=True).between(fidelity_range, self.label)
         self.metrics = MappingProxyType({name: METRICS[name] for name in metrics})
         self._kind = space
+        self._clock = clock
         self._resolution = resolution
         sizes = tuple(name for name in SIZES if name != "Resolution" or resolution is None)
         self._names = (*sizes[:2], *list(CHOICES)[:6], *sizes[2:], *list(CHOICES)[6:], *RATES)
@@ -178,9 +185,13 @@ class JAHS:
         values = self._values(config)
         values["epoch"] = epoch
         score, runtime, *others = self._surrogates
+        if self._clock == "linear":
+            seconds = max(0.0, runtime({**values, "epoch": EPOCHS})) * (epoch / EPOCHS)
+        else:
+            seconds = max(0.0, runtime(values))
         return Evaluation(
             100.0 - score(values),
-            max(0.0, runtime(values)),
+            seconds,
             {name: surrogate(values) for name, surrogate in zip(self.metrics, others, strict=True)},
         )
 

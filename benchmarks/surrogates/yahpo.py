@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.benchmarks.facts import Facts
 from zerowait.benchmarks.registry import Family
-from zerowait.benchmarks.surrogates.surrogate import LICENCE, YAHPO_BIBTEX, YAHPO_CITATION, Scenario, SurrogateBenchmark
+from zerowait.benchmarks.surrogates.surrogate import (
+    LICENCE,
+    YAHPO_BIBTEX,
+    YAHPO_CITATION,
+    Clock,
+    Scenario,
+    SurrogateBenchmark,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,14 +162,20 @@ class Yahpo(SurrogateBenchmark):
     ----------
     name
         The scenario.
-    task, fidelity_range, repl
+    task, fidelity_range, repl, clock
         As in `SurrogateBenchmark`.
     """
 
     def __init__(
-        self, name: str, task: str, *, fidelity_range: Sequence[float] | None = None, repl: int | None = None
+        self,
+        name: str,
+        task: str,
+        *,
+        fidelity_range: Sequence[float] | None = None,
+        repl: int | None = None,
+        clock: Clock = "surrogate",
     ) -> None:
-        super().__init__(SCENARIOS[name], task, fidelity_range=fidelity_range, repl=repl)
+        super().__init__(SCENARIOS[name], task, fidelity_range=fidelity_range, repl=repl, clock=clock)
 
     def _arguments(self) -> dict[str, Any]:
         return {"name": self.name, **super()._arguments()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from zerowait.benchmarks.data.cache import ABSENT
 from zerowait.benchmarks.data.conversion import Conversion, Report, ensure, forget, stored
@@ -34,8 +34,11 @@ class Trainings(Protocol):
         """Return the scores at one fidelity, shape (configurations, repetitions)."""
 
 
-class OfficialFiles(Protocol):
-    """What is known of a family's official files; the values are those of their own layout."""
+Opened_co = TypeVar("Opened_co", covariant=True)
+
+
+class ConvertedFiles(Protocol[Opened_co]):
+    """Official files, one for each task, that are converted into arrays."""
 
     @property
     def name(self) -> str:
@@ -44,6 +47,23 @@ class OfficialFiles(Protocol):
     @property
     def version(self) -> int:
         """Changes whenever the layout of the converted arrays does."""
+
+    @property
+    def steps(self) -> int:
+        """How often `write` advances."""
+
+    def places(self, task: str) -> tuple[str, ...]:
+        """Return where the file of a task may be, relative to the data set's folder; the first one is the official."""
+
+    def write(self, source: Path, folder: Path, advance: Callable[[int], None]) -> None:
+        """Read a file bit by bit and write arrays; see `Conversion.write`."""
+
+    def open(self, folder: Path) -> Opened_co:
+        """Return what `write` has written, mapped into memory."""
+
+
+class OfficialFiles(ConvertedFiles[Trainings], Protocol):
+    """What is known of a grid's official files; the values are those of their own layout."""
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -61,40 +81,27 @@ class OfficialFiles(Protocol):
     def usual_range(self) -> tuple[int, int]:
         """The least and the greatest fidelity of the reference paper's experiments."""
 
-    @property
-    def steps(self) -> int:
-        """How often `write` advances."""
 
-    def places(self, task: str) -> tuple[str, ...]:
-        """Return where the file of a task may be, relative to the data set's folder; the first one is the official."""
-
-    def write(self, source: Path, folder: Path, advance: Callable[[int], None]) -> None:
-        """Read a file bit by bit and write arrays; see `Conversion.write`."""
-
-    def open(self, folder: Path) -> Trainings:
-        """Return the trainings that `write` has written, mapped into memory."""
-
-
-def find(files: OfficialFiles, task: str) -> Path | None:
+def find(files: ConvertedFiles[Any], task: str) -> Path | None:
     """Return the official file of a task, or None when it is in no place where it is looked for."""
     home = data_set(files.name).home
     return next((home / place for place in files.places(task) if (home / place).is_file()), None)
 
 
-def is_there(files: OfficialFiles, task: str) -> bool:
+def is_there(files: ConvertedFiles[Any], task: str) -> bool:
     """Tell whether a task has its official file, or was converted from it earlier."""
     return find(files, task) is not None or stored(_conversion(files, task)) is not None
 
 
-def absence(files: OfficialFiles, task: str) -> str:
+def absence(files: ConvertedFiles[Any], task: str) -> str:
     """Return the file that is not there and the command that gets it."""
     found = data_set(files.name)
     return f"the official file {found.home / files.places(task)[0]} is not there; get it with: {found.command}"
 
 
 def open_official(
-    files: OfficialFiles, task: str, check: Callable[[Path, Trainings], None] = lambda _, __: None
-) -> Trainings:
+    files: ConvertedFiles[Opened_co], task: str, check: Callable[[Path, Any], None] = lambda _, __: None
+) -> Opened_co:
     """Return the trainings of a task; convert its file first if this machine has not done so.
 
     Parameters
@@ -126,16 +133,16 @@ def open_official(
 
 
 def convert(
-    files: OfficialFiles,
+    files: ConvertedFiles[Any],
     task: str,
-    check: Callable[[Path, Trainings], None] = lambda _, __: None,
+    check: Callable[[Path, Any], None] = lambda _, __: None,
     report: Report | None = None,
 ) -> Path:
     """Convert the file of a task, unless that has been done, and return the folder of the arrays; see `ensure`."""
     return _folder(files, task, _conversion(files, task, check), report)
 
 
-def _folder(files: OfficialFiles, task: str, conversion: Conversion, report: Report | None = None) -> Path:
+def _folder(files: ConvertedFiles[Any], task: str, conversion: Conversion, report: Report | None = None) -> Path:
     source = find(files, task)
     if source is not None:
         return ensure(conversion, source, report)
@@ -146,7 +153,7 @@ def _folder(files: OfficialFiles, task: str, conversion: Conversion, report: Rep
 
 
 def _conversion(
-    files: OfficialFiles, task: str, check: Callable[[Path, Trainings], None] = lambda _, __: None
+    files: ConvertedFiles[Any], task: str, check: Callable[[Path, Any], None] = lambda _, __: None
 ) -> Conversion:
     def write(source: Path, folder: Path, advance: Callable[[int], None]) -> None:
         files.write(source, folder, advance)

@@ -13,8 +13,10 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from zerowait.benchmarks import Benchmark
     from zerowait.benchmarks.data.fetching import Report
     from zerowait.benchmarks.data.sources import DataSet
+    from zerowait.experiments.measuring.examination import Examination
 
 DAMAGED, INTERRUPTED = 1, 130
 PLAIN_SECONDS = 5.0
@@ -145,6 +147,70 @@ def verify(names: Names = None) -> None:
         damaged |= bool(found)
     if damaged:
         raise typer.Exit(DAMAGED)
+
+
+@app.command()
+def examine(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A benchmark, such as lcbench/167104, or a study whose benchmarks are examined.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ],
+    *,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", help="A parameter of it, as KEY=VALUE in TOML; may be repeated."),
+    ] = None,
+    configurations: Annotated[int, typer.Option(min=10, help="Random configurations to ask for.")] = 200,
+) -> None:
+    """Ask a benchmark whether its time is monotone, how it grows, and what low fidelities say of the full training."""
+    from zerowait.experiments.measuring.examination import examine as ask
+
+    for n, benchmark in enumerate(_examined(name, parameters or [])):
+        if n:
+            _out("")
+        _print_examination(ask(benchmark, configurations))
+
+
+def _examined(name: str, parameters: list[str]) -> Iterator[Benchmark]:
+    import tomllib
+
+    from zerowait import benchmarks
+    from zerowait.experiments.studies.study import load_study
+    from zerowait.experiments.studies.tasks import choose
+    from zerowait.suite.rules.errors import SpecificationError
+
+    if name.endswith(".toml"):
+        yield from (choice.benchmark for choice in choose(load_study(name), name) if choice.benchmark.fidelity)
+        return
+    given = {}
+    for text in parameters:
+        try:
+            given.update(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise SpecificationError(
+                f"--parameter is {text!r}, which is no TOML: {error}; write it such as 'clock=\"linear\"'"
+            ) from None
+    family, _, task = name.partition("/")
+    yield benchmarks.load(family, task=task or None, **given)
+
+
+def _print_examination(found: Examination) -> None:
+    from zerowait.experiments.measuring.examination import in_words
+
+    _out(f"{found.label}: {found.configurations} random configurations")
+    _out(f"{found.fidelity.name:>10}  seconds  linear  falls  correlation  best tenth  below optimum  failed")
+    for level in found.levels:
+        _out(
+            f"{level.fidelity:>10g}  {level.share:>7.1%}  {level.fidelity / found.fidelity.upper:>6.1%}  "
+            f"{level.falls:>5.1%}  {level.rank_correlation:>11.2f}  {level.best_overlap:>10.0%}  "
+            f"{level.below_optimum:>13}  {level.failures:>6}"
+        )
+    for sentence in in_words(found):
+        _out(f"* {sentence}")
 
 
 def _status(found: DataSet) -> str | None:

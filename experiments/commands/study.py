@@ -120,7 +120,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     certificates = _certificates(tls_ca_file, tls_cert, tls_key)
     engine = _engine(jobs, in_process, scheduler, slurm, slurm_option or [], certificates)
     name, plan, folder = _planned(study, output, skip_missing_data=skip_missing_data)
-    for line in _skipped_lines(plan, only):
+    for line in [*_skipped_lines(plan, only), *(f"warning: {text}" for text in plan.warnings)]:
         _err(line)
     chosen = plan.cells if not only else select(plan.cells, only)
     if dry_run:

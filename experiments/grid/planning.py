@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from zerowait import adapters
+from zerowait.adapters.spaces import ENOUGH_RUNGS
 from zerowait.experiments.grid.cells import Cell
 from zerowait.experiments.studies.reference import full_training
 from zerowait.experiments.studies.study import Mode, OptimizerTable, Study, suggestion
@@ -31,6 +32,8 @@ class Plan:
     """In the order of execution: seed by seed, so that an interrupted study has compared everybody."""
     skipped: list[Skipped]
     """Each benchmark without data, and each optimizer and benchmark that do not go together."""
+    warnings: list[str] = field(default_factory=list)
+    """What can run and may still not be what was meant, a line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,20 @@ def make_plan(study: Study, source: str, *, skip_missing_data: bool = False) -> 
         for first in firsts
         for n_workers in study.workers
     ]
-    return Plan(cells, skipped)
+    return Plan(cells, skipped, list(_few_rungs(pairs)))
+
+
+def _few_rungs(pairs: list[tuple[_Optimizer, Choice]]) -> Iterator[str]:
+    """Yield a line for each bracket optimizer to which a benchmark's fidelities give fewer than three rungs."""
+    for optimizer, choice in pairs:
+        budgets = optimizer.adapter.budgets(choice.benchmark)
+        if budgets is not None and len(budgets) < ENOUGH_RUNGS:
+            listed = ", ".join(f"{budget:g}" for budget in budgets)
+            yield (
+                f"{optimizer.entry.shown_as} on {choice.benchmark.label} has only the "
+                f"{'rung' if len(budgets) == 1 else 'rungs'} {listed}, so it compares little; a wider fidelity_range "
+                "of the benchmark, or a smaller eta, gives more"
+            )
 
 
 def _refuse_what_is_too_much(study: Study, source: str, optimizers: list[_Optimizer], n_pairs: int) -> None:

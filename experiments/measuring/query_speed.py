@@ -56,7 +56,7 @@ class Speed:
 
 
 def report(names: Iterable[str], say: Callable[[str], None], queries: int = QUERIES) -> list[Speed]:
-    """Measure the named benchmarks, the first task of each; all whose data is here when there are no names.
+    """Measure the named benchmarks, the first task of each whose data is here; all when there are no names.
 
     Parameters
     ----------
@@ -81,12 +81,11 @@ def report(names: Iterable[str], say: Callable[[str], None], queries: int = QUER
     rows = [_measure(BARE, None, 0, 0)]
     for name in wanted or known:
         found = known.get(name)
-        task = found.tasks[0] if found is not None and found.tasks else None
         try:
             if found is not None and found.reason is not None and not wanted:
                 say(f"skipped: {name}: {found.reason}")
                 continue
-            benchmarks.load(name, task=task)
+            task = _first_task(name, found.tasks if found is not None else ())
         except ZerowaitError as error:
             if wanted:
                 raise
@@ -94,6 +93,19 @@ def report(names: Iterable[str], say: Callable[[str], None], queries: int = QUER
             continue
         rows.append(_measure(name, task, len(found.tasks) if found is not None else 0, queries))
     return rows
+
+
+def _first_task(name: str, tasks: tuple[str, ...]) -> str | None:
+    """Return the first task whose data is here; raises what `benchmarks.load` does when there is none."""
+    from zerowait import benchmarks
+
+    for task in tasks[:-1]:
+        with contextlib.suppress(benchmarks.DataMissingError):
+            benchmarks.load(name, task=task)
+            return task
+    last = tasks[-1] if tasks else None
+    benchmarks.load(name, task=last)
+    return last
 
 
 def print_rows(rows: Iterable[Speed]) -> None:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from zerowait.benchmarks import Family, available, load
+from zerowait.benchmarks import DataMissingError, Family, available, load
 from zerowait.benchmarks.facts import Facts
 from zerowait.benchmarks.registry import BUILT_IN
 
@@ -49,7 +49,12 @@ def loadable(name):
         pytest.skip("a user's own table states its facts itself")
     if found.reason is not None:
         pytest.skip(found.reason)
-    return load(name, task=found.tasks[0] if found.tasks else None)
+    for task in found.tasks or (None,):  # of a table with a file a task, some may be here
+        try:
+            return load(name, task=task)
+        except DataMissingError:
+            continue
+    return pytest.skip(f"no task of {name} has its data here")
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -59,7 +64,8 @@ def test_what_is_stated_is_what_the_benchmark_has(name):
     assert benchmark.licence == LISTED[name].licence
     assert benchmark.citation == LISTED[name].citation
     optima = LISTED[name].facts.optima
-    assert benchmark.optimum == (optima[benchmark.task] if optima else None)
+    if optima or "load(...).optimum" not in LISTED[name].facts.optimum_note:
+        assert benchmark.optimum == (optima[benchmark.task] if optima else None)
 
 
 @pytest.mark.parametrize(

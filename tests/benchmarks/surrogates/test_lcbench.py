@@ -152,7 +152,7 @@ def test_the_space_is_that_of_yahpo_gym_without_task_and_epoch():
             "lcbench/3945(paper_protocol=True, weight_decay_log=False)",
         ),
         ({"fidelity_range": (1, 52)}, False, "lcbench/3945(fidelity_range=[1, 52])"),
-        ({"fidelity_range": (6, 52)}, False, "lcbench/3945"),
+        ({"fidelity_range": (5, 52)}, False, "lcbench/3945"),
     ],
 )
 def test_the_label_tells_the_parameters_that_differ_and_a_pickle_keeps_them(parameters, log, label):
@@ -278,7 +278,7 @@ def test_missing_and_unknown_parameters_are_refused(config, message):
 @pytest.mark.parametrize(
     ("parameters", "epochs", "lower", "upper"),
     [
-        ({}, [0, 1, 5, 53, 54, 6.5, True, "6", float("nan")], 6, 52),
+        ({}, [0, 1, 4, 53, 54, 6.5, True, "6", float("nan")], 5, 52),
         ({"fidelity_range": (1, 52)}, [0, -1, 53], 1, 52),
         ({"paper_protocol": True}, [5, 55], 6, 54),
     ],

@@ -116,6 +116,19 @@ def test_a_pair_that_cannot_run_is_skipped_with_its_reason(study_file, monkeypat
     assert {cell.optimizer for cell in plan.cells} == {"optuna-tpe"}
 
 
+def test_an_optimizer_with_fewer_than_three_rungs_is_warned_of(study_file):
+    few = ('name = "branin"', 'name = "branin"\nparameters = {fidelity_range = [20, 100]}')
+    tpe = ('"optuna-tpe"', '"optuna-hyperband"')
+    path = study_file(few, tpe)
+    (line,) = make_plan(load_study(path), str(path)).warnings
+    assert line.startswith(
+        "optuna-hyperband on branin(fidelity_range=[20, 100]) has only the rungs 33, 100, so it compa"
+    )
+    assert "a wider fidelity_range of the benchmark, or a smaller eta" in line
+    path = study_file((few[0], few[1].replace("20", "11")), tpe)
+    assert make_plan(load_study(path), str(path)).warnings == []
+
+
 def test_a_study_of_which_nothing_can_run_is_refused(study_file, monkeypatch):
     refuse(monkeypatch, "random")
     refuse(monkeypatch, "optuna-tpe")
