@@ -319,7 +319,7 @@ def test_a_name_that_is_a_column_and_a_level_of_the_index_is_refused():
         ([Decimal("Infinity"), 1], "row 0 has inf in the column 'a'"),
         ([2**63, 1], "row 0 has 9223372036854775808 in the column 'a'"),
         ([2**70, 1], "row 0 has 1180591620717411303424 in the column 'a'"),
-        (["x\ud800", "y"], "half a surrogate pair"),
+        (pd.Series(["x\ud800", "y"], dtype=object), "half a surrogate pair"),
         (["1,000", "x"], "row 0 has '1,000' in the column 'a'"),
         ([b"x", b"y"], "'a' holds bytes"),
         (pd.period_range("2020", periods=2), r"'a' holds period"),
