@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zerowait.benchmarks.data.errors import DataMissingError
+from zerowait.suite.sharing.regular_files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ def one_at_a_time(lock: Path) -> Iterator[bool]:
     """
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = open_regular(lock, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise unwritable(lock.parent, error) from error
     try:

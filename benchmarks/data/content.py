@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from typing import TYPE_CHECKING
+
+from zerowait.suite.sharing.regular_files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,5 +29,5 @@ def files_digest(folder: Path, paths: Iterable[Path]) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _file_digest(path: Path, *_version: int) -> str:
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path, follow_links=True), "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

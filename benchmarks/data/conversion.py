@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from zerowait.benchmarks.data.cache import ABSENT, cache_folder, one_at_a_time, unreadable, unwritable
 from zerowait.benchmarks.data.errors import DamagedDataError, DataMissingError
 from zerowait.suite.sharing.fsync import to_disk
+from zerowait.suite.sharing.regular_files import open_regular, read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 Report: TypeAlias = "Callable[[str, int, int | None], None]"
 """Hears what is done, how many steps of it, and of how many in all."""
 
+LARGEST_RECORD = 1 << 16
+"""Bytes."""
 _DIGITS = 16
 """Hexadecimal digits of the source's digest in the name of a folder; the record holds all of them."""
 
@@ -159,6 +162,7 @@ def open_array(path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
     import numpy as np
 
     try:
+        os.close(open_regular(path))  # of a FIFO nothing would ever come
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise DamagedDataError(f"the converted array {path} is damaged: {error}") from error
@@ -272,7 +276,7 @@ def _states(record: Record) -> tuple[int, int, int]:
 
 def _sha256(source: Path) -> str:
     try:
-        with source.open("rb") as file:
+        with os.fdopen(open_regular(source, follow_links=True), "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise _unreadable_source(source, error) from error
@@ -280,7 +284,7 @@ def _sha256(source: Path) -> str:
 
 def _read(path: Path) -> Record | None:
     try:
-        record = Record(**json.loads(path.read_bytes()))
+        record = Record(**json.loads(read_regular_file(path, at_most=LARGEST_RECORD)))
     except ABSENT:
         return None
     except OSError as error:

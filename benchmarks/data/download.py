@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import time
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.benchmarks.data.errors import FetchFailedError
 from zerowait.suite.sharing.fsync import to_disk
+from zerowait.suite.sharing.regular_files import open_regular, read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +39,8 @@ ATTEMPTS = 3
 PAUSE_SECONDS = 1.0
 """Before the second attempt in a row; twice that before the third."""
 
+LARGEST_NOTE = 1 << 16
+"""Bytes of what is remembered of an unfinished download."""
 GIT_BLOB = "git:"
 """Before the id of a Git blob, where a digest is expected."""
 _OK, _PARTIAL, _RANGE_NOT_SATISFIABLE = 200, 206, 416
@@ -162,7 +166,7 @@ class _Transfer:
         nothing = _Origin(self._url, None, None)
         begin = kept(self._target)
         try:
-            known = _Origin(**json.loads(_state(self._target).read_text(encoding="utf-8")))
+            known = _Origin(**json.loads(read_regular_file(_state(self._target), at_most=LARGEST_NOTE)))
         except (OSError, ValueError, TypeError):
             return 0, nothing
         total = known.size if self._size is None else self._size
@@ -206,11 +210,11 @@ class _Transfer:
         self._target.parent.mkdir(parents=True, exist_ok=True)
         if not begin:
             # Emptied before the note is changed: old bytes must never stand under a new note.
-            partial(self._target).write_bytes(b"")
+            os.close(open_regular(partial(self._target), os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
             _write_whole(_state(self._target), asdict(found))
         total = self._size if found.size is None else found.size
         done = begin
-        with partial(self._target).open("ab") as file:
+        with os.fdopen(open_regular(partial(self._target), os.O_WRONLY | os.O_APPEND), "ab") as file:
             self._report(done, total)
             body = response.raw.stream(CHUNK, decode_content=False)
             while True:
@@ -258,7 +262,7 @@ def wrong(path: Path, size: int | None, sha256: str | None) -> str | None:
 def git_blob(path: Path) -> str:
     """Return the id that Git gives a file's content: a digest that is known of every file of a repository."""
     state = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path, follow_links=True), "rb") as file:
         while chunk := file.read(1 << 20):
             state.update(chunk)
     return f"{GIT_BLOB}{state.hexdigest()}"
@@ -266,7 +270,7 @@ def git_blob(path: Path) -> str:
 
 def digest(path: Path) -> str:
     """Return a file's SHA-256 in hexadecimal."""
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path, follow_links=True), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -294,7 +298,8 @@ def _content_range(response: Response) -> tuple[int | None, int | None]:
 
 def _write_whole(path: Path, content: dict[str, Any]) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
+    with os.fdopen(open_regular(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w", encoding="utf-8") as file:
+        json.dump(content, file)
     temporary.replace(path)
 
 

@@ -22,6 +22,7 @@ from zerowait.benchmarks.data.download import download, kept, wrong
 from zerowait.benchmarks.data.errors import DamagedDataError, FetchFailedError, UnsafeArchiveError
 from zerowait.benchmarks.data.sources import DOWNLOADS, DataSet, Download, data_folder
 from zerowait.benchmarks.data.verification import write_manifest
+from zerowait.suite.sharing.regular_files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -208,7 +209,7 @@ def _one_at_a_time(wanted: DataSet, report: Report) -> Iterator[None]:
     folder = data_folder() / DOWNLOADS
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / f"{wanted.name}.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = open_regular(folder / f"{wanted.name}.lock", os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise _unusable(folder, error) from error
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from zerowait.benchmarks.data.errors import DamagedDataError
+from zerowait.suite.sharing.regular_files import open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +37,7 @@ def read_plain_pickle(path: Path) -> object:
     DamagedDataError
         The file names a class or a function, or is not a whole pickle; nothing of it has been run.
     """
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path, follow_links=True), "rb") as file:
         try:
             return PlainUnpickler(file).load()
         # A damaged pickle raises any of these, depending on the byte that is wrong.

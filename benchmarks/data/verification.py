@@ -12,6 +12,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from zerowait.benchmarks.data.download import digest, wrong
+from zerowait.suite.sharing.regular_files import LARGEST_JSON, read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,7 @@ def write_manifest(folder: Path, earlier: Path) -> None:
 def read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
     """Return size and SHA-256 of what was put into a folder, by relative path; nothing when a person put it there."""
     try:
-        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        text = read_regular_file(folder / MANIFEST, at_most=LARGEST_JSON)
     except FileNotFoundError:
         return {}
     return {str(name): (int(size), str(sha256)) for name, (size, sha256) in json.loads(text)["files"].items()}

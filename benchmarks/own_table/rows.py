@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from zerowait.benchmarks.own_table.cells import Column
 
+SAME_LEVEL = 1e-6
+"""Two fidelities that differ relatively by less are one, written twice."""
 _FAILED = "leave the cell empty where a training failed, or fill in a finite number"
 
 
@@ -108,6 +110,7 @@ def sorted_rows(table: Table, columns: Columns, meaning: Meaning, conditional: f
             raise SpecificationError(
                 f"{label}: the column {columns.fidelity!r} holds only {levels[0]:g}; leave fidelity out"
             )
+        _require_distinct(levels, columns.fidelity, label)
         data[columns.runtime] = as_since_start(data, columns, meaning, rows[order], label)
         _refuse_seconds(data[columns.runtime], columns, rows[order], label)
     _require_successes(data, columns, label)
@@ -188,6 +191,18 @@ def _check_numbers(data: dict[str, Column], columns: Columns, rows: NDArray[np.i
         wrong = ~np.isfinite(levels) | (levels < 0.0)
         what = "a training budget is finite and not negative; drop the row, or fill it in"
         refuse_rows(wrong, levels, rows, columns.fidelity, what, label)
+
+
+def _require_distinct(levels: Column, name: str, label: str) -> None:
+    import numpy as np
+
+    near = np.diff(levels) < SAME_LEVEL * levels[1:]
+    if near.any():
+        i = int(near.argmax())
+        raise SpecificationError(
+            f"{label}: the column {name!r} has {float(levels[i])!r} and {float(levels[i + 1])!r}, which differ by a "
+            "rounding; round them"
+        )
 
 
 def _refuse_seconds(runtime: Column, columns: Columns, rows: NDArray[np.int64], label: str) -> None:

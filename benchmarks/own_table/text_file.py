@@ -154,17 +154,22 @@ def read_text(path: Path, file: IO[bytes], meaning: Meaning, label: str) -> Text
                     "first row is 0); every row must have one cell for each name"
                 )
             for cell, distinct, column in zip(row, known, columns, strict=True):
-                bare = cell.strip()
-                column.append(distinct.setdefault(bare, len(distinct)))
-                if "\n" in bare or "\r" in bare:
-                    raise SpecificationError(
-                        f"{label}: row {n_rows} of {path} has a cell with a line break, {shown(bare)} (the first row "
-                        "is 0); close the quote that was left open, or take the line break out"
-                    )
+                column.append(distinct.setdefault(cell.strip(), len(distinct)))
             n_rows += 1
     if header is None:
         raise SpecificationError(f"{label}: the file {path} is not a table: it is empty")
+    _refuse_line_breaks(known, columns, path, label)
     return TextTable(header, [list(one) for one in known], [np.array(one, dtype=np.int64) for one in columns], meaning)
+
+
+def _refuse_line_breaks(known: list[dict[str, int]], columns: list[array[int]], path: Path, label: str) -> None:
+    for distinct, column in zip(known, columns, strict=True):
+        for cell, place in distinct.items():
+            if "\n" in cell or "\r" in cell:
+                raise SpecificationError(
+                    f"{label}: row {column.index(place)} of {path} has a cell with a line break, {shown(cell)} (the "
+                    "first row is 0); close the quote that was left open, or take the line break out"
+                )
 
 
 def _lines(text: IO[str], path: Path, label: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zerowait.benchmarks.data.errors import DamagedDataError, DataMissingError
+from zerowait.suite.sharing.regular_files import read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +111,7 @@ def _open(model: ModelFile) -> Any:
     import onnxruntime
 
     try:
-        data = Path(model.path).read_bytes()
+        data = read_regular_file(Path(model.path), follow_links=True)
     except OSError as error:
         raise DataMissingError(f"{model.path} cannot be read: {error.strerror}; {model.remedy}") from error
     if model.sha256 is not None and hashlib.sha256(data).hexdigest() != model.sha256:

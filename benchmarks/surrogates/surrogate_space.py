@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from zerowait.benchmarks.data.errors import DamagedDataError, DataMissingError
 from zerowait.benchmarks.protocol import as_float
 from zerowait.suite.rules.errors import SpecificationError, shown
+from zerowait.suite.sharing.regular_files import LARGEST_JSON, read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -209,7 +210,7 @@ def read_encoding(file: Path) -> Mapping[str, Mapping[str, int]]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        data = json.loads(file.read_bytes())
+        data = json.loads(read_regular_file(file, at_most=LARGEST_JSON, follow_links=True))
     except OSError as error:
         raise DataMissingError(f"{file} cannot be read: {error.strerror}") from error
     except ValueError as error:

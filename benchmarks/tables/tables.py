@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.benchmarks.data.cache import ABSENT, cache_folder, check_writable, one_at_a_time, unreadable, unwritable
 from zerowait.benchmarks.data.errors import DamagedDataError, DataMissingError
+from zerowait.suite.sharing.regular_files import open_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,6 +166,7 @@ def _map(file: TableFile, path: Path) -> NDArray[np.float64]:
     import numpy as np
 
     try:
+        os.close(open_regular(path))  # of a FIFO nothing would ever come
         table: NDArray[np.float64] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise DamagedDataError(f"the converted table {path} is damaged: {error}") from error

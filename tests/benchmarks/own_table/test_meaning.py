@@ -297,6 +297,16 @@ def test_an_exact_table_declares_its_only_fidelities(levels, values):
     assert from_dataframe(levels_frame(levels), **LEVEL_COLUMNS, match="nearest").fidelity == expected
 
 
+def test_levels_that_differ_by_a_rounding_are_refused():
+    frame = levels_frame((0.1, 0.3, 1.0))
+    frame.loc[1, "z"] = 0.1 + 0.2
+    for match in ("exact", "nearest"):
+        with pytest.raises(
+            SpecificationError, match=r"'z' has 0\.3 and 0\.30000000000000004, which differ by a rounding"
+        ):
+            from_dataframe(frame, **LEVEL_COLUMNS, match=match)
+
+
 BRACKETS = ["bohb", "hyperband", "dehb", "optuna-hyperband", "smac-hyperband", "neps-asha", "neps-hyperband"]
 
 
