@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from ConfigSpace import ConfigurationSpace
 
-    from zerowait.suite.rules.evaluation import AskTellOptimizer, Budget, Evaluation
+    from zerowait.suite.rules.budget import Budget
+    from zerowait.suite.rules.evaluation import AskTellOptimizer, Evaluation
     from zerowait.suite.rules.overhead import Overhead
     from zerowait.suite.simulator import Simulator
 
@@ -87,8 +88,7 @@ class Run:
         """Return the keyword arguments that `simulate` and `Simulator` have in common."""
         return {
             "n_workers": self.n_workers,
-            "max_evaluations": self.budget.max_evaluations,
-            "max_time": self.budget.max_time,
+            **self.budget.to_json(),
             "seed": self.seed,
             "overhead": self.overhead,
             "continual": self.continual,
@@ -249,7 +249,7 @@ class Adapter:
         if mode not in self.modes:
             known = " or ".join(repr(known) for known in MODES if known in self.modes)
             raise SpecificationError(f"mode is {mode!r}; {self.name!r} can run in {known}")
-        if budget.max_evaluations is None and budget.max_time is None:
+        if budget.is_empty:
             raise SpecificationError(
                 f"the budget of a run of {self.name!r} is empty; set max_evaluations, max_time or both"
             )

@@ -49,15 +49,14 @@ class RandomSearch(Adapter):
     def native(self, run: Run, simulator: Simulator) -> None:
         """Evaluate in a pool of P processes until the budget is spent."""
         configs = random_configs(run.benchmark.space, run.optimizer_seed)
-        limit = run.budget.max_evaluations
-        n_processes = run.n_workers if limit is None else min(run.n_workers, limit)
+        n_processes = run.budget.useful_workers(run.n_workers)
         pool = ProcessPoolExecutor(
             n_processes, mp_context=get_context("fork"), initializer=_adopt, initargs=(simulator,)
         )
         try:
             pool.submit(_do_nothing).result()  # forks all of them, which is nothing that the optimizer spends
             simulator.start()
-            _fill(pool, simulator, configs, n_processes, limit)
+            _fill(pool, simulator, configs, n_processes, run.budget.most_evaluations)
         except BrokenProcessPool as error:
             raise WorkerDied(f"one of the {n_processes} processes of the pool died") from error
         except BaseException:
@@ -88,7 +87,7 @@ def _fill(
     simulator: Simulator,
     configs: Iterator[dict[str, Any]],
     n_processes: int,
-    limit: int | None,
+    limit: float,
 ) -> None:
     """Keep every process busy until `limit` evaluations are made or every worker has been refused one."""
     running: set[Future[bool]] = set()
@@ -112,7 +111,7 @@ def _fill(
         for future in done:
             if not future.result():
                 made -= 1
-            elif limit is None or made < limit:
+            elif made < limit:
                 submit()
 
 

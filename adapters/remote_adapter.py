@@ -19,10 +19,10 @@ from zerowait.adapters.environments.environments import Environment, pins
 from zerowait.adapters.environments.isolation import run_elsewhere
 from zerowait.adapters.environments.site_links import link_caller
 from zerowait.suite.factory_spec import FactorySpec, factory_spec_of
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import SpecificationError, WorkerDied
-from zerowait.suite.rules.evaluation import Budget
 from zerowait.suite.rules.identity import canonical_json
-from zerowait.suite.rules.overhead import Linear, Overhead
+from zerowait.suite.rules.overhead import Overhead
 
 if TYPE_CHECKING:
     import os
@@ -105,7 +105,7 @@ class Elsewhere(Adapter):
                 benchmark=describe_benchmark(benchmark),
                 n_workers=n_workers,
                 seed=seed,
-                budget=[budget.max_evaluations, budget.max_time],
+                budget=budget.to_json(),
                 overhead=describe_overhead(overhead),
                 directory=str(folder),
                 mode=mode,
@@ -196,18 +196,13 @@ def describe_overhead(overhead: Overhead) -> dict[str, Any]:
     SpecificationError
         It is a function of the user's.
     """
-    model = overhead.seconds
-    if model is not None and not isinstance(model, Linear):
+    described = overhead.to_json()
+    if Overhead.from_json(described) != overhead:
         raise SpecificationError(
             f"the overhead {overhead.name} is a function, which cannot be sent to the environment of the optimizer; "
             "use Overhead.linear, fixed, none or measured"
         )
-    return {
-        "kind": overhead.kind,
-        "sampling": overhead.sampling,
-        "name": overhead.name,
-        "model": None if model is None else [model.base, model.per_result],
-    }
+    return described
 
 
 # -- what runs there --------------------------------------------------------------------------------------------------
@@ -227,18 +222,15 @@ def optimize(
     adapter: str,
     parameters: Mapping[str, Any],
     benchmark: Mapping[str, Any],
-    budget: tuple[int | None, float | None],
+    budget: Mapping[str, Any],
     overhead: Mapping[str, Any],
     **others: Any,
 ) -> None:
     """Run the optimizer; the trace is left in the run directory."""
-    model = overhead["model"]
     _adapter(adapter, parameters).optimize(
         _benchmark(benchmark),
-        budget=Budget(*budget),
-        overhead=Overhead(
-            overhead["kind"], overhead["sampling"], None if model is None else Linear(*model), overhead["name"]
-        ),
+        budget=Budget.from_json(budget),
+        overhead=Overhead.from_json(overhead),
         **others,
     )
 

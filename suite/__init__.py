@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zerowait.suite.asktell import simulate
     from zerowait.suite.records.trace import read_trace, write_trace
-    from zerowait.suite.rules.evaluation import AskTellOptimizer, Budget, Evaluation, Objective, Query
+    from zerowait.suite.rules.budget import Budget
+    from zerowait.suite.rules.evaluation import AskTellOptimizer, Evaluation, Objective, Query
     from zerowait.suite.rules.overhead import Overhead
     from zerowait.suite.simulator import Simulator
 
 # Resolved on first use, so that the command line starts without NumPy.
 _HOMES = {
     "AskTellOptimizer": "zerowait.suite.rules.evaluation",
-    "Budget": "zerowait.suite.rules.evaluation",
+    "Budget": "zerowait.suite.rules.budget",
     "Evaluation": "zerowait.suite.rules.evaluation",
     "Objective": "zerowait.suite.rules.evaluation",
     "Overhead": "zerowait.suite.rules.overhead",

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.suite.engine import Engine, Told, as_told
 from zerowait.suite.records.trace import write_trace
-from zerowait.suite.rules import timeline
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import SpecificationError, shown
-from zerowait.suite.rules.evaluation import AnyObjective, AskTellOptimizer, Budget, Evaluation, Query
+from zerowait.suite.rules.evaluation import AnyObjective, AskTellOptimizer, Evaluation, Query
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.sharing.rundir import explained, reason
 
@@ -156,7 +156,7 @@ class _AskTellRun:
             if query is None:
                 return
             start, seconds = engine.sampled()
-            if not timeline.may_start(budget, start):
+            if not budget.allows_start(start):
                 engine.retire()
                 continue
             clock.busy_until = start
@@ -181,7 +181,7 @@ class _AskTellRun:
                 ask_for_a_batch()
             while engine.free and batch:
                 start = max(engine.free[0], batch[0][1])
-                if not timeline.may_start(engine.budget, start):
+                if not engine.budget.allows_start(start):
                     batch.clear()
                     self.asking = False
                     return

@@ -17,17 +17,10 @@ import numpy as np
 from zerowait.suite.pending import Delivered, InFlight, Pending
 from zerowait.suite.records.trace import build_trace, make_metadata, measured_facts
 from zerowait.suite.rules import timeline
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.continuation import Ledger, State, charge, training_length
 from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError, shown
-from zerowait.suite.rules.evaluation import (
-    LONGEST,
-    AnyObjective,
-    Budget,
-    Evaluation,
-    ObjectiveSignature,
-    Query,
-    as_evaluation,
-)
+from zerowait.suite.rules.evaluation import LONGEST, AnyObjective, Evaluation, ObjectiveSignature, Query, as_evaluation
 from zerowait.suite.rules.identity import canonical_json_of_checked, digest
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.rules.seeds import ObjectiveSeeds, check_run_seed
@@ -146,7 +139,7 @@ class Engine:
 
     def may_call(self, waiting: int = 0) -> bool:
         """Tell whether the budget allows another evaluation when so many are waiting for a worker."""
-        return timeline.may_call(self.clock.started + waiting, self.clock.last_delivery, self.budget)
+        return self.budget.allows_call(self.clock.started + waiting, self.clock.last_delivery)
 
     def retire(self) -> None:
         """Take the worker that is free for longest out of the run: nothing can start on it within the budget."""
@@ -210,7 +203,7 @@ class Engine:
 
     def is_within_budget(self) -> bool:
         """Tell whether the next result ends within the budget; there must be one in flight."""
-        return timeline.may_record(self.budget, self.in_flight.least_end())
+        return self.budget.allows_end(self.in_flight.least_end())
 
     def is_due(self) -> bool:
         """Tell whether a result is there already that the optimizer must be told before it is asked again."""

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from zerowait.suite.engine import Engine, Told, as_told
-from zerowait.suite.rules import timeline
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import SpecificationError, shown
-from zerowait.suite.rules.evaluation import LOST, AnyObjective, Budget, Evaluation, Query, budget_spent
+from zerowait.suite.rules.evaluation import LOST, AnyObjective, Evaluation, Query
 from zerowait.suite.rules.overhead import Overhead
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
         else:
             before = engine.clock.busy_until
             future.ready, future.seconds = engine.sampled()
-            if timeline.may_start(engine.budget, future.ready):
+            if engine.budget.allows_start(future.ready):
                 engine.clock.busy_until = future.ready
                 self._queue.append(future)
                 started = engine.clock.started
@@ -189,7 +189,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
             task.was_refused = True
             if self._on_exhausted == "inf":
                 return LOST
-            raise budget_spent(self._engine.budget, self._engine.clock.started)
+            raise self._engine.budget.spent(self._engine.clock.started)
         if task.pending is not None:
             raise SpecificationError(
                 "a task has evaluated two configurations, and a worker runs one evaluation at a time; submit each by "

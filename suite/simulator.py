@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from zerowait.suite.engine import failed_runtime
 from zerowait.suite.records.journal_to_trace import trace_of
 from zerowait.suite.records.trace import write_trace
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import BudgetExhausted, SpecificationError, StalledError
 from zerowait.suite.rules.evaluation import (
     LOST,
     AnyObjective,
-    Budget,
     Evaluation,
     ObjectiveSignature,
     as_evaluation,

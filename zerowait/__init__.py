@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zerowait.suite.executor import SimulatedExecutor
     from zerowait.suite.records.store import load_cells, load_study
     from zerowait.suite.records.trace import read_trace, write_trace
+    from zerowait.suite.rules.budget import Budget
     from zerowait.suite.rules.errors import (
         BudgetExhausted,
         InvalidEvaluationError,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
         WorkerDied,
         ZerowaitError,
     )
-    from zerowait.suite.rules.evaluation import AskTellOptimizer, Budget, Evaluation, Objective, Query
+    from zerowait.suite.rules.evaluation import AskTellOptimizer, Evaluation, Objective, Query
     from zerowait.suite.rules.overhead import Overhead
     from zerowait.suite.sharing.idle import Idle
     from zerowait.suite.simulator import Simulator
@@ -46,7 +47,8 @@ _HOMES = {
         "SpecificationError", "StalledError", "TooManyCallsError", "TraceError", "UnsupportedPlatformError",
         "WorkerDied", "ZerowaitError",
     ),
-    "zerowait.suite.rules.evaluation": ("AskTellOptimizer", "Budget", "Evaluation", "Objective", "Query"),
+    "zerowait.suite.rules.budget": ("Budget",),
+    "zerowait.suite.rules.evaluation": ("AskTellOptimizer", "Evaluation", "Objective", "Query"),
     "zerowait.suite.sharing.idle": ("Idle",),
     "zerowait.suite.rules.overhead": ("Overhead",),
     "zerowait.suite.simulator": ("Simulator",),

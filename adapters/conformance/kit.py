@@ -24,7 +24,7 @@ from zerowait.adapters.conformance.leak_check import watch
 from zerowait.adapters.conformance.run import FreshProcess, Outcome, Trial, carry_out, fresh_process, travel_by_value
 from zerowait.suite.records.check import check, render
 from zerowait.suite.records.trace import ATTRIBUTE, read_trace
-from zerowait.suite.rules.evaluation import Budget
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.overhead import Overhead
 
 if TYPE_CHECKING:

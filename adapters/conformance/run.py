@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from zerowait.adapters.adapter import Adapter, Mode
     from zerowait.adapters.conformance.benchmark import Bowl
-    from zerowait.suite.rules.evaluation import Budget
+    from zerowait.suite.rules.budget import Budget
     from zerowait.suite.rules.overhead import Overhead
 
 _PROGRAM = "import sys; from zerowait.adapters.conformance.run import serve; serve(sys.argv[1])"

@@ -89,8 +89,7 @@ class DEHBAdapter(Adapter):
         """Run `DEHB.run` with one Dask process for each worker, or in this process when there is one worker."""
         from zerowait.adapters.dehb.processes import dask_client, prepare_workers
 
-        limit = run.budget.max_evaluations
-        n_workers = run.n_workers if limit is None else min(run.n_workers, limit)
+        n_workers = run.budget.useful_workers(run.n_workers)
         if n_workers > 1:
             prepare_workers()
 
@@ -103,7 +102,7 @@ class DEHBAdapter(Adapter):
                 simulator,
                 Translation(run.benchmark.fidelity, self._identifies),
                 client=client,
-                max_evaluations=limit,
+                budget=run.budget,
                 output_path=folder,
                 **dehb_options(self.parameters, run),
             )

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from zerowait.adapters.adapter import Run
+    from zerowait.suite.rules.budget import Budget
     from zerowait.suite.simulator import Simulator
 
 FAILED = sys.float_info.max
@@ -213,8 +213,8 @@ class SimulatedDEHB(QuietDEHB):
         Makes queries of DEHB's jobs.
     client
         Its workers' processes call the simulator; None evaluates in this process, one job at a time.
-    max_evaluations
-        So many jobs are submitted; None goes on until each worker has been refused one.
+    budget
+        As many jobs are submitted as it allows; without a limit, until each worker has been refused one.
     **options
         Further arguments of DEHB.
     """
@@ -225,11 +225,11 @@ class SimulatedDEHB(QuietDEHB):
         translation: Translation,
         *,
         client: Client | None,
-        max_evaluations: int | None,
+        budget: Budget,
         **options: Any,
     ) -> None:
         self._simulator = simulator
-        self._limit = math.inf if max_evaluations is None else max_evaluations
+        self._limit = budget.most_evaluations
         self._submitted = 0
         objective = Objective(simulator, translation)
         super().__init__(f=objective, client=client, n_workers=1 if client is None else None, **options)

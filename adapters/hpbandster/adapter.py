@@ -102,14 +102,13 @@ class HpBandSterAdapter(Adapter):
         """Run HpBandSter's master with one process for each worker."""
         from zerowait.adapters.hpbandster.processes import optimize_in_processes
 
-        limit = run.budget.max_evaluations
         optimize_in_processes(
             self.name,
             self._settings(run.benchmark),
             self._space(run.benchmark),
             _rounding(run.benchmark.fidelity),
             simulator,
-            n_workers=run.n_workers if limit is None else min(run.n_workers, limit),
+            n_workers=run.budget.useful_workers(run.n_workers),
             seed=run.optimizer_seed,
         )
 

@@ -160,7 +160,7 @@ class NepsAdapter(Adapter):
             loss=self.loss,
             root=run.directory / "neps",
             seed=run.optimizer_seed,
-            max_evaluations=run.budget.max_evaluations,
+            budget=run.budget,
         )
         optimize_in_processes(job, run.n_workers)
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     import neps
 
+    from zerowait.suite.rules.budget import Budget
     from zerowait.suite.rules.evaluation import Query
     from zerowait.suite.simulator import Simulator
 
@@ -85,7 +86,7 @@ class Job:
     """NePS's root directory."""
     seed: int
     """Seed of the global random number generators."""
-    max_evaluations: int | None
+    budget: Budget
     """The run's budget."""
 
 
@@ -101,7 +102,7 @@ def optimize_in_processes(job: Job, n_workers: int) -> None:
     Exception
         What ended another process: an error of NePS or of the run. NePS's files stay.
     """
-    n_processes = n_workers if job.max_evaluations is None else min(n_workers, job.max_evaluations)
+    n_processes = job.budget.useful_workers(n_workers)
     context = multiprocessing.get_context("fork")
     over = context.Event()
     workers: dict[Connection, ForkProcess] = {}
@@ -245,6 +246,5 @@ class _Worker:
         return {"objective_to_minimize": loss, "cost": evaluation.runtime}
 
     def _leave_when_spent(self) -> None:
-        limit = self._job.max_evaluations
-        if limit is not None and self._job.simulator.progress()["started"] >= limit:
+        if self._job.simulator.progress()["started"] >= self._job.budget.most_evaluations:
             raise _Leave

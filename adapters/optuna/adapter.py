@@ -123,7 +123,7 @@ class OptunaAdapter(Adapter):
             self.rungs(run.benchmark),
             simulator,
             n_workers=run.n_workers,
-            max_evaluations=run.budget.max_evaluations,
+            budget=run.budget,
         )
 
     def _sampler_class(self) -> Any:

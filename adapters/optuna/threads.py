@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from zerowait.adapters.optuna.rungs import Rung
     from zerowait.adapters.optuna.space import OptunaSpace
+    from zerowait.suite.rules.budget import Budget
     from zerowait.suite.simulator import Simulator
 
 
@@ -59,7 +60,7 @@ def optimize_in_threads(
     simulator: Simulator,
     *,
     n_workers: int,
-    max_evaluations: int | None,
+    budget: Budget,
 ) -> None:
     """Run `Study.optimize` with `n_workers` threads until the simulator's budget is spent.
 
@@ -68,8 +69,8 @@ def optimize_in_threads(
     An exception of the objective fails its trial, as with Optuna's `catch=(Exception,)`; any other one ends
     the run.
     """
-    n_threads = n_workers if max_evaluations is None else min(n_workers, max_evaluations)
-    threads = _Threads(space, rungs, simulator, n_threads, max_evaluations)
+    n_threads = budget.useful_workers(n_workers)
+    threads = _Threads(space, rungs, simulator, n_threads, budget)
     study.sampler = ThreadedSampler(study.sampler, threads)
     simulator.start()
     try:
@@ -101,13 +102,13 @@ class _Threads:
         rungs: Sequence[Rung],
         simulator: Simulator,
         n_threads: int,
-        max_evaluations: int | None,
+        budget: Budget,
     ) -> None:
         self._space = space
         self._rungs = rungs
         self._simulator = simulator
         self._n_threads = n_threads
-        self._left = math.inf if max_evaluations is None else max_evaluations
+        self._left = budget.most_evaluations
         self._refused = 0
         self._released = False
         self._changed = threading.Condition()

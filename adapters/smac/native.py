@@ -54,8 +54,7 @@ if TYPE_CHECKING:
 
 def optimize(optimizer: str, run: Run, simulator: Simulator, settings: Mapping[str, Any]) -> None:
     """Run SMAC's loop until the budget is spent or the space has no new configuration."""
-    limit = run.budget.max_evaluations
-    n_workers = run.n_workers if limit is None else min(run.n_workers, limit)
+    n_workers = run.budget.useful_workers(run.n_workers)
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="zerowait-smac-"))
         scenario = make_scenario(run, settings, Path(folder))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from zerowait.benchmarks import Benchmark
     from zerowait.experiments.studies.study import Mode
-    from zerowait.suite.rules.evaluation import Budget
+    from zerowait.suite.rules.budget import Budget
     from zerowait.suite.rules.overhead import Overhead
 
 CELL_FILE = "cell.json"
@@ -78,9 +78,8 @@ class Cell:
             "benchmark_parameters": dict(self.benchmark_parameters),
             "n_workers": self.n_workers,
             "seed": self.seed,
-            "max_evaluations": self.budget.max_evaluations,
-            "max_time": self.budget.max_time,
-            "overhead": self.overhead.specification(),
+            **self.budget.to_json(),
+            "overhead": self.overhead.to_json(),
             "versions": dict(self.versions),
         }
         if self.continual is not None:  # a cell that does not say keeps the key that it always had

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zerowait.experiments.grid.cells import execute, last_line
-from zerowait.suite.rules.evaluation import Budget
+from zerowait.suite.rules.budget import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -141,7 +141,7 @@ def _first_cells(study: Study, source: str, pairs: list[tuple[_Optimizer, Choice
             n_workers=study.workers[0],
             seed=study.run_seeds[0],
             budget=table.budget(trainings.get(label)),
-            overhead=study.overhead_policy(entry),
+            overhead=study.overhead if entry.overhead is None else entry.overhead,
             optimizer_parameters=entry.parameters,
             benchmark_parameters=choice.entry.parameters,
             versions={

@@ -32,8 +32,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import SpecificationError
-from zerowait.suite.rules.evaluation import Budget
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.sharing.processes import Process, cpu_times, this_process
 

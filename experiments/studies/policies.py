@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, PositiveFloat, PositiveInt, model_validator
 
-from zerowait.suite.rules.evaluation import Budget
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.overhead import Overhead
 
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 
 
@@ -44,47 +43,5 @@ class BudgetTable(Table):
         return Budget(self.max_evaluations, min(times, default=None))
 
 
-class OverheadTable(Table):
-    """Modelled overhead: `{fixed = s}`, or `{base = s, per_result = s}` that grows with the results."""
-
-    fixed: NonNegative | None = None
-    """Seconds for every configuration."""
-    base: NonNegative | None = None
-    """Seconds for the first configuration."""
-    per_result: NonNegative | None = None
-    """Further seconds for every delivered result."""
-    sampling: Literal["serial", "parallel"] = "serial"
-    """Whether one configuration is sampled at a time, or every worker samples for itself."""
-
-    @model_validator(mode="after")
-    def _is_one_model(self) -> OverheadTable:
-        linear = self.base is not None and self.per_result is not None
-        if (self.fixed is None) == (not linear) or (self.base is None) != (self.per_result is None):
-            raise ValueError("it must be {fixed = seconds} or {base = seconds, per_result = seconds}")
-        return self
-
-    def overhead(self) -> Overhead:
-        """Return the policy that a run takes."""
-        if self.fixed is not None:
-            return Overhead.fixed(self.fixed, sampling=self.sampling)
-        assert self.base is not None
-        assert self.per_result is not None
-        return Overhead.linear(self.base, self.per_result, sampling=self.sampling)
-
-
-def _is_table(value: object) -> str:
-    return "table" if isinstance(value, dict | OverheadTable) else "name"
-
-
-OverheadSetting = Annotated[
-    Annotated[Literal["none", "measured"], Tag("name")] | Annotated[OverheadTable, Tag("table")],
-    Discriminator(_is_table),
-]
+OverheadSetting = Annotated[Overhead, PlainValidator(Overhead.from_setting)]
 """How the optimizer's own time is charged: not at all, as measured, or as modelled."""
-
-
-def overhead_policy(setting: Literal["none", "measured"] | OverheadTable) -> Overhead:
-    """Return the policy that a run takes."""
-    if isinstance(setting, OverheadTable):
-        return setting.overhead()
-    return Overhead.none() if setting == "none" else Overhead.measured()

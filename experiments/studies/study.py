@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
-from zerowait.experiments.studies.policies import BudgetTable, OverheadSetting, OverheadTable, Table, overhead_policy
+from zerowait.experiments.studies.policies import BudgetTable, OverheadSetting, Table
 from zerowait.experiments.studies.shipped import shipped_studies, study_file
 from zerowait.suite.rules.errors import SpecificationError, shown
+from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.rules.seeds import MAX_RUN_SEED
 from zerowait.suite.rules.specification import MAX_ASK_TELL_WORKERS
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
     from pydantic_core import ErrorDetails
-
-    from zerowait.suite.rules.overhead import Overhead
 
 Mode = Literal["native", "ask_tell"]
 MOST_SEEDS = 100_000
@@ -82,7 +81,7 @@ class Study(Table):
         Discriminator(_is_list),
     ]
     """Run seeds; a number n stands for 0 to n - 1."""
-    overhead: OverheadSetting = "measured"
+    overhead: OverheadSetting = Overhead.measured()
     """How the optimizer's own time is charged."""
     mode: Mode | None = None
     """The mode of every optimizer that names none; None takes each adapter's first."""
@@ -131,11 +130,6 @@ class Study(Table):
         """Where the runs are kept."""
         return Path("runs") / self.name if self.output is None else Path(self.output)
 
-    def overhead_policy(self, optimizer: OptimizerTable | None = None) -> Overhead:
-        """Return the overhead policy that the runs of an optimizer take, or of those that do not say."""
-        own = None if optimizer is None else optimizer.overhead
-        return overhead_policy(self.overhead if own is None else own)
-
     def budget_of(self, optimizer: OptimizerTable) -> BudgetTable:
         """Return when the runs of an optimizer end."""
         budget = self.budget if optimizer.budget is None else optimizer.budget
@@ -183,11 +177,10 @@ def suggestion(name: str, allowed: Iterable[str]) -> str:
 _TABLES: dict[str, type[Table]] = {
     "": Study,
     "budget": BudgetTable,
-    "overhead": OverheadTable,
     "optimizers": OptimizerTable,
     "benchmarks": BenchmarkTable,
 }
-_TAGS = {"number", "list", "name", "table"}
+_TAGS = {"number", "list"}
 
 
 def describe(error: ValidationError) -> str:
@@ -229,7 +222,7 @@ def _place(location: Sequence[int | str]) -> str:
     for i, part in enumerate(location):
         if isinstance(part, int):
             text += f"[{part}]"
-        elif i and part in _TAGS and location[i - 1] in ("seeds", "overhead"):
+        elif i and part in _TAGS and location[i - 1] == "seeds":
             continue  # pydantic's name for an alternative, which no study file contains
         else:
             text += f".{part}" if text else part

@@ -13,6 +13,7 @@ import numpy as np
 
 from zerowait.plots.figures.runtime import readable
 from zerowait.plots.statistics.arithmetic import mean_and_standard_error
+from zerowait.suite.rules.overhead import Overhead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -269,11 +270,9 @@ def _optimizer_row(spec: Mapping[str, Any]) -> tuple[str, ...]:
     budget = [f"{spec['max_evaluations']:,} evaluations"] if spec.get("max_evaluations") is not None else []
     # A budget in full trainings is another number of seconds on each benchmark: the cells' own files have it.
     budget += ["a simulated time for each benchmark"] if spec.get("max_time") is not None else []
-    overhead = spec.get("overhead") or {}
-    policy = ", ".join([str(overhead["name"]), *(["parallel"] if overhead.get("sampling") == "parallel" else [])])
     return (
         str(spec["label"]), str(spec["optimizer"]), str(spec["mode"]), _json(spec.get("optimizer_parameters") or {}),
-        ", ".join(budget), policy,
+        ", ".join(budget), str(Overhead.from_json(spec.get("overhead"))),
     )  # fmt: skip
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from zerowait.suite.records.history import Entry, History
 from zerowait.suite.records.run_spec import RunSpec
-from zerowait.suite.rules import timeline
 from zerowait.suite.rules.continuation import State, best_state, charge, training_length
 from zerowait.suite.rules.identity import digest
 from zerowait.suite.rules.seeds import ObjectiveSeeds
@@ -67,8 +66,11 @@ def violations(records: Sequence[Record | Damage], spec: RunSpec) -> tuple[list[
 
 
 def _notes(history: History, spec: RunSpec) -> Iterator[str]:
-    if spec.is_modelled and spec.model() is None:
-        yield f"{spec.overhead} cannot be recomputed from the directory: each record's overhead was taken as it stands"
+    if spec.is_modelled and spec.overhead.seconds is None:
+        yield (
+            f"{spec.overhead.name} cannot be recomputed from the directory: each record's overhead was taken as it "
+            "stands"
+        )
     last = history.claims[-1].call if history.claims else 0
     missing = history.missing_calls(last + 1)
     if missing:
@@ -213,15 +215,15 @@ def _starts(history: History, spec: RunSpec) -> Iterator[Violation]:
     for e in history.claims:
         last = history.last_delivery(e.after)
         ready = last
-        if not spec.is_modelled or (spec.sampling == "serial" and e.call != call + 1):
+        if not spec.is_modelled or (spec.overhead.sampling == "serial" and e.call != call + 1):
             ready = None
-        elif spec.sampling == "serial" and last is not None:
+        elif spec.overhead.sampling == "serial" and last is not None:
             ready = max(last, busy_until)
         call = e.call
         start = e.start if ready is None else ready + e.overhead
         # The start of a lost evaluation was moved when its loss was noticed before it.
         if e.start != (min(start, e.end) if e.is_lost else start):
-            yield Violation("start", e.place, f"start={e.start!r}, but by {spec.overhead} it is {start!r}")
+            yield Violation("start", e.place, f"start={e.start!r}, but by {spec.overhead.name} it is {start!r}")
         elif last is not None and e.start < (
             least := last + e.overhead if spec.is_modelled and not e.is_lost else last
         ):
@@ -236,14 +238,15 @@ def _overheads(history: History, spec: RunSpec) -> Iterator[Violation]:
     if not spec.is_modelled:
         yield from _measured_overheads(history, spec)
         return
-    model = spec.model()
+    model = spec.overhead.seconds
     for e in history.claims if model is not None else ():
-        delivered = 0 if spec.is_constant else history.delivered(e.after)
+        delivered = 0 if spec.overhead.constant is not None else history.delivered(e.after)
         if model is not None and delivered is not None and e.overhead != model(delivered):
             yield Violation(
                 "overhead",
                 e.place,
-                f"overhead={e.overhead!r}, but {spec.overhead} gives {model(delivered)!r} after {delivered} results",
+                f"overhead={e.overhead!r}, but {spec.overhead.name} gives {model(delivered)!r} "
+                f"after {delivered} results",
             )
 
 
@@ -289,7 +292,7 @@ def _waiting(history: History, spec: RunSpec) -> Iterator[Violation]:
     """
     # A slot whose next start is past the budget is not waited for. Only a model that falls again can have such a slot
     # and start evaluations later.
-    if not spec.is_modelled or (spec.budget.max_time is not None and spec.model() is None):
+    if not spec.is_modelled or (spec.budget.max_time is not None and spec.overhead.seconds is None):
         return
     claims = history.claims
     afters = [e.after for e in claims]
@@ -318,7 +321,7 @@ def _budget(history: History, spec: RunSpec) -> Iterator[Violation]:
     for e in history.deliveries:
         if n is not None and max(e.call, e.number + 1) > n:
             yield Violation("budget", e.place, f"evaluation {e.number} of call {e.call} with max_evaluations={n}")
-        if time is not None and (e.start >= time or not timeline.may_record(spec.budget, e.end)):
+        if time is not None and (e.start >= time or not spec.budget.allows_end(e.end)):
             yield Violation("budget", e.place, f"start={e.start!r} and end={e.end!r} with max_time={time!r}")
 
 

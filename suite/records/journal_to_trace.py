@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.suite.records.trace import Columns, build_trace, make_metadata, measured_facts
 from zerowait.suite.rules.errors import RunDirectoryError, ZerowaitError
+from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.rules.seeds import ObjectiveSeeds
 from zerowait.suite.rules.specification import HOW_IT_IS_SHARED
 from zerowait.suite.sharing import journal
@@ -93,7 +94,7 @@ def trace_of(run: RunDirectory, specification: Mapping[str, Any], n_records: int
 
 
 def _trace(records: Sequence[journal.Record], specification: Mapping[str, Any]) -> pd.DataFrame:
-    measured = specification["overhead"]["name"] == "measured"
+    measured = Overhead.from_json(specification["overhead"]).is_measured
     columns = columns_of(records, run_seed=specification["seed"], measured=measured)
     idle_releases = sum(r.get("idle", False) for r in records)
     makespan = max(columns.end, default=0.0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError, shown
-from zerowait.suite.rules.evaluation import Budget
-from zerowait.suite.rules.overhead import seconds_of
+from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.rules.seeds import check_run_seed
 from zerowait.suite.rules.specification import MAX_WORKERS
 from zerowait.suite.sharing.rundir import RunDirectory
@@ -21,9 +21,8 @@ class RunSpec:
     n_workers: int
     budget: Budget
     seed: int
-    overhead: str
-    """Name of the overhead policy."""
-    sampling: str
+    overhead: Overhead
+    """The policy; one that was made of a function is known by its name alone."""
     continual: bool
     continues_after_death: bool
     slept: bool
@@ -43,20 +42,11 @@ class RunSpec:
         n_workers = _field(specification, "n_workers", int)
         if not 1 <= n_workers <= MAX_WORKERS:
             raise SpecificationError(f"n_workers is {shown(n_workers)}; it must be from 1 to {MAX_WORKERS}")
-        overhead = _field(specification, "overhead", dict)
-        name, sampling = _field(overhead, "name", str), _field(overhead, "sampling", str)
-        seconds_of(name)  # refuses what names no policy
-        if sampling not in ("serial", "parallel"):
-            raise SpecificationError(f"sampling is {shown(sampling)}; it must be 'serial' or 'parallel'")
         return cls(
             n_workers,
-            Budget(
-                _field(specification, "max_evaluations", int, type(None)),
-                _field(specification, "max_time", float, int, type(None)),
-            ),
+            Budget.from_json(specification),
             check_run_seed(_field(specification, "seed", int)),
-            name,
-            sampling,
+            Overhead.from_json(_field(specification, "overhead", dict)),
             _field(specification, "continual", bool),
             specification.get("on_worker_death") == "continue",
             "slept" in specification,
@@ -83,16 +73,7 @@ class RunSpec:
     @property
     def is_modelled(self) -> bool:
         """Whether no real clock had a part in the times."""
-        return self.overhead != "measured" and not self.slept
-
-    def model(self) -> Callable[[int], float] | None:
-        """Return the overhead as a function of the delivered results; None when its name does not define it."""
-        return seconds_of(self.overhead)
-
-    @property
-    def is_constant(self) -> bool:
-        """Whether the modelled overhead is the same for every configuration."""
-        return self.overhead == "none" or self.overhead.startswith("fixed(")
+        return not self.overhead.is_measured and not self.slept
 
 
 def _field(table: Mapping[str, Any], name: str, *kinds: type) -> Any:

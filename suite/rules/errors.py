@@ -13,7 +13,7 @@ _repr.maxlong = 60
 
 def shown(value: object) -> str:
     """Return the `repr` of a value for a message, shortened: what somebody wrote into a file may be of any size."""
-    return _repr.repr(value)
+    return " ".join(_repr.repr(value).split("\n"))  # an array's is of several lines
 
 
 class ZerowaitError(Exception):

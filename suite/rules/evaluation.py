@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from zerowait.suite.rules.errors import BudgetExhausted, InvalidEvaluationError, SpecificationError
+from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError
 from zerowait.suite.rules.identity import is_text
 
 Config: TypeAlias = Mapping[str, Any]
@@ -54,34 +54,6 @@ class Query:
     """Training budget of the evaluation; None asks for the full training."""
     config_id: str | None = None
     """The optimizer's own name of the configuration; None identifies it by its values."""
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """When a run ends: after so many evaluations, at a simulated time, or at whichever comes first."""
-
-    max_evaluations: int | None = None
-    """The first so many calls are evaluated and all of them are delivered."""
-    max_time: float | None = None
-    """Results that end after this simulated time, in seconds, are not recorded."""
-
-    def __post_init__(self) -> None:
-        """Refuse budgets that no run can have."""
-        n, t = self.max_evaluations, self.max_time
-        if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
-            raise SpecificationError(f"max_evaluations is {n!r}; it must be an integer of at least 1, or None")
-        if t is not None and (isinstance(t, bool) or not isinstance(t, int | float) or not 0 < t < math.inf):
-            raise SpecificationError(f"max_time is {t!r}; it must be a positive number of seconds, or None")
-
-
-def budget_spent(budget: Budget, started: int) -> BudgetExhausted:
-    """Return the error of a call that comes too late, after so many have been started."""
-    limits = [
-        f"{name}={limit!r}"
-        for name, limit in (("max_evaluations", budget.max_evaluations), ("max_time", budget.max_time))
-        if limit is not None
-    ]
-    return BudgetExhausted(f"the budget is spent ({', '.join(limits)}; {started} evaluations were started)")
 
 
 def check_fidelity(fidelity: float | None) -> float | None:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import SpecificationError
-from zerowait.suite.rules.evaluation import Budget
 from zerowait.suite.rules.overhead import Overhead
 
 MAX_WORKERS = 100_000
@@ -41,10 +41,9 @@ def make_specification(
         raise SpecificationError(f"labels {labels!r} have no JSON form: {error}") from None
     return {
         "n_workers": n_workers,
-        "max_evaluations": budget.max_evaluations,
-        "max_time": budget.max_time,
+        **budget.to_json(),
         "seed": seed,
-        "overhead": overhead.specification(),
+        "overhead": overhead.to_json(),
         "continual": continual,
         "labels": plain_labels,
         **more,

@@ -23,7 +23,6 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from zerowait.suite.rules.evaluation import Budget
 from zerowait.suite.rules.overhead import Sampling
 
 OrderKey: TypeAlias = tuple[float, float, bytes, float, float, int]
@@ -88,20 +87,3 @@ def overtaken(start: float, last_delivery: float) -> float:
 def is_deliverable(end: float, bound: float) -> bool:
     """Tell whether the least result may be delivered, given the least bound of all slots that hold no result."""
     return end < bound
-
-
-def may_call(started: int, last_delivery: float, budget: Budget) -> bool:
-    """Tell whether the budget allows another evaluation at all; if not, free slots bound nothing any more."""
-    if budget.max_evaluations is not None and started >= budget.max_evaluations:
-        return False
-    return budget.max_time is None or last_delivery < budget.max_time
-
-
-def may_start(budget: Budget, start: float) -> bool:
-    """Tell whether an evaluation may start then; asked after `may_call`."""
-    return budget.max_time is None or start < budget.max_time
-
-
-def may_record(budget: Budget, end: float) -> bool:
-    """Tell whether a result that ends then is within the budget."""
-    return budget.max_time is None or end <= budget.max_time

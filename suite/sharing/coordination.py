@@ -21,9 +21,9 @@ import numpy.typing as npt
 
 from zerowait.suite.logger import logger
 from zerowait.suite.rules import timeline
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.continuation import State, charge, training_length
 from zerowait.suite.rules.errors import BudgetExhausted, RunAborted, RunDirectoryError, TooManyCallsError, WorkerDied
-from zerowait.suite.rules.evaluation import Budget, budget_spent
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.sharing import header, record
 from zerowait.suite.sharing.idle import Idle
@@ -117,7 +117,7 @@ class Coordinator:
             if ints[header.STOP_REASON]:
                 self._raise_stop_reason()
             started = ints[header.STARTED]
-            if not timeline.may_call(started, floats[header.LAST_DELIVERY], self.rules.budget):
+            if not self.rules.budget.allows_call(started, floats[header.LAST_DELIVERY]):
                 raise self._refusal()
             if not floats[header.ORIGIN]:
                 self._begin_clock(call.entered)
@@ -127,7 +127,7 @@ class Coordinator:
             if self.rules.continual:
                 self.transport.ledger.reserve()
             table.begin(slot)
-            if not timeline.may_start(self.rules.budget, start):
+            if not self.rules.budget.allows_start(start):
                 ints[row + record.STATE] = SlotState.RETIRED
                 ints[header.OPEN] -= 1
                 ints[header.RETIRED] += 1
@@ -311,7 +311,7 @@ class Coordinator:
 
     def _may_call(self) -> bool:
         table = self.table
-        return timeline.may_call(table.ints[header.STARTED], table.floats[header.LAST_DELIVERY], self.rules.budget)
+        return self.rules.budget.allows_call(table.ints[header.STARTED], table.floats[header.LAST_DELIVERY])
 
     # -- delivery --------------------------------------------------------------------------------------------------
 
@@ -365,7 +365,7 @@ class Coordinator:
         table, ints, floats = self.table, self.table.ints, self.table.floats
         row = table.row(slot)
         end = floats[row + record.END]
-        if not timeline.may_record(self.rules.budget, end):
+        if not self.rules.budget.allows_end(end):
             if idle:  # a free slot may still get an evaluation that ends in time, so this is not the end of the run
                 ints[header.IDLE_RELEASES] += 1
                 ints[header.RELEASES_IN_A_ROW] += 1
@@ -487,7 +487,7 @@ class Coordinator:
         return self._budget_spent()
 
     def _budget_spent(self) -> BudgetExhausted:
-        return budget_spent(self.rules.budget, self.table.ints[header.STARTED])
+        return self.rules.budget.spent(self.table.ints[header.STARTED])
 
     # -- taking a result ---------------------------------------------------------------------------------------------
 

@@ -29,8 +29,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zerowait.experiments.verification.schedules import Case, expected
-from zerowait.suite.rules.evaluation import Budget, Config, Evaluation, as_evaluation
+from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.evaluation import Config, Evaluation, as_evaluation
 from zerowait.suite.rules.identity import canonical_json
+from zerowait.suite.rules.overhead import Overhead
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -239,8 +241,8 @@ def of_the_study(cells: pd.DataFrame, scope: Scope) -> list[Task]:
 def _is_plain(specification: Mapping[str, Any]) -> bool:
     return (
         specification["mode"] == "ask_tell"
-        and specification["overhead"]["name"] == "none"
-        and specification["max_time"] is None
+        and specification["overhead"] == Overhead.none().to_json()
+        and Budget.from_json(specification).max_time is None
     )
 
 

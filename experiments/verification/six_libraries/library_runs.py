@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zerowait.suite.records.trace import ATTRIBUTE
-from zerowait.suite.rules.evaluation import Budget, Evaluation
+from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.evaluation import Evaluation
 from zerowait.suite.rules.identity import canonical_json, digest
 from zerowait.suite.rules.overhead import Overhead
 

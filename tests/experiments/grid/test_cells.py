@@ -20,8 +20,8 @@ from zerowait.experiments.grid.attempts import CellFolders
 from zerowait.experiments.grid.cells import Outcome, last_line, run_batch, run_cell
 from zerowait.experiments.studies.versions import data_of
 from zerowait.suite.records.trace import read_trace
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import SpecificationError
-from zerowait.suite.rules.evaluation import Budget
 from zerowait.suite.rules.overhead import Overhead
 
 

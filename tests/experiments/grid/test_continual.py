@@ -8,8 +8,8 @@ from zerowait.experiments.grid.attempts import CellFolders
 from zerowait.experiments.grid.cells import Cell, run_cell
 from zerowait.experiments.studies.study import load_study
 from zerowait.suite.records.trace import read_trace
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import SpecificationError
-from zerowait.suite.rules.evaluation import Budget
 from zerowait.suite.rules.overhead import Overhead
 
 TPE = 'name = "optuna-tpe"'

@@ -12,7 +12,7 @@ from zerowait.experiments.grid.estimate import Cost, estimate, rows
 from zerowait.experiments.grid.planning import make_plan
 from zerowait.experiments.grid.status import ExitCode, State, status_of
 from zerowait.experiments.studies.study import load_study
-from zerowait.suite.rules.evaluation import Budget
+from zerowait.suite.rules.budget import Budget
 
 
 @pytest.fixture

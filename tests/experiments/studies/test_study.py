@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from zerowait.experiments.studies.study import _refuse_repetition, load_study
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import SpecificationError
-from zerowait.suite.rules.evaluation import Budget
 from zerowait.suite.rules.overhead import Overhead
 
 NONE = 'overhead = "none"'
@@ -45,7 +45,7 @@ def test_seeds_can_be_listed_and_optimizers_labelled(study_file):
     ],
 )
 def test_overhead_is_named_or_modelled(study_file, text, overhead):
-    assert load_study(study_file((NONE, text))).overhead_policy() == overhead
+    assert load_study(study_file((NONE, text))).overhead == overhead
 
 
 @pytest.mark.parametrize(

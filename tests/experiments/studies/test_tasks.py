@@ -11,8 +11,8 @@ from zerowait.experiments.grid.planning import make_plan
 from zerowait.experiments.studies.reference import SAMPLES, SEED, full_training
 from zerowait.experiments.studies.study import load_study
 from zerowait.experiments.studies.tasks import choose
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import SpecificationError
-from zerowait.suite.rules.evaluation import Budget
 from zerowait.suite.rules.overhead import Overhead
 
 HPOBENCH = ("australian", "blood_transfusion", "car", "credit_g", "kc1", "phoneme", "segment", "vehicle")

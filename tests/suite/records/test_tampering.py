@@ -214,11 +214,15 @@ def test_any_bytes_in_any_file_end_in_a_report_or_in_a_line(template, data):
         ("overhead", {"name": "fixed(abc)", "sampling": "serial"}, "'fixed(abc)', which is no policy"),
         ("overhead", {"name": "linear(1,x)", "sampling": "serial"}, "'linear(1,x)', which is no policy"),
         ("overhead", {"name": "fixed(inf)", "sampling": "serial"}, "the fixed overhead is inf"),
-        ("overhead", {"name": "cheap", "sampling": "serial"}, "'cheap', which is no policy; it must be none, measured"),
+        (
+            "overhead",
+            {"name": "cheap", "sampling": "serial"},
+            "'cheap', which is no policy: it must be one of none, measured",
+        ),
         ("overhead", {"name": "none", "sampling": "both"}, "sampling is 'both'; it must be 'serial' or 'parallel'"),
-        ("overhead", {"name": "none"}, "sampling is missing"),
+        ("overhead", {"name": "none"}, "it must have a name and a sampling"),
         ("continual", "yes", "continual is 'yes'; it must be of type bool"),
-        ("max_time", "1", "max_time is '1'; it must be of type float or int or None"),
+        ("max_time", "1", "max_time is '1'; it must be a positive number of seconds, or None"),
     ],
 )
 def test_a_specification_that_no_run_has_is_one_line_that_names_the_field(template, tmp_path, field, value, said):

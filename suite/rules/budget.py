@@ -1,0 +1,82 @@
+"""When a run ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from zerowait.suite.rules import arguments
+from zerowait.suite.rules.errors import BudgetExhausted
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When a run ends: after so many evaluations, at a simulated time, or at whichever comes first."""
+
+    max_evaluations: int | None = None
+    """The first so many calls are evaluated and all of them are delivered."""
+    max_time: float | None = None
+    """Results that end after this simulated time, in seconds, are not recorded."""
+
+    def __post_init__(self) -> None:
+        """Refuse budgets that no run can have."""
+        n, t = self.max_evaluations, self.max_time
+        if n is not None:
+            n = arguments.integer("max_evaluations", n, 1, allowed="an integer of at least 1, or None")
+        if t is not None:
+            number = arguments.real("max_time", t, 0.0, above=True, allowed="a positive number of seconds, or None")
+            t = t if type(t) is int else number  # a specification keeps what it was given
+        object.__setattr__(self, "max_evaluations", n)
+        object.__setattr__(self, "max_time", t)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={limit!r}" for name, limit in self.to_json().items() if limit is not None)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it never ends a run."""
+        return self == Budget()
+
+    @property
+    def most_evaluations(self) -> float:
+        """How many evaluations a run can have at most: infinity when their number is not limited."""
+        return math.inf if self.max_evaluations is None else self.max_evaluations
+
+    def useful_workers(self, n_workers: int) -> int:
+        """Return how many of the workers can ever get an evaluation."""
+        return n_workers if self.max_evaluations is None else min(n_workers, self.max_evaluations)
+
+    def allows_call(self, started: int, last_delivery: float) -> bool:
+        """Tell whether another evaluation is allowed at all; if not, free slots bound nothing any more."""
+        if self.max_evaluations is not None and started >= self.max_evaluations:
+            return False
+        return self.max_time is None or last_delivery < self.max_time
+
+    def allows_start(self, start: float) -> bool:
+        """Tell whether an evaluation may start then; asked after `allows_call`."""
+        return self.max_time is None or start < self.max_time
+
+    def allows_end(self, end: float) -> bool:
+        """Tell whether a result that ends then is recorded."""
+        return self.max_time is None or end <= self.max_time
+
+    def spent(self, started: int) -> BudgetExhausted:
+        """Return the error of a call that comes too late, after so many have been started."""
+        return BudgetExhausted(f"the budget is spent ({self}; {started} evaluations were started)")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what specifications, cells and traces keep of it, and what `simulate` and `Simulator` take."""
+        return {"max_evaluations": self.max_evaluations, "max_time": self.max_time}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return the budget in a specification, whose other fields are not looked at.
+
+        Raises
+        ------
+        SpecificationError
+            It is no budget; the message names the field.
+        """
+        return cls(data.get("max_evaluations"), data.get("max_time"))
