@@ -7,7 +7,7 @@ with one panel gives its Axes; with several, an array of Axes as `matplotlib.pyp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,20 @@ from zerowait.plots.catalogue import FIGURES, FigureKind
 from zerowait.plots.drawing import style
 from zerowait.plots.studies.loading import load_study
 from zerowait.plots.studies.study import Study
+from zerowait.suite.records.selection import Where
 
 
 def _function(name: str) -> Callable[..., Any]:
     kind = FIGURES[name]
 
     def draw(
-        study: Study | str | Path, *, where: str | Sequence[str] = (), look: str = "web",
+        study: Study | str | Path, *, where: Where = None, look: str = "web",
         width: style.Width | None = None, **options: Any,
     ) -> Any:  # fmt: skip
         import matplotlib.pyplot as plt
 
-        conditions = [where] if isinstance(where, str) else list(where)
-        if isinstance(study, Study):
-            study = study.where(conditions)
-        else:
-            study = load_study(study, columns=kind.columns, where=conditions)
+        loaded = study if isinstance(study, Study) else load_study(study, columns=kind.columns)
+        study = loaded.where(where)
         figure = plt.figure()
         try:
             axes = kind.make(study, look=look, width=width, figure=figure, **options).axes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,19 +20,13 @@ Folder = Annotated[
     Path,
     typer.Argument(help=STUDY_HELP, metavar="STUDY", show_default=False, readable=False),
 ]
-WHICH = "Which runs; all by default"
-Optimizers = Annotated[
+Where = Annotated[
     list[str] | None,
-    typer.Option("--optimizer", rich_help_panel=WHICH, help="Label of an optimizer. May be repeated."),
-]
-Benchmarks = Annotated[
-    list[str] | None,
-    typer.Option("--benchmark", rich_help_panel=WHICH, help="Benchmark and task, NAME/TASK. May be repeated."),
-]
-Workers = Annotated[
-    list[int] | None, typer.Option("--workers", rich_help_panel=WHICH, help="Number of workers. May be repeated.")
-]
-Seeds = Annotated[list[int] | None, typer.Option("--seed", rich_help_panel=WHICH, help="Run seed. May be repeated.")]
+    typer.Option(
+        "--where", metavar="SELECTION", show_default=False,
+        help="Write these runs only, such as 'optimizer=random,optuna*,P=1,2,4,seed<5'; each further one narrows.",
+    ),
+]  # fmt: skip
 
 
 @app.command()
@@ -45,15 +39,12 @@ def optuna(
             "--out", help="New file: .db for SQLite, .log for a journal, which is faster.", show_default=False
         ),
     ],
-    optimizer: Optimizers = None,
-    benchmark: Benchmarks = None,
-    workers: Workers = None,
-    seed: Seeds = None,
+    where: Where = None,
 ) -> None:
     """Write an Optuna storage, one Optuna study a run; look at it with: optuna-dashboard FILE."""
     from zerowait.experiments.exports.optuna import export_optuna
 
-    n = export_optuna(study_folder(folder), out, _where(optimizer, benchmark, workers, seed), _err)
+    n = export_optuna(study_folder(folder), out, where, _err)
     _out(f"{n} runs: {out}")
 
 
@@ -62,15 +53,12 @@ def ioh(
     folder: Folder,
     *,
     out: Annotated[Path, typer.Option("--out", help="New or empty folder.", show_default=False)],
-    optimizer: Optimizers = None,
-    benchmark: Benchmarks = None,
-    workers: Workers = None,
-    seed: Seeds = None,
+    where: Where = None,
 ) -> None:
     """Write the format of IOHprofiler, which IOHanalyzer and iohinspector open."""
     from zerowait.experiments.exports.ioh import export_ioh
 
-    for label in export_ioh(study_folder(folder), out, _where(optimizer, benchmark, workers, seed)):
+    for label in export_ioh(study_folder(folder), out, where):
         _err(f"left out, because it has no result: {label}")
     _out(f"data: {out}")
 
@@ -84,23 +72,13 @@ def csv(
         list[str] | None,
         typer.Option("--column", help="Column of the traces, or a pattern such as 'config.*'. May be repeated."),
     ] = None,
-    optimizer: Optimizers = None,
-    benchmark: Benchmarks = None,
-    workers: Workers = None,
-    seed: Seeds = None,
+    where: Where = None,
 ) -> None:
     """Write two tables: cells.csv with a row for each run, traces.csv with a row for each evaluation."""
     from zerowait.experiments.exports.csv import export_csv
 
-    for path in export_csv(study_folder(folder), out, _where(optimizer, benchmark, workers, seed), column or None):
+    for path in export_csv(study_folder(folder), out, where, column or None):
         _out(f"table: {path}")
-
-
-def _where(
-    optimizers: list[str] | None, benchmarks: list[str] | None, workers: list[int] | None, seeds: list[int] | None
-) -> dict[str, Any]:
-    chosen = {"optimizer": optimizers, "benchmark": benchmarks, "n_workers": workers, "run_seed": seeds}
-    return {column: values for column, values in chosen.items() if values}
 
 
 def _out(text: str) -> None:

@@ -37,7 +37,7 @@ def plot(
         list[str] | None,
         typer.Option(
             "--where", metavar="CONDITION", show_default=False,
-            help="Draw these runs only: 'P=8', 'P<=4', 'optimizer=random,optuna-*', 'seed<5'; may be repeated.",
+            help="Draw these runs only, such as 'optimizer=random,optuna*,P=1,2,4,seed<5'; each further one narrows.",
         ),
     ] = None,
     option: Annotated[

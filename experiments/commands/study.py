@@ -52,8 +52,8 @@ def run(  # noqa: PLR0913 - one parameter an option
         typer.Option(
             "--only",
             metavar="SELECTION",
-            help="Run these cells only: patterns of optimizers and benchmarks, then conditions on P and seed, such as "
-            "'optuna*,*,P=8,seed<5'. May be repeated.",
+            help="Run these cells only, such as 'optimizer=optuna*,P=1,2,4,seed<5', or 'optuna*,lcbench/*,P=8'. Each "
+            "further one adds cells.",
         ),
     ] = None,
     skip_missing_data: SkipMissingData = False,
@@ -150,10 +150,11 @@ def run(  # noqa: PLR0913 - one parameter an option
 
 def _skipped_lines(plan: Plan, only: list[str] | None) -> list[str]:
     """Return what is said of pairs that cannot run; whoever asks for some cells wants no list about all the others."""
-    from zerowait.experiments.grid.selection import parse_selection
+    from zerowait.experiments.grid.selection import concerns
+    from zerowait.suite.records.selection import parse
 
-    selections = [parse_selection(text) for text in only or ()]
-    named = [one for one in plan.skipped if not selections or any(selection.concerns(one) for selection in selections)]
+    selections = [parse(text) for text in only or ()]
+    named = [one for one in plan.skipped if not selections or any(concerns(each, one) for each in selections)]
     lines = [f"skipped: {one}" for one in named]
     if others := len(plan.skipped) - len(named):
         lines.append(f"skipped elsewhere in the study: {others} (benchmarks without data, and pairs that cannot run)")

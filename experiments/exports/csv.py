@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zerowait.experiments.exports.pairs import pairs, refuse_existing
 from zerowait.suite.records import store
+from zerowait.suite.records.spreadsheet import as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from zerowait.suite.records.selection import Where
 
-def export_csv(
-    path: Path, out: Path, where: Mapping[str, Any] | None = None, columns: Sequence[str] | None = None
-) -> list[Path]:
+
+def export_csv(path: Path, out: Path, where: Where = None, columns: Sequence[str] | None = None) -> list[Path]:
     """Write the runs of a study as CSV and return the files.
 
-    Numbers are written so that they read back exactly; what a run does not have is empty.
+    Numbers are written so that they read back exactly; what a run does not have is empty. A text that a spreadsheet
+    would take for a formula has an apostrophe before it.
 
     Parameters
     ----------
@@ -26,7 +28,7 @@ def export_csv(
     out
         Folder for the files; new or empty.
     where
-        Which runs; see `zerowait.experiments.exports.pairs.pairs`.
+        Which runs; see `zerowait.suite.records.selection`.
     columns
         Columns of the traces, or patterns such as `config.*`; None takes all.
 
@@ -38,7 +40,6 @@ def export_csv(
         There is no study or no finished run.
     """
     refuse_existing(out)
-    where = dict(where or {})
     cells = [pair.cells for pair in pairs(path, where, ["evaluation"])]
     import pandas as pd
 
@@ -47,10 +48,10 @@ def export_csv(
         store.load_study(path, columns=columns, where={"cell": pair["cell"], "optimizer": pair["optimizer"]})
     out.mkdir(parents=True, exist_ok=True)
     files = [out / "cells.csv", out / "traces.csv"]
-    pd.concat(cells, ignore_index=True).to_csv(files[0], index=False)
+    as_text(pd.concat(cells, ignore_index=True)).to_csv(files[0], index=False)
     with files[1].open("w", encoding="utf-8", newline="") as file:
         for i, each in enumerate(cells):
             pair = each.iloc[0]
-            only = {**where, "optimizer": pair["optimizer"], "benchmark": pair["benchmark"]}
-            store.load_study(path, columns=columns, where=only).to_csv(file, index=False, header=i == 0)
+            only = {"optimizer": pair["optimizer"], "benchmark": pair["benchmark"], "cell": set(each["cell"])}
+            as_text(store.load_study(path, columns=columns, where=only)).to_csv(file, index=False, header=i == 0)
     return files

@@ -20,10 +20,11 @@ from zerowait.suite.records import store
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     import pandas as pd
+
+    from zerowait.suite.records.selection import Where
 
 FORMAT = "1.0.0"
 """The version that readers compare with those of IOHexperimenter: of this one on, they expect JSON."""
@@ -32,7 +33,7 @@ LARGEST_INSTANCE = 2**16 - 1
 """Readers hold an instance in 16 bits."""
 
 
-def export_ioh(path: Path, out: Path, where: Mapping[str, Any] | None = None) -> list[str]:
+def export_ioh(path: Path, out: Path, where: Where = None) -> list[str]:
     """Write the runs of a study in the format of IOHprofiler; return the labels of runs without a single result.
 
     Parameters
@@ -42,7 +43,7 @@ def export_ioh(path: Path, out: Path, where: Mapping[str, Any] | None = None) ->
     out
         Folder for the data; new or empty. It gets one folder an algorithm.
     where
-        Which runs; see `zerowait.experiments.exports.pairs.pairs`.
+        Which runs; see `zerowait.suite.records.selection`.
 
     Raises
     ------
@@ -54,7 +55,7 @@ def export_ioh(path: Path, out: Path, where: Mapping[str, Any] | None = None) ->
     refuse_existing(out)
     functions = {name: i for i, name in enumerate(sorted(store.load_cells(path)["benchmark"].unique()), start=1)}
     empty: list[str] = []
-    for pair in pairs(path, dict(where or {})):
+    for pair in pairs(path, where):
         for n_workers in sorted(set(pair.cells["n_workers"].tolist())):
             cells = pair.cells[pair.cells["n_workers"] == n_workers]
             empty += _write(out, pair, n_workers, cells, functions[pair.benchmark])

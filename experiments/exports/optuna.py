@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
+    from zerowait.suite.records.selection import Where
+
 EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 - Optuna's dates have no time zone
 """The date at which every run begins."""
 DATABASES, JOURNALS = (".db", ".sqlite", ".sqlite3"), (".log", ".journal")
@@ -35,7 +37,7 @@ ATTRIBUTES = ("worker", "start", "end", "runtime", "fidelity", "resumed_from", "
 def export_optuna(
     path: Path,
     out: Path,
-    where: Mapping[str, Any] | None = None,
+    where: Where = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Write the runs of a study into an Optuna storage and return how many.
@@ -48,7 +50,7 @@ def export_optuna(
         A new file: `.db`, `.sqlite` or `.sqlite3` for SQLite, `.log` or `.journal` for Optuna's journal, which is
         written several times faster.
     where
-        Which runs; see `zerowait.experiments.exports.pairs.pairs`.
+        Which runs; see `zerowait.suite.records.selection`.
     tell
         Takes a sentence about a benchmark whose search space is not at hand: its ranges are then those observed.
 
@@ -59,7 +61,7 @@ def export_optuna(
     TraceError
         There is no study or no finished run.
     """
-    chosen = pairs(path, dict(where or {}))
+    chosen = pairs(path, where)
     first = next(chosen)  # so that nothing is written when there is nothing to write
     storage = _storage(out)
     import optuna

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zerowait.suite.records import store
+from zerowait.suite.records.selection import Where, parse
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Pair:
     """Their evaluations in delivery order, by cell, with the columns that their benchmark has."""
 
 
-def pairs(path: Path, where: Mapping[str, Any], columns: Sequence[str] | None = None) -> Iterator[Pair]:
+def pairs(path: Path, where: Where, columns: Sequence[str] | None = None) -> Iterator[Pair]:
     """Yield the chosen runs of a study, pair by pair, so that memory holds one pair at a time.
 
     Parameters
@@ -37,7 +38,7 @@ def pairs(path: Path, where: Mapping[str, Any], columns: Sequence[str] | None = 
     path
         The output folder of a study, or a copy of its store.
     where
-        What to keep, by the columns `optimizer`, `benchmark`, `n_workers` and `run_seed`; see `load_study`.
+        Which runs; see `zerowait.suite.records.selection`.
     columns
         Columns of the traces, beside `cell`; None takes all.
 
@@ -46,16 +47,11 @@ def pairs(path: Path, where: Mapping[str, Any], columns: Sequence[str] | None = 
     TraceError
         There is no study or no finished run.
     SpecificationError
-        No run is chosen; the message says what there is.
+        `where` cannot be read, or no run is chosen; the message says what there is.
     """
-    every = store.load_cells(path)
-    cells = every
-    for column, values in where.items():
-        cells = cells[cells[column].isin(list(values))]
-    if cells.empty:
-        chosen = ", ".join(f"{column} {' or '.join(map(str, values))}" for column, values in where.items())
-        there = "; ".join(f"{column}: {', '.join(map(str, sorted(every[column].unique())))}" for column in where)
-        raise SpecificationError(f"no finished run in {path} has {chosen}; there are {there}")
+    cells = store.load_cells(path)
+    if where:
+        cells = cells[parse(where).mask(cells)]
     for (optimizer, benchmark), rows in cells.groupby(["optimizer", "benchmark"], sort=True):
         table = store.load_study(
             path,

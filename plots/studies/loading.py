@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.plots.studies.run import Run
 from zerowait.plots.studies.study import EVALUATION_COLUMNS, FACTS, KEYS, Study, study_of, study_of_runs
+from zerowait.suite.records.selection import Where
 from zerowait.suite.records.store_cells import CELLS_FILE, STORE
 from zerowait.suite.rules.errors import TraceError
 
@@ -27,10 +28,10 @@ STATUSES = ("ok", "failed", "lost")
 """Of an evaluation."""
 
 
-def load_study(folder: str | Path, *, columns: Sequence[str] = (), where: Sequence[str] = ()) -> Study:
+def load_study(folder: str | Path, *, columns: Sequence[str] = (), where: Where = None) -> Study:
     """Return the study in a folder, of its traces these columns (all that figures read by default).
 
-    `where` chooses runs by conditions, see `selection`; colours and references remain those of the whole study.
+    `where` chooses runs, see `zerowait.suite.records.selection`; colours and references are those of the whole study.
 
     Raises
     ------

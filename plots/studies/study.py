@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zerowait.plots.statistics.arithmetic import best_at, normalised_regret
-from zerowait.plots.studies.selection import selected
+from zerowait.suite.records.selection import Where, parse
 from zerowait.suite.records.trace import ATTRIBUTE
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -105,17 +105,18 @@ class Study:
         of: Any = self.references.loc[benchmark]
         return float(of["reference"]), float(of[scale])
 
-    def where(self, conditions: Sequence[str]) -> Study:
-        """Return the runs that meet all conditions; see `selection`. References and colours stay the study's.
+    def where(self, where: Where) -> Study:
+        """Return the chosen runs; references and colours stay the study's.
+
+        `where` is in the language of `zerowait.suite.records.selection`.
 
         Raises
         ------
         SpecificationError
-            A condition cannot be read, or no run meets them.
+            It cannot be read, or no run meets it.
         """
-        if not conditions:
-            return self
-        return self.take(selected(self.cells, conditions))
+        selection = parse(where)
+        return self.take(selection.mask(self.cells.rename(columns={"seed": "run_seed"}))) if selection else self
 
     def take(self, chosen: Mask) -> Study:
         """Return the runs for which the mask, shape (runs,), is true."""

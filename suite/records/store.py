@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import fnmatch
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zerowait.suite.records import store_cells
+from zerowait.suite.records.selection import Condition, Selection, Where, parse
 from zerowait.suite.records.store_cells import CELL_COLUMNS, RUN_COLUMNS, StoredCell, Table
 from zerowait.suite.records.trace import COLUMNS
-from zerowait.suite.rules.errors import SpecificationError, TraceError, shown
+from zerowait.suite.rules.errors import SpecificationError, TraceError
 
 if TYPE_CHECKING:
     import os
@@ -119,7 +120,7 @@ def load_study(
     path: str | os.PathLike[str],
     *,
     columns: Sequence[str] | None = None,
-    where: Mapping[str, Any] | None = None,
+    where: Where = None,
 ) -> pd.DataFrame:
     """Return the evaluations of all finished runs of a study, also while it is running.
 
@@ -134,8 +135,9 @@ def load_study(
         Names of columns, or patterns such as `config.*`, in the order wanted; None returns all of them.
         Memory and time grow with their number: a study of millions of evaluations is best read with a few.
     where
-        What to keep: by column, the value or a collection of values (list, set, range). It may name columns
-        that are not returned.
+        What to keep: a text such as `"optimizer=optuna*,P=1,2,4,seed=5..9"`, several of them, or a mapping of names
+        to a value or a collection of values; see `zerowait.suite.records.selection`. It may name columns that are not
+        returned; `seed` is the run seed.
 
     Returns
     -------
@@ -154,19 +156,25 @@ def load_study(
         A column, an optimizer or a benchmark is unknown; the message lists those that there are.
     """
     store, study = store_of(path)
-    where = dict(where or {})
+    chosen = parse(where)
     with _opened(store) as parts:
         fresh, stale = _differences(study, parts)
         if not parts and not fresh:
             raise TraceError(f"there is no finished run in {path}; run the study first: zerowait run STUDY")
-        types = _types(parts, fresh, {})
+        types = _types(parts, fresh, Selection())
         available = [*RUN_COLUMNS, *COLUMNS, *types]
         wanted = available if columns is None else _matching(columns, available)
-        _check_known(where, available, parts, fresh)
+        chosen.check_columns(available)
+        chosen.check_names(
+            **{
+                name: sorted({getattr(p, name) for p, _ in parts} | {cell.row[name] for cell in fresh})
+                for name in _OF_FOLDER
+            }
+        )
         # What is left out must not decide how the rest looks: another benchmark's text would make texts of numbers.
-        types |= {name: kind for name, kind in _types(parts, fresh, where).items() if kind != "null"}
-        needed = [name for name in available if name in wanted or name in where]
-        reader = _Reader(needed, store_cells.schema_of(types), where, stale)
+        types |= {name: kind for name, kind in _types(parts, fresh, chosen).items() if kind != "null"}
+        needed = [name for name in available if name in wanted or name in chosen.columns]
+        reader = _Reader(needed, store_cells.schema_of(types), chosen, stale)
         with ThreadPoolExecutor(THREADS) as threads:
             chunks = [*threads.map(reader.stored, *zip(*parts, strict=True))] if parts else []
         chunks += [reader.fresh(cell) for cell in fresh]
@@ -294,50 +302,21 @@ def _matching(patterns: Sequence[str], available: Sequence[str]) -> list[str]:
     return found
 
 
-def _check_known(
-    where: Mapping[str, Any],
-    available: Sequence[str],
-    parts: Sequence[tuple[Partition, pq.ParquetFile]],
-    fresh: Sequence[StoredCell],
-) -> None:
-    for column in where:
-        if column not in available:
-            raise SpecificationError(f"where: the study has no column {column!r}; it has: {', '.join(available)}")
-    for column in ("optimizer", "benchmark"):
-        known = {getattr(p, column) for p, _ in parts} | {cell.row[column] for cell in fresh}
-        for value in _values(where.get(column, ())):
-            if value not in known:
-                raise SpecificationError(
-                    f"where: the study has no {column} {shown(value)}; it has: {', '.join(sorted(known))}"
-                )
-
-
-def _values(wanted: object) -> list[Any]:
-    """Return the values that a condition allows."""
-    return list(wanted) if isinstance(wanted, Collection) and not isinstance(wanted, str | bytes) else [wanted]
-
-
-def _wants(where: Mapping[str, Any], optimizer: str, benchmark: str) -> bool:
-    """Tell whether the conditions leave anything of a pair."""
-    pair = {"optimizer": optimizer, "benchmark": benchmark}
-    return all(pair[name] in _values(where[name]) for name in pair if name in where)
-
-
 def _types(
-    parts: Sequence[tuple[Partition, pq.ParquetFile]], fresh: Sequence[StoredCell], where: Mapping[str, Any]
+    parts: Sequence[tuple[Partition, pq.ParquetFile]], fresh: Sequence[StoredCell], where: Selection
 ) -> dict[str, str]:
     """Return the types of the columns of metrics and parameters, over the pairs that the conditions leave."""
-    stored = [part.types for part, _ in parts if _wants(where, part.optimizer, part.benchmark)]
-    added = [cell.table for cell in fresh if _wants(where, cell.row["optimizer"], cell.row["benchmark"])]
+    stored = [part.types for part, _ in parts if where.holds(optimizer=part.optimizer, benchmark=part.benchmark)]
+    added = [
+        cell.table for cell in fresh if where.holds(optimizer=cell.row["optimizer"], benchmark=cell.row["benchmark"])
+    ]
     return store_cells.join_types([*stored, *map(store_cells.free_types, added)])
 
 
 class _Reader:
     """Reads the wanted rows and columns of one partition or one cell."""
 
-    def __init__(
-        self, needed: Sequence[str], schema: pa.Schema, where: Mapping[str, Any], stale: frozenset[str]
-    ) -> None:
+    def __init__(self, needed: Sequence[str], schema: pa.Schema, where: Selection, stale: frozenset[str]) -> None:
         import pyarrow as pa
 
         self._where = where
@@ -349,7 +328,7 @@ class _Reader:
         """Return what is wanted of a partition, or None."""
         import pyarrow as pa
 
-        if not _wants(self._where, partition.optimizer, partition.benchmark):
+        if not self._where.holds(optimizer=partition.optimizer, benchmark=partition.benchmark):
             return None
         there = set(file.schema_arrow.names)
         try:
@@ -362,7 +341,7 @@ class _Reader:
 
     def fresh(self, cell: StoredCell) -> Table | None:
         """Return what is wanted of a cell that is not stored yet, or None."""
-        if not _wants(self._where, cell.row["optimizer"], cell.row["benchmark"]):
+        if not self._where.holds(optimizer=cell.row["optimizer"], benchmark=cell.row["benchmark"]):
             return None
         full = store_cells.schema_of(store_cells.free_types(cell.table))
         table = store_cells.with_run_columns([cell], [store_cells.conform(cell.table, full)])
@@ -377,13 +356,10 @@ class _Reader:
             table = _conform(table, self._schema)
         if self._stale:
             keep = pc.invert(pc.is_in(table["cell"].cast(pa.string()), pa.array(sorted(self._stale))))
-        for name, wanted in self._where.items():
-            if name in _OF_FOLDER:
-                continue
-            column = table[name]
-            column = column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
-            matches = pc.is_in(column, _allowed(name, wanted, column.type))
-            keep = matches if keep is None else pc.and_(keep, matches)
+        for condition in self._where.conditions:
+            if condition.column not in _OF_FOLDER:
+                matches = _matches(table[condition.column], condition)
+                keep = matches if keep is None else pc.and_(keep, matches)
         if keep is not None:
             table = table.filter(keep)
         return table.append_column("optimizer", _constant(optimizer, table.num_rows)).append_column(
@@ -391,15 +367,16 @@ class _Reader:
         )
 
 
-def _allowed(name: str, wanted: object, kind: pa.DataType) -> pa.Array:
+def _matches(column: pa.ChunkedArray, condition: Condition) -> pa.ChunkedArray:
+    """Return for which rows a condition holds."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    try:
-        return pa.array(_values(wanted)).cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        raise SpecificationError(
-            f"where: {name} is {shown(wanted)}; it must be a value of type {kind}, or a list of them"
-        ) from None
+    if not (pa.types.is_dictionary(column.type) or pa.types.is_string(column.type)):
+        return pa.chunked_array([pa.array(condition.mask(column.to_numpy()))])
+    column = column.cast(pa.string())
+    found = pa.array([text for text in column.unique().to_pylist() if text is not None and condition.holds(text)])
+    return pc.is_in(column, found.cast(pa.string()))
 
 
 def _constant(value: str, n: int) -> pa.Array:

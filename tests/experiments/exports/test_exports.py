@@ -238,7 +238,7 @@ def test_what_is_there_is_never_overwritten(tmp_path, export):
 
 def test_a_choice_that_finds_nothing_is_told_what_there_is(tmp_path):
     make_cell(tmp_path / "study")
-    with pytest.raises(SpecificationError, match="has n_workers 7, run_seed 0; there are n_workers: 1; run_seed: 0"):
+    with pytest.raises(SpecificationError, match=r"no run meets 'P=7,seed=0'; there are .*; P 1; seed 0"):
         export_ioh(tmp_path / "study", tmp_path / "out", {"n_workers": [7], "run_seed": [0]})
     with pytest.raises(TraceError, match="there is no study in"):
         export_csv(tmp_path / "nowhere", tmp_path / "out")
@@ -247,7 +247,7 @@ def test_a_choice_that_finds_nothing_is_told_what_there_is(tmp_path):
 
 
 def test_the_command_exports_what_is_chosen_and_refuses_in_one_line(study, zerowait):
-    chosen = ["--workers", "3", "--seed", "0", "--optimizer", "random", "--benchmark", "branin"]
+    chosen = ["--where", "P=3,seed=0,optimizer=random", "--where", "benchmark=branin"]
     result = zerowait("export", "optuna", study, "--out", "s.log", *chosen)
     assert (result.returncode, result.stdout) == (0, "1 runs: s.log\n"), result.stderr
     result = zerowait("export", "ioh", study, "--out", "ioh", *chosen)

@@ -67,7 +67,7 @@ def test_a_refused_export_leaves_nothing_that_blocks_the_corrected_one(here, zer
 
 def test_a_condition_names_one_column(here, tmp_path):
     assert here(100_000.0).returncode == 0
-    with pytest.raises(SpecificationError, match=r"where: the study has no column 'config\.\*'"):
+    with pytest.raises(SpecificationError, match=r"names 'config\.\*', which no run has"):
         package.load_study(tmp_path / "here" / "out", where={"config.*": 1})
 
 

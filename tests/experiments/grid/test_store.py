@@ -90,9 +90,9 @@ def test_only_the_columns_and_runs_that_are_asked_for_are_returned_in_their_orde
     [
         ({"columns": ["valu"]}, "the study has no column 'valu'; it has: optimizer, benchmark, "),
         ({"columns": "value"}, r"columns is 'value'; it must be a list of names, such as \['value'\]"),
-        ({"where": {"optimizer": "TPE"}}, "where: the study has no optimizer 'TPE'; it has: random, tpe"),
-        ({"where": {"p": 1}}, "the study has no column 'p'"),
-        ({"where": {"n_workers": "many"}}, "where: n_workers is 'many'; it must be a value of type int32"),
+        ({"where": {"optimizer": "TPE"}}, "'optimizer=TPE': the study has no optimizer 'TPE'; it has: random, tpe"),
+        ({"where": {"p": 1}}, "names 'p', which no run has; it may name: optimizer, benchmark, P, seed"),
+        ({"where": {"n_workers": "many"}}, "compares with 'many'; allowed after =: a whole number"),
     ],
 )
 def test_a_misspelt_request_is_told_what_there_is(tmp_path, arguments, message):

@@ -48,11 +48,11 @@ def test_conditions_choose_runs(make_run):
     ):  # fmt: skip
         assert len(study.where(conditions)) == number, conditions
     for condition, text in (
-        ("P=3", r"no run meets 'P=3'; the study has the n_workers 1, 2, 8"),
-        ("task=car", "cannot be read; write one such as P=8"),
-        ("P=many", "needs whole numbers"),
-        ("optimizer<b", "orders names"),
-        ("P<1,2", "give one"),
+        ("P=3", r"no run meets 'P=3'; there are optimizer random, tpe; benchmark branin, hpobench/car; P 1, 2, 8"),
+        ("task=car", "names 'task', which no run has; it may name: optimizer, benchmark, P, seed"),
+        ("P=many", "compares with 'many'; allowed after =: a whole number"),
+        ("optimizer<b", "orders texts"),
+        ("P<1,2", "is not understood|compares with several numbers; give one"),
     ):
         with pytest.raises(SpecificationError, match=text):
             study.where([condition])

@@ -217,7 +217,7 @@ def test_any_bytes_in_any_file_end_in_a_report_or_in_a_line(template, data):
         (
             "overhead",
             {"name": "cheap", "sampling": "serial"},
-            "'cheap', which is no policy: it must be one of none, measured",
+            "'cheap', which is no policy: it must be one of none",
         ),
         ("overhead", {"name": "none", "sampling": "both"}, "sampling is 'both'; it must be 'serial' or 'parallel'"),
         ("overhead", {"name": "none"}, "it must have a name and a sampling"),
