@@ -163,6 +163,13 @@ class Adapter:
         return {module: requirement for module, requirement in cls.requires.items() if find_spec(module) is None}
 
     @classmethod
+    def libraries(cls) -> list[str]:
+        """Return the names of distributions that decide what it does: its library, and what it requires."""
+        from zerowait.adapters.environments.environments import distribution_of
+
+        return sorted({cls.library, *cls.requires, *map(distribution_of, cls.requires.values())})
+
+    @classmethod
     def missing(cls) -> str | None:
         """Return which modules are not installed and how to get them, or None; imports none of them."""
         absent = cls.absent()
@@ -300,8 +307,9 @@ class Adapter:
 
     def _asked_and_told(self, run: Run) -> pd.DataFrame:
         from zerowait.suite.asktell import simulate
+        from zerowait.suite.records.trace import made_by
 
-        with self.session(run):
+        with self.session(run), made_by(*self.libraries()):
             return simulate(self.ask_tell(run), run.benchmark, **run.specification())
 
     def _run_native(self, run: Run) -> pd.DataFrame:
@@ -312,10 +320,12 @@ class Adapter:
         return self._simulated(run)
 
     def _simulated(self, run: Run) -> pd.DataFrame:
+        from zerowait.suite.records.trace import made_by
         from zerowait.suite.simulator import Simulator
 
         with (
             self.session(run),
+            made_by(*self.libraries()),
             Simulator(run.benchmark, **run.specification(), **self.simulator_options) as simulator,
         ):
             self.native(run, simulator)

@@ -7,13 +7,14 @@ space and values of plain Python types, since NumPy scalars break Pyro and JSON 
 from __future__ import annotations
 
 import copy
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
     from ConfigSpace import ConfigurationSpace
@@ -123,3 +124,69 @@ def random_configs(space: ConfigurationSpace, seed: int) -> Iterator[dict[str, A
     while True:
         for configuration in space.sample_configuration(SAMPLES_AT_ONCE):
             yield config_from_vector(space, configuration.get_array())
+
+
+def configs_in(columns: Mapping[str, Sequence[Any]], space: ConfigurationSpace) -> Iterator[dict[str, Any]]:
+    """Yield the configurations of a trace as the optimizer gave them, from its columns `config.*` by parameter.
+
+    A column of a trace holds whole numbers as 3.0 where some rows have no value, and a mixture of types as JSON.
+    """
+    names = [name for name in space if name in columns] + [name for name in columns if name not in space]
+    restored = [list(_restored(columns[name], space.get(name))) for name in names]
+    for values in zip(*restored, strict=True):
+        yield {name: value for name, value in zip(names, values, strict=True) if value is not _ABSENT}
+
+
+_ABSENT = object()
+
+
+def _restored(values: Sequence[Any], hyperparameter: Hyperparameter[Any, Any] | None) -> Iterator[Any]:
+    from ConfigSpace.hyperparameters import FloatHyperparameter, IntegerHyperparameter
+
+    number: type[int | float] | None = None
+    if isinstance(hyperparameter, IntegerHyperparameter | FloatHyperparameter):
+        number = int if isinstance(hyperparameter, IntegerHyperparameter) else float
+    allowed = [] if hyperparameter is None else _choices(hyperparameter)
+    distinct = {value: _from_json(value) for value in values if isinstance(value, str)}
+    # A column of several types is JSON, a column of texts is not: then `1` is the text.
+    is_json = len({type(value) for value in distinct.values()}) > 1
+    for value in map(plain, values):
+        if value is None or value != value:  # noqa: PLR0124 - NaN, of any type
+            yield None if None in allowed else _ABSENT
+        elif number is not None and not isinstance(value, str):
+            yield number(value)
+        else:
+            readings = [value, distinct.get(value, value)] if isinstance(value, str) else [value]
+            yield _as_written(readings[::-1] if is_json else readings, allowed)
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _choices(hyperparameter: Hyperparameter[Any, Any]) -> list[Any]:
+    from ConfigSpace.hyperparameters import CategoricalHyperparameter, Constant, OrdinalHyperparameter
+
+    if isinstance(hyperparameter, Constant):
+        return [plain(hyperparameter.value)]
+    if isinstance(hyperparameter, CategoricalHyperparameter):
+        return [plain(choice) for choice in hyperparameter.choices]
+    if isinstance(hyperparameter, OrdinalHyperparameter):
+        return [plain(choice) for choice in hyperparameter.sequence]
+    return []
+
+
+def _as_written(readings: Sequence[Any], allowed: Sequence[Any]) -> Any:
+    """Return the choice that one of the readings of a trace's value is; the first reading when none is one."""
+    for reading in readings:
+        for choice in allowed:
+            if type(choice) is type(reading) and choice == reading:
+                return choice
+    for reading in readings:  # whole numbers beside missing values or fractions
+        for choice in allowed:
+            if choice == reading and not isinstance(choice, bool):
+                return choice
+    return readings[0]

@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -197,6 +198,12 @@ def pins(name: str) -> dict[str, str]:
     """Return the version that each distribution of an environment must have, by normalized name."""
     parts = (line.partition("==") for line in requirements(name))
     return {normalized(distribution): version for distribution, _, version in parts}
+
+
+def distribution_of(requirement: str) -> str:
+    """Return the name in a requirement, such as `torch` of `torch>=2; python_version < "3.14"`."""
+    found = re.match(r"\s*\"?([A-Za-z0-9][A-Za-z0-9._-]*)", requirement)
+    return found[1] if found else requirement
 
 
 def normalized(distribution: str) -> str:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from zerowait.experiments.exports.pairs import pairs, refuse_existing
+from zerowait.suite.records.trace import FULL
 from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def _trial(row: Mapping[str, Any], space: _Space) -> FrozenTrial:
     complete = row["status"] == "ok" and not math.isnan(value)
     attributes = {name: _plain(row[name]) for name in ATTRIBUTES}
     attributes["status"] = str(row["status"])
-    attributes |= {name: _plain(number) for name, number in row.items() if name.startswith("metric.")}
+    attributes |= {name: _plain(number) for name, number in row.items() if name.startswith(("metric.", FULL))}
     trial = create_trial(
         state=TrialState.COMPLETE if complete else TrialState.FAIL,
         value=value if complete else None,

@@ -147,12 +147,14 @@ def run_cell(cell: Cell, folders: CellFolders) -> Outcome:
 def execute(cell: Cell, directory: Path) -> pd.DataFrame:
     """Run the cell in this process, in the given folder, and return its trace."""
     from zerowait import adapters
+    from zerowait.experiments.grid.full_values import with_full_values
+    from zerowait.suite.records.trace import ATTRIBUTE, write_trace
 
     adapter = adapters.load(cell.optimizer, **cell.optimizer_parameters)
     check_versions(cell.versions, adapter)
     benchmark = _benchmark(cell)
     check_data(cell.versions, benchmark)
-    return adapter.optimize(
+    trace = adapter.optimize(
         benchmark,
         n_workers=cell.n_workers,
         seed=cell.seed,
@@ -163,6 +165,10 @@ def execute(cell: Cell, directory: Path) -> pd.DataFrame:
         labels={"label": cell.label, "task": cell.task, "optimum": _optimum(cell)},
         continual=cell.continual,
     )
+    trace = with_full_values(trace, benchmark)
+    trace.attrs[ATTRIBUTE]["cell"] = cell.key
+    write_trace(trace, directory / TRACE_FILE)
+    return trace
 
 
 def _optimum(cell: Cell) -> float | None:

