@@ -121,12 +121,17 @@ class Adapter:
     """The distribution that implements it; 'zerowait' for its own."""
     modes: ClassVar[frozenset[Mode]]
     """The ways to run it: with the library's own parallel machinery, or asked and told by the simulator."""
+    default_mode: ClassVar[Mode | None] = None
+    """The mode that is taken where none is asked for: the fastest one whose results are the library's own. `ask_tell`
+    where a test shows that it gives the native trace at equal seeds under no overhead; None: native, if it has that."""
     uses_fidelity: ClassVar[bool] = False
     """Whether it chooses the training budget of an evaluation; it then needs a benchmark with a fidelity."""
     continues: ClassVar[bool] = False
     """Whether it continues trainings rather than starting them again, unless `optimize` is told otherwise."""
     requires: ClassVar[Mapping[str, str]] = {}
     """Modules that must be importable, each with what to give `pip install` for it."""
+    pip_finds_it: ClassVar[bool] = True
+    """Whether `pip install` of what it requires ends well: not where a library's own pins contradict everything new."""
     deterministic: ClassVar[frozenset[Mode]] = frozenset(MODES)
     """The modes in which equal seeds give equal traces under every overhead policy but `measured`."""
     nondeterminism: ClassVar[str] = ""
@@ -163,6 +168,13 @@ class Adapter:
         return {module: requirement for module, requirement in cls.requires.items() if find_spec(module) is None}
 
     @classmethod
+    def usual_mode(cls) -> Mode:
+        """Return the mode that is taken where none is asked for."""
+        if cls.default_mode is not None:
+            return cls.default_mode
+        return "native" if "native" in cls.modes else "ask_tell"
+
+    @classmethod
     def libraries(cls) -> list[str]:
         """Return the names of distributions that decide what it does: its library, and what it requires."""
         from zerowait.adapters.environments.environments import distribution_of
@@ -178,14 +190,12 @@ class Adapter:
         from zerowait.adapters.environments.environments import creation, environment_for
 
         modules = " and ".join(absent)
-        text = (
-            f"it needs {modules}, which {'is' if len(absent) == 1 else 'are'} not installed "
-            f"(pip install {' '.join(dict.fromkeys(absent.values()))})"
-        )
+        text = f"it needs {modules}, which {'is' if len(absent) == 1 else 'are'} not installed"
         environment = environment_for(cls.library)
+        ways = [f"pip install {' '.join(dict.fromkeys(absent.values()))}"] if cls.pip_finds_it else []
         if environment is not None:
-            text += f"; or it runs in an environment of its own: {creation(environment.name)}"
-        return text
+            ways.append(f"it runs in an environment of its own: {creation(environment.name)}")
+        return f"{text}; {', or '.join(ways)}"
 
     def lacks(self, parameters: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - for subclasses
         """Return what `missing` does, for an optimizer whose parameters may say where to find it."""
@@ -218,7 +228,7 @@ class Adapter:
         budget: Budget,
         overhead: Overhead,
         directory: str | os.PathLike[str] | None = None,
-        mode: Mode = "native",
+        mode: Mode | None = None,
         labels: Mapping[str, Any] | None = None,
         continual: bool | None = None,
     ) -> pd.DataFrame:
@@ -239,7 +249,8 @@ class Adapter:
         directory
             The run's own folder; None keeps only the returned trace.
         mode
-            'native' uses the library's own parallel machinery, 'ask_tell' asks and tells it in this process.
+            'native' uses the library's own parallel machinery, 'ask_tell' asks and tells it in this process; None
+            takes `usual_mode`.
         labels
             More JSON for the trace's metadata, beside the optimizer's name and parameters, benchmark and
             mode.
@@ -253,6 +264,7 @@ class Adapter:
             The mode is not supported, the budget is empty, the optimizer refuses the benchmark, or the
             directory holds a run.
         """
+        mode = self.usual_mode() if mode is None else mode
         if mode not in self.modes:
             known = " or ".join(repr(known) for known in MODES if known in self.modes)
             raise SpecificationError(f"mode is {mode!r}; {self.name!r} can run in {known}")

@@ -33,6 +33,7 @@ class RandomSearch(Adapter):
     name = "random"
     library = "zerowait"
     modes = frozenset({"native", "ask_tell"})
+    default_mode = "ask_tell"
     isolated = True
     # A free worker always gets a configuration: only a defect makes one idle, and a slow machine must not.
     simulator_options: ClassVar[Mapping[str, Any]] = {"idle": Idle(after=20.0)}

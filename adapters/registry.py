@@ -62,6 +62,8 @@ class Descriptor:
     """Why it cannot be loaded and what to do about it; None when it can."""
     environment: str | None = None
     """The isolated environment in which it runs; None when it runs here."""
+    default_mode: Mode | None = None
+    """The mode that is taken where none is asked for; None when its plugin is broken."""
 
     @property
     def installed(self) -> bool:
@@ -164,6 +166,7 @@ def _describe(name: str, resolve: Callable[[], type[Adapter]]) -> Descriptor:
         adapter.uses_fidelity,
         adapter.missing(),
         None if environment is None else environment.name,
+        adapter.usual_mode(),
     )
 
 

@@ -81,7 +81,7 @@ class Elsewhere(Adapter):
         budget: Budget,
         overhead: Overhead,
         directory: str | os.PathLike[str] | None = None,
-        mode: Mode = "native",
+        mode: Mode | None = None,
         labels: Mapping[str, Any] | None = None,
         continual: bool | None = None,
     ) -> pd.DataFrame:
@@ -108,7 +108,7 @@ class Elsewhere(Adapter):
                 budget=budget.to_json(),
                 overhead=describe_overhead(overhead),
                 directory=str(folder),
-                mode=mode,
+                mode=self.usual_mode() if mode is None else mode,
                 labels=dict(labels or {}),
                 continual=continual,
             )

@@ -204,6 +204,14 @@ class AdapterConformance:
                 f"the run {name!r} returned {seconds:.1f} s after its last query; {self.seconds_to_end} s are allowed"
             )
 
+    def test_the_default_mode_gives_the_librarys_own_results(self, adapter: Adapter, runs: Runs, mode: Mode) -> None:
+        """An optimizer that is asked and told by default does what its own parallel machinery does."""
+        if mode == "native" or adapter.default_mode != "ask_tell" or "native" not in self.modes:
+            pytest.skip("the default is the library's own machinery, or there is nothing to compare with")
+        for name in ("serial", "parallel"):
+            asked, native = runs(name, "ask_tell").trace, runs(name, "native").trace
+            assert asked.equals(native), f"asked and told, the run {name!r} differs from the native one at equal seeds"
+
     def test_measured_overhead_is_charged(self, runs: Runs, mode: Mode) -> None:
         """What the optimizer itself spends passes on the simulated clock."""
         trace = runs("other_seed", mode).trace

@@ -42,6 +42,7 @@ class DEHBAdapter(Adapter):
     name = "dehb"
     library = "dehb"
     modes = frozenset({"native", "ask_tell"})
+    default_mode = "ask_tell"
     uses_fidelity = True
     requires: ClassVar[Mapping[str, str]] = {"dehb": '"zerowait[dehb]"'}
     isolated = True

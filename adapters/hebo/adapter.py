@@ -37,6 +37,7 @@ class HEBOAdapter(Adapter):
     name = "hebo"
     library = "HEBO"
     modes = frozenset({"ask_tell"})
+    pip_finds_it = False
     requires: ClassVar[Mapping[str, str]] = {
         "hebo": "HEBO",
         "torch": "torch",

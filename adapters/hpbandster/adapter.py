@@ -41,6 +41,7 @@ class HpBandSterAdapter(Adapter):
 
     library = "hpbandster"
     modes = frozenset({"native", "ask_tell"})
+    default_mode = "ask_tell"
     uses_fidelity = True
     requires: ClassVar[Mapping[str, str]] = {"hpbandster": _EXTRA, "Pyro4": _EXTRA, "statsmodels": _EXTRA}
     isolated = True

@@ -58,6 +58,7 @@ class NepsAdapter(Adapter):
 
     library = "neural-pipeline-search"
     modes = frozenset({"native", "ask_tell"})
+    default_mode = "ask_tell"
     requires: ClassVar[Mapping[str, str]] = {"neps": _EXTRA, "torch": _EXTRA}
     isolated = True
     # A free worker always gets a trial, since brackets open whenever others wait: only a defect makes one idle.

@@ -47,6 +47,7 @@ class OptunaAdapter(Adapter):
 
     library = "optuna"
     modes = frozenset({"native", "ask_tell"})
+    default_mode = "ask_tell"
     requires: ClassVar[Mapping[str, str]] = {"optuna": _EXTRA}
     # A free thread always gets a trial: only a defect makes one idle, and a slow import of torch must not.
     simulator_options: ClassVar[Mapping[str, Any]] = {"idle": Idle(after=20.0)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +19,7 @@ from zerowait.experiments.commands import report as report_cli
 from zerowait.experiments.commands import study as study_cli
 from zerowait.experiments.commands import table as table_cli
 from zerowait.experiments.commands import verify as verify_cli
-from zerowait.suite.rules.errors import ZerowaitError
+from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
 
 # Everything else is imported inside the commands, so that `zerowait --help` answers at once. Paths are not `readable`
 # for typer: what is wrong with a path is told in one line, like everything else.
@@ -89,38 +90,79 @@ app.command()(verify_cli.verify)
 
 @app.command("list")
 def list_(
-    kind: Annotated[Kind | None, typer.Argument(help="What to list; both by default.", show_default=False)] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="`optimizers` or `benchmarks`, both by default, and words that stand in what is listed: lcbench.",
+            metavar="[KIND] [WORD]...", show_default=False,
+        ),
+    ] = None,
     *,
     verbose: Annotated[
         bool,
-        typer.Option("--verbose", "-v", help="Benchmarks in full: units, least known values, licences, BibTeX."),
+        typer.Option("--verbose", "-v", help="In full: what is missing, tasks, units, least values, licences, BibTeX."),
     ] = False,
-) -> None:
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON, for programs.")] = False,
+) -> None:  # fmt: skip
     """List optimizers and benchmarks: what can run here, and what to do about what cannot."""
-    from zerowait.experiments.studies.listing import print_benchmarks, print_benchmarks_in_full, print_optimizers
+    from zerowait.experiments.studies import listing
 
-    if kind is not Kind.BENCHMARKS:
-        print_optimizers()
-    if kind is None:
-        _out("")
-    if kind is not Kind.OPTIMIZERS:
-        (print_benchmarks_in_full if verbose else print_benchmarks)()
+    words = list(words or ())
+    kinds = [Kind(words.pop(0))] if words and words[0] in list(Kind) else list(Kind)
+    listed = {Kind.OPTIMIZERS: listing.optimizers, Kind.BENCHMARKS: listing.families}
+    found = {kind: listed[kind](words) for kind in kinds}
+    if not any(found.values()):
+        raise SpecificationError(
+            f"nothing that is listed has {' and '.join(map(repr, words))}; list all: zerowait list"
+        )
+    if as_json:
+        _out(
+            json.dumps({str(kind): [entry.as_json() for entry in entries] for kind, entries in found.items()}, indent=1)
+        )
+        return
+    for kind, entries in found.items():
+        if entries and (verbose or words):
+            listing.print_in_full(entries)
+        elif entries:
+            listing.print_overview(kind.removesuffix("s"), entries, kind)
+            _out("")
 
 
 @app.command()
 def check(
-    folder: Annotated[
-        Path, typer.Argument(help="The directory of a run.", metavar="DIR", show_default=False, readable=False)
+    named: Annotated[
+        Path,
+        typer.Argument(
+            help="The directory of a run, or a study: its output folder, its TOML file or its name.",
+            metavar="DIR|STUDY", show_default=False, readable=False,
+        ),
     ],
-) -> None:
-    """Verify a run's journal against every invariant; exit code 1 when something is broken."""
+) -> None:  # fmt: skip
+    """Verify a run's journal, or all finished cells of a study; exit code 1 when something is broken."""
+    from zerowait.experiments.commands.plot import study_folder
     from zerowait.suite.records.check import check as check_run
     from zerowait.suite.records.check import render
 
-    report = check_run(folder)
-    for line in render(report):
+    if (named / "run.json").exists() and not (named / "cell.json").exists():
+        report = check_run(named)
+        for line in render(report):
+            _out(line)
+        raise typer.Exit(report.exit_code)
+    from zerowait.experiments.grid.study_check import StudyReport, check_cell, check_study
+
+    found = StudyReport()
+    if (named / "cell.json").exists():
+        check_cell(named, found)
+    elif named.is_dir() and not any((named / name).exists() for name in ("cells", "study.toml", "study.json")):
+        raise SpecificationError(
+            f"{named} is neither the directory of a run (it has no run.json) nor the output folder of a study (it has "
+            "no cells); name one of them"
+        )
+    else:
+        found = check_study(study_folder(named))
+    for line in found.lines():
         _out(line)
-    raise typer.Exit(report.exit_code)
+    raise typer.Exit(int(bool(found.problems)))
 
 
 @app.command()

@@ -122,13 +122,11 @@ def _is_file(out: Path | None) -> bool:
 
 def study_folder(study: Path) -> Path:
     """Return the output folder of a study that may be named by its file, or by its name if it comes with zerowait."""
-    from zerowait.experiments.studies.shipped import study_file
+    if study.is_dir():
+        return study
+    from zerowait.experiments.studies.study import load_study
 
-    if study_file(study).suffix.lower() == ".toml" and not study.is_dir():
-        from zerowait.experiments.studies.study import load_study
-
-        return load_study(study).folder
-    return study
+    return load_study(study).folder
 
 
 def _report(files: FigureFiles) -> None:

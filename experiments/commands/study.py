@@ -26,7 +26,7 @@ SOME_FAILED, INTERRUPTED = 1, 130
 StudyFile = Annotated[
     Path,
     typer.Argument(
-        help=f"The study: a TOML file, or the name of one of ours: {', '.join(shipped_studies())}.",
+        help=f"The study: its TOML file, its output folder, or one of ours: {', '.join(shipped_studies())}.",
         metavar="STUDY",
         show_default=False,
         readable=False,
@@ -111,10 +111,11 @@ def run(  # noqa: PLR0913 - one parameter an option
     """
     from zerowait.experiments.grid.energy import Assumptions, energy_lines
     from zerowait.experiments.grid.progress import progress, together
-    from zerowait.experiments.grid.reporting import failure_lines, summary_lines
+    from zerowait.experiments.grid.reporting import failure_lines, mode_lines, summary_lines
     from zerowait.experiments.grid.runner import run_grid
     from zerowait.experiments.grid.selection import select
     from zerowait.experiments.grid.store import StoreWriter, update
+    from zerowait.experiments.studies.shipped import study_file
 
     Assumptions.of_environment()  # a wrong variable is said now and not when the study has run
     certificates = _certificates(tls_ca_file, tls_cert, tls_key)
@@ -123,9 +124,11 @@ def run(  # noqa: PLR0913 - one parameter an option
     for line in [*_skipped_lines(plan, only), *(f"warning: {text}" for text in plan.warnings)]:
         _err(line)
     chosen = plan.cells if not only else select(plan.cells, only)
+    for line in mode_lines(plan.cells):
+        _err(line)
     if dry_run:
-        _print_dry_run(plan, chosen, folder, jobs)
-        return
+        raise typer.Exit(SOME_FAILED if _print_dry_run(plan, chosen, folder, jobs) else 0)
+    folder.keep_file(study_file(study))
     try:
         with progress(plan.cells) as show:
             watch = together(show, StoreWriter(folder.path))
@@ -192,10 +195,13 @@ def _planned(study: Path, output: Path | None, *, skip_missing_data: bool) -> tu
     """Return a study's name, plan and folder."""
     from zerowait.experiments.grid.planning import make_plan
     from zerowait.experiments.grid.runner import StudyFolder
+    from zerowait.experiments.studies.shipped import STUDY_COPY
     from zerowait.experiments.studies.study import load_study
 
     specification = load_study(study)
     plan = make_plan(specification, str(study), skip_missing_data=skip_missing_data)
+    if output is None and study.is_dir() and (study / STUDY_COPY).is_file():
+        output = study  # wherever it was moved to
     # Absolute, because a library that a cell uses may change the current folder.
     return specification.name, plan, StudyFolder((specification.folder if output is None else output).absolute())
 
@@ -251,25 +257,33 @@ def _certificates(authority: Path | None, certificate: Path | None, key: Path | 
     return Certificates(authority, certificate, key)
 
 
-def _print_dry_run(plan: Plan, chosen: Sequence[Cell], folder: StudyFolder, jobs: int | None) -> None:
+def _print_dry_run(plan: Plan, chosen: Sequence[Cell], folder: StudyFolder, jobs: int | None) -> bool:
+    """Print what a study would take and which cells would fail; return whether any would."""
     import tempfile
 
     from zerowait.adapters.environments.isolation import run_interruptible
     from zerowait.experiments.grid.engines import cores
-    from zerowait.experiments.grid.estimate import estimate, rows
-    from zerowait.experiments.grid.study_tables import estimate_lines, print_rows
+    from zerowait.experiments.grid.estimate import estimate, rows, try_pairs
+    from zerowait.experiments.grid.study_tables import estimate_lines, print_rows, trial_lines
 
     finished = folder.cells.finished_keys()
     missing = [cell for cell in chosen if cell.key not in finished]
     print_rows(rows(chosen))
     of_all = "" if len(chosen) == len(plan.cells) else f" of the study's {len(plan.cells):,}"
     _out(f"\n{len(chosen):,} cells{of_all}, {len(chosen) - len(missing):,} of them finished")
-    if missing:
-        with tempfile.TemporaryDirectory(prefix="zerowait-") as temporary:
-            # In the environment that cells find: it decides how many threads linear algebra takes.
-            found = run_interruptible(estimate, missing, Path(temporary))
+    if not missing:
+        return False
+    with tempfile.TemporaryDirectory(prefix="zerowait-") as temporary:
+        # In the environment that cells find: it decides how many threads linear algebra takes.
+        trials = run_interruptible(try_pairs, missing, Path(temporary) / "trials")
+        fit = [cell for cell in missing if (cell.label, cell.benchmark_label) not in trials]
+        found = run_interruptible(estimate, fit, Path(temporary) / "estimate") if fit else []
+    if found:
         for line in estimate_lines(found, jobs or cores()):
             _out(line)
+    for line in trial_lines(trials, missing):
+        _err(line)
+    return bool(trials) or any(one.problem is not None for one in found)
 
 
 def _out(text: str) -> None:

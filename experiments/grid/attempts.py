@@ -9,12 +9,13 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zerowait.suite.records.failures import ERROR_FILE, error_line
 from zerowait.suite.sharing.fsync import to_disk
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TRACE_FILE, ERROR_FILE = "trace.parquet", "error.txt"
+TRACE_FILE = "trace.parquet"
 LOCK_FILE = "attempt.lock"
 
 
@@ -141,13 +142,8 @@ class CellFolders:
         return {name.split(".")[1] for name in self._names() if name.startswith(".") and is_alive(self.path / name)}
 
     def error_line(self, key: str) -> str:
-        """Return the last line of the error of a failed cell."""
-        try:
-            text = (self.failed(key) / ERROR_FILE).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return "its error was not kept"
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return (lines[-1] if lines else "").removeprefix("zerowait.suite.rules.errors.")
+        """Return in one line why a cell failed."""
+        return error_line(self.failed(key))
 
     def sweep(self) -> None:
         """Remove what killed attempts have left."""

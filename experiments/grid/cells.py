@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 import traceback
@@ -9,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from zerowait.experiments.grid.attempts import TRACE_FILE, CellFolders
+from zerowait.experiments.studies.sources import check_sources, sources_of
 from zerowait.experiments.studies.versions import check_data, check_versions
+from zerowait.suite.records.failures import error_text
 from zerowait.suite.rules.errors import ZerowaitError
 from zerowait.suite.rules.identity import canonical_json, digest
 
@@ -91,6 +94,10 @@ class Cell:
         """The hash of the specification, 32 hexadecimal digits: the name of the cell's folder."""
         return digest(canonical_json(self.specification())).hex()
 
+    def run(self) -> tuple[str, str, int, int]:
+        """Return what names the run in figures and tables: optimizer, benchmark, number of workers and seed."""
+        return self.label, self.benchmark_label, self.n_workers, self.seed
+
     def __str__(self) -> str:
         workers = f"{self.n_workers} worker" + "s" * (self.n_workers != 1)
         return f"{self.label} on {self.benchmark_label}, {workers}, seed {self.seed}"
@@ -136,8 +143,9 @@ def run_cell(cell: Cell, folders: CellFolders) -> Outcome:
         seconds = time.perf_counter() - begin
         attempt.finish()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - one failed cell never stops a study
-        attempt.fail("".join(traceback.format_exception(error)))
-        return Outcome(key, error=last_line(error), seconds=time.perf_counter() - begin)
+        line = last_line(error)
+        attempt.fail(error_text(line, "".join(traceback.format_exception(error))))
+        return Outcome(key, error=line, seconds=time.perf_counter() - begin)
     except BaseException:
         attempt.drop()
         raise
@@ -154,6 +162,7 @@ def execute(cell: Cell, directory: Path) -> pd.DataFrame:
     check_versions(cell.versions, adapter)
     benchmark = _benchmark(cell)
     check_data(cell.versions, benchmark)
+    check_sources(cell.versions, sources_of(adapter, benchmark, _provider(cell.benchmark)))
     trace = adapter.optimize(
         benchmark,
         n_workers=cell.n_workers,
@@ -169,6 +178,13 @@ def execute(cell: Cell, directory: Path) -> pd.DataFrame:
     trace.attrs[ATTRIBUTE]["cell"] = cell.key
     write_trace(trace, directory / TRACE_FILE)
     return trace
+
+
+@functools.cache
+def _provider(benchmark: str) -> str:
+    from zerowait import benchmarks
+
+    return next((found.provider for found in benchmarks.available() if found.name == benchmark), "zerowait")
 
 
 def _optimum(cell: Cell) -> float | None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FEW, MORE = 8, 24
 """Evaluations of the two short runs: what both need is the start of a run, what the second needs more is theirs."""
+TRIAL = 3
+"""Evaluations by which a pair of optimizer and benchmark is tried."""
 PATIENCE = 15.0
 """Real seconds after which an optimizer is not timed further."""
 
@@ -75,6 +77,28 @@ class Estimate:
     """Real seconds of all of its cells, one after another; 0 when there is a problem."""
     problem: str | None = None
     """Why its runs could not be timed."""
+
+
+def try_pairs(cells: Sequence[Cell], folder: Path) -> dict[tuple[str, str], str]:
+    """Run the first cell of each pair of optimizer and benchmark, for some evaluations; return which failed and why.
+
+    Parameters
+    ----------
+    cells
+        The cells that are to be run.
+    folder
+        Where the runs are kept; made here.
+    """
+    failed: dict[tuple[str, str], str] = {}
+    firsts: dict[tuple[str, str], Cell] = {}
+    for cell in cells:
+        firsts.setdefault((cell.label, cell.benchmark_label), cell)
+    for number, (pair, cell) in enumerate(firsts.items()):
+        try:
+            _timed(cell, cell.n_workers, TRIAL, folder / str(number))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - what would fail in the study is told, not raised
+            failed[pair] = last_line(error)
+    return failed
 
 
 def estimate(cells: Sequence[Cell], folder: Path) -> list[Estimate]:

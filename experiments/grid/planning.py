@@ -9,6 +9,7 @@ from zerowait import adapters
 from zerowait.adapters.spaces import ENOUGH_RUNGS
 from zerowait.experiments.grid.cells import Cell
 from zerowait.experiments.studies.reference import full_training
+from zerowait.experiments.studies.sources import sources_of
 from zerowait.experiments.studies.study import Mode, OptimizerTable, Study, suggestion
 from zerowait.experiments.studies.tasks import Choice, Skipped, at, choose
 from zerowait.experiments.studies.versions import data_of, libraries_of, versions_of
@@ -147,6 +148,7 @@ def _first_cells(study: Study, source: str, pairs: list[tuple[_Optimizer, Choice
             versions={
                 **versions_of(optimizer.adapter, libraries_of(optimizer.adapter, choice.descriptor)),
                 **data_of(choice.benchmark),
+                **sources_of(optimizer.adapter, choice.benchmark, choice.descriptor.provider),
             },
             continual=study.continual if entry.continual is None else entry.continual,
         )
@@ -163,7 +165,7 @@ def _optimizers(study: Study, source: str) -> Iterator[_Optimizer]:
         with at(place):
             adapter = adapters.load(entry.name, **entry.parameters)
         modes: list[Mode] = [mode for mode in ("native", "ask_tell") if mode in adapter.modes]
-        mode = entry.mode or study.mode or modes[0]
+        mode = entry.mode or study.mode or adapter.usual_mode()
         if mode not in modes:
             where = f"{place}.mode" if entry.mode else f"{source}: mode"
             remedy = "" if entry.mode else f"; give optimizers[{i}] a mode of its own"

@@ -6,7 +6,8 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zerowait.experiments.grid.attempts import ERROR_FILE
+from zerowait.experiments.studies.sources import unknown_sources
+from zerowait.suite.records.failures import ERROR_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +28,19 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:,.1f} {unit}"
     return f"{seconds:.1f} s"
+
+
+def mode_lines(cells: Sequence[Cell]) -> list[str]:
+    """Return which optimizers are asked and told and which run with their own machinery, and what cannot be known."""
+    modes: dict[str, list[str]] = {}
+    for label, mode in dict.fromkeys((cell.label, cell.mode) for cell in cells):
+        modes.setdefault(mode, []).append(label)
+    lines = [f"mode {mode}: {', '.join(labels)}" for mode, labels in sorted(modes.items())]
+    unknown = dict.fromkeys(name for cell in cells for name in unknown_sources(cell.versions))
+    return lines + [
+        f"the source of {name} cannot be read, so edits of it are not noticed: remove its cells after an edit"
+        for name in unknown
+    ]
 
 
 def summary_lines(summary: Summary) -> list[str]:

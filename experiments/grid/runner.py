@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from zerowait.experiments.grid.attempts import CellFolders
 from zerowait.experiments.grid.cells import Cell, Outcome
+from zerowait.experiments.studies.shipped import STUDY_COPY
 from zerowait.plots.studies.loading import STUDY_FILE
 from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError
 from zerowait.suite.sharing.fsync import replace_file
@@ -56,6 +57,14 @@ class StudyFolder:
                 "choose another with the key output or the option --output"
             ) from None
 
+    def keep_file(self, study_file: Path) -> None:
+        """Keep a copy of the study's file, by which the folder can be run again and reported wherever it is."""
+        self.create()
+        copy = self.path / STUDY_COPY
+        if not (copy.exists() and copy.samefile(study_file)):
+            text = study_file.read_bytes()
+            replace_file(copy, lambda temporary: temporary.write_bytes(text))
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep everybody else from running cells in this folder.
@@ -78,7 +87,12 @@ class StudyFolder:
 
     def list_cells(self, name: str, cells: Sequence[Cell]) -> None:
         """Write down which cells are the study's, so that figures leave out those of its earlier versions."""
-        listing = {"name": name, "cells": {f"cells/{cell.key}": str(cell) for cell in cells}}
+        keys = [f"cells/{cell.key}" for cell in cells]
+        listing = {
+            "name": name,
+            "cells": dict(zip(keys, map(str, cells), strict=True)),
+            "runs": dict(zip(keys, map(Cell.run, cells), strict=True)),
+        }
         text = json.dumps(listing, indent=1) + "\n"
         replace_file(self.path / STUDY_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 

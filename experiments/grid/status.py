@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
+from zerowait.suite.records.store_cells import problem_with
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,6 +22,8 @@ class State(StrEnum):
     FINISHED = "finished"
     RUNNING = "running"
     FAILED = "failed"
+    DAMAGED = "damaged"
+    """Finished, but its trace is missing, cut, or that of another cell."""
     MISSING = "missing"
 
 
@@ -29,7 +33,7 @@ class ExitCode(IntEnum):
     FINISHED = 0
     """Every cell is finished."""
     SOME_FAILED = 1
-    """At least one cell has failed."""
+    """At least one cell has failed or is damaged."""
     UNFINISHED = 3
     """None has failed, and some are missing or running."""
 
@@ -42,6 +46,8 @@ class Status:
     """By the key of the cell, in the study's order."""
     cells: Sequence[Cell]
     """The cells, in the same order."""
+    damage: dict[str, str]
+    """What is wrong with damaged cells, by key."""
 
     def count(self, state: State) -> int:
         """Return how many cells are in a state."""
@@ -62,22 +68,28 @@ class Status:
     @property
     def exit_code(self) -> ExitCode:
         """What the command ends with."""
-        if self.failed:
+        if self.failed or self.damage:
             return ExitCode.SOME_FAILED
         finished = self.count(State.FINISHED) == len(self.states)
         return ExitCode.FINISHED if finished else ExitCode.UNFINISHED
 
 
 def status_of(cells: Sequence[Cell], folders: CellFolders) -> Status:
-    """Return the state of every cell, from the names in the study's folder and the locks of those at work."""
+    """Return the state of every cell, from the study's folder, the locks of those at work, and what traces say."""
     # In this order: a cell that ends between two looks is then seen as running, and not as missing.
     running, failed, finished = folders.running_keys(), folders.failed_keys(), folders.finished_keys()
 
+    damage = {}
+    for cell in cells:
+        problem = problem_with(folders.finished(cell.key)) if cell.key in finished else None
+        if problem is not None:
+            damage[cell.key] = problem
+
     def state(key: str) -> State:
         if key in finished:
-            return State.FINISHED
+            return State.DAMAGED if key in damage else State.FINISHED
         if key in running:
             return State.RUNNING
         return State.FAILED if key in failed else State.MISSING
 
-    return Status({key: state(key) for key in (cell.key for cell in cells)}, cells)
+    return Status({key: state(key) for key in (cell.key for cell in cells)}, cells, damage)

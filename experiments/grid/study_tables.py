@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from zerowait.experiments.grid.reporting import duration, error_lines
+from zerowait.experiments.grid.reporting import duration, error_lines, relative
 from zerowait.experiments.grid.status import State
 from zerowait.experiments.studies.listing import print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from zerowait.experiments.grid.attempts import CellFolders
+    from zerowait.experiments.grid.cells import Cell
     from zerowait.experiments.grid.estimate import Estimate, Row
     from zerowait.experiments.grid.status import Status
 
@@ -52,6 +54,15 @@ def estimate_lines(estimates: Sequence[Estimate], n_processes: int) -> list[str]
     return lines
 
 
+def trial_lines(failed: Mapping[tuple[str, str], str], cells: Sequence[Cell]) -> list[str]:
+    """Return which pairs of optimizer and benchmark will fail, with how many of the cells each has."""
+    counts = Counter((cell.label, cell.benchmark_label) for cell in cells)
+    return [
+        f"will fail: {optimizer} on {benchmark} ({counts[optimizer, benchmark]:,} cells): {reason}"
+        for (optimizer, benchmark), reason in failed.items()
+    ]
+
+
 def print_status(status: Status) -> None:
     """Print how many cells of each optimizer are in each state."""
     rows = [
@@ -66,4 +77,8 @@ def print_status(status: Status) -> None:
 def failed_lines(status: Status, folders: CellFolders) -> list[str]:
     """Return the failed cells, each with the last line of its error and the file that has the whole of it."""
     names = {key: str(cell) for key, cell in zip(status.states, status.cells, strict=True)}
-    return error_lines({key: (names[key], folders.error_line(key)) for key in status.failed}, folders)
+    lines = error_lines({key: (names[key], folders.error_line(key)) for key in status.failed}, folders)
+    return lines + [
+        f"damaged: {names[key]}: {problem} (remove {relative(folders.finished(key))} and run the study again)"
+        for key, problem in status.damage.items()
+    ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -21,18 +22,81 @@ UNLIMITED_WIDTH = 100_000
 _NOT_WRAPPED = ("optimizer", "benchmark", "library", "fidelity", "environment")
 
 
-def print_optimizers() -> None:
-    """Print every optimizer: library, modes, whether it chooses fidelities, and whether it is installed."""
-    table = _table("optimizer", "library", "modes", "fidelity", "status")
-    for found in adapters.available():
-        table.add_row(
-            found.name,
-            found.library,
-            ", ".join(found.modes),
-            "yes" if found.uses_fidelity else "no",
-            _status(found.problem, found.environment),
-        )
-    _print(table)
+def optimizers(words: Sequence[str] = ()) -> list[Entry]:
+    """Return the optimizers in whose entry all of the words stand: library, modes, and whether it is installed."""
+    found = []
+    for one in adapters.available():
+        modes = sorted(one.modes, key=lambda mode: mode != one.default_mode)
+        ready = "ready" if one.environment is None else f"ready (environment {one.environment})"
+        columns = {
+            "library": one.library,
+            "modes": ", ".join(modes),
+            "fidelity": "yes" if one.uses_fidelity else "no",
+        }
+        full = {
+            "library": one.library,
+            "modes": ", ".join(modes) + (", the first by default" if len(modes) > 1 else ""),
+            "chooses fidelities": "yes" if one.uses_fidelity else "no",
+        }
+        found.append(Entry(one.name, columns, ready, one.problem, full, asdict(one)))
+    return [entry for entry in found if entry.has(words)]
+
+
+def families(words: Sequence[str] = ()) -> list[Entry]:
+    """Return the benchmarks in whose entry all of the words stand: tasks, what it is, and whether its data is there."""
+    entries = [
+        Entry(one.name, {"tasks": str(len(one.tasks) or "-"), "description": one.description}, "ready", one.reason,
+              _in_full(one), asdict(one))
+        for one in benchmarks.available()
+    ]  # fmt: skip
+    return [entry for entry in entries if entry.has(words)]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An optimizer or a benchmark in a listing."""
+
+    name: str
+    columns: Mapping[str, str]
+    """What the overview says of it, by heading."""
+    ready: str
+    """What is said when nothing is wrong with it."""
+    problem: str | None
+    """What is wrong with it, and what to do; None when nothing is."""
+    full: Mapping[str, str]
+    """All that is known of it, by label."""
+    described: Mapping[str, Any]
+    """The same as the registry has it."""
+
+    def has(self, words: Sequence[str]) -> bool:
+        """Tell whether all words stand somewhere in it, in capitals or not."""
+        text = " ".join([self.name, *self.columns.values(), *self.full.values(), self.problem or self.ready]).lower()
+        return all(word.lower() in text for word in words)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for programs."""
+        return {**self.described, "ready": self.problem is None}
+
+
+def print_overview(heading: str, entries: Sequence[Entry], command: str) -> None:
+    """Print a line for each entry, no longer than the terminal is wide, and how to see the rest."""
+    rows = [
+        (heading, "status", *entries[0].columns),
+        *((e.name, e.ready if e.problem is None else "not here", *e.columns.values()) for e in entries),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    width = console().width
+    for row in rows:
+        line = "  ".join(f"{text:{n}}" for text, n in zip(row, widths, strict=True)).rstrip()
+        _out(line if len(line) <= width else line[: width - 3] + "...")
+    absent = sum(entry.problem is not None for entry in entries)
+    if absent:
+        _out(f"{absent} not here; what to do: zerowait list NAME, or zerowait list {command} -v")
+
+
+def print_in_full(entries: Sequence[Entry]) -> None:
+    """Print everything that is known of each entry."""
+    print_blocks((e.name, e.problem, e.full) for e in entries)
 
 
 def print_environments(rows: Iterable[tuple[str, str, str, str, Path]]) -> None:
@@ -41,19 +105,6 @@ def print_environments(rows: Iterable[tuple[str, str, str, str, Path]]) -> None:
     for row in rows:
         table.add_row(*map(str, row))
     _print(table)
-
-
-def print_benchmarks() -> None:
-    """Print every benchmark: tasks, what it is, and whether its data is there."""
-    table = _table("benchmark", "tasks", "description", "status")
-    for found in benchmarks.available():
-        table.add_row(found.name, ", ".join(found.tasks) or "-", found.description, _status(found.reason))
-    _print(table)
-
-
-def print_benchmarks_in_full() -> None:
-    """Print every benchmark with its units, least known values, licence, citation and BibTeX."""
-    print_blocks((found.name, found.reason, _in_full(found)) for found in benchmarks.available())
 
 
 def _in_full(found: benchmarks.Descriptor) -> dict[str, str]:
@@ -90,7 +141,7 @@ def print_blocks(blocks: Iterable[tuple[str, str | None, Mapping[str, str]]]) ->
             printer.print(table)
         # rich fills every line up to the longest.
         text = "\n".join(line.rstrip() for line in captured.get().splitlines())
-        print(text, end="\n\n")  # noqa: T201 - a listing
+        _out(text + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -125,3 +176,7 @@ def _print(table: Table) -> None:
 def console() -> Console:
     """Return a console that does not wrap what is not read on a terminal."""
     return Console(width=None if sys.stdout.isatty() else UNLIMITED_WIDTH)
+
+
+def _out(text: str) -> None:
+    print(text)  # noqa: T201 - a listing

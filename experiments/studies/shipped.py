@@ -1,10 +1,14 @@
-"""The studies that come with zerowait: they are named in the place of a file, from anywhere."""
+"""How a study is named: by its file, by its output folder, or, if it comes with zerowait, by its name from anywhere."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 _FOLDER = Path(__file__).resolve().parents[1]
+STUDY_COPY = "study.toml"
+"""The study file, as a run leaves it in the output folder."""
+HOW = "its TOML file, its output folder"
+"""How a study is named beside its name."""
 
 
 def shipped_studies() -> dict[str, Path]:
@@ -13,9 +17,11 @@ def shipped_studies() -> dict[str, Path]:
 
 
 def study_file(named: str | Path) -> Path:
-    """Return the file of a study that is named by its path or, if it comes with zerowait, by its name.
+    """Return the file of a study that is named by its path, by its output folder, or by its name.
 
-    A file of that name in the current folder comes first; a folder is no study file.
+    A file or folder of that name in the current folder comes first. What names no study is returned as it is.
     """
     path = Path(named)
+    if path.is_dir() and ((path / STUDY_COPY).is_file() or str(named) not in shipped_studies()):
+        return path / STUDY_COPY
     return path if path.is_file() else shipped_studies().get(str(named), path)

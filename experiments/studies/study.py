@@ -7,14 +7,15 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
 from zerowait.experiments.studies.policies import BudgetTable, OverheadSetting, Table
-from zerowait.experiments.studies.shipped import shipped_studies, study_file
+from zerowait.experiments.studies.shipped import STUDY_COPY, shipped_studies, study_file
 from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.rules.seeds import MAX_RUN_SEED
 from zerowait.suite.rules.specification import MAX_ASK_TELL_WORKERS
+from zerowait.suite.sharing.regular_files import read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -22,11 +23,29 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Mode = Literal["native", "ask_tell"]
+LARGEST_FILE = 1 << 24
+"""Bytes of a study file; one that names a thousand tasks has some tens of thousands."""
 MOST_SEEDS = 100_000
 """Of one study."""
 Seed = Annotated[int, Field(ge=0, le=MAX_RUN_SEED)]
 SeedCount = Annotated[int, Field(gt=0, le=MOST_SEEDS)]
 Workers = Annotated[int, Field(gt=0, le=MAX_ASK_TELL_WORKERS)]
+
+
+def _named_like_arguments(parameters: dict[str, Any]) -> dict[str, Any]:
+    for name in parameters:
+        if not name.isidentifier() or name in ("self", "cls", "name", "task"):
+            raise ValueError(f"{shown(name)} is no name that a parameter can have")
+    return parameters
+
+
+def _can_be_a_path(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"it is {shown(text)}; it must be a path, without control characters")
+    return text
+
+
+Parameters = Annotated[dict[str, Any], AfterValidator(_named_like_arguments)]
 
 
 class OptimizerTable(Table):
@@ -36,7 +55,7 @@ class OptimizerTable(Table):
     """An adapter's name; `zerowait list optimizers` shows them."""
     mode: Mode | None = None
     """The library's own parallel machinery or its ask-and-tell interface; None takes the study's."""
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: Parameters = Field(default_factory=dict)
     """Arguments of the adapter."""
     label: str | None = Field(default=None, min_length=1)
     """Name in figures and tables; the adapter's name by default."""
@@ -60,7 +79,7 @@ class BenchmarkTable(Table):
     """A benchmark's name, or `name/task`; either may have the wildcards of `zerowait.experiments.studies.tasks`."""
     tasks: list[str] | None = Field(default=None, min_length=1)
     """Tasks by name or with wildcards; None for a benchmark that has none."""
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: Parameters = Field(default_factory=dict)
     """Arguments of the benchmark."""
 
 
@@ -87,7 +106,7 @@ class Study(Table):
     """The mode of every optimizer that names none; None takes each adapter's first."""
     continual: bool | None = None
     """Whether evaluations continue trainings, of every optimizer that does not say; None leaves it to the adapter."""
-    output: str | None = Field(default=None, min_length=1)
+    output: Annotated[str, Field(min_length=1), AfterValidator(_can_be_a_path)] | None = None
     """Where the runs are kept, relative to the current folder; `runs/<name>` by default."""
     budget: BudgetTable | None = None
     """When a run ends, unless its optimizer has a budget of its own."""
@@ -149,13 +168,16 @@ def load_study(path: str | Path) -> Study:
     path = study_file(path)
     remedy = f"give the path of a study file (TOML), or the name of one that is here: {', '.join(shipped_studies())}"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular_file(path, at_most=LARGEST_FILE, follow_links=True).decode()
     except FileNotFoundError:
+        if path.name == STUDY_COPY and path.parent.is_dir():
+            raise SpecificationError(
+                f"{path.parent}: this folder has no {STUDY_COPY}, which a run of this version leaves; {remedy}"
+            ) from None
         raise SpecificationError(f"{path}: there is no such file; {remedy}") from None
-    except IsADirectoryError:
-        raise SpecificationError(f"{path}: this is a folder; {remedy}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecificationError(f"{path}: cannot be read ({error}); a study file is TOML in UTF-8") from None
+    except (OSError, ValueError) as error:  # a path may hold a zero byte
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SpecificationError(f"{path}: cannot be read ({reason}); a study file is TOML in UTF-8") from None
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is a mere ValueError

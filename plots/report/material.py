@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zerowait.plots.catalogue import FIGURES
-from zerowait.plots.studies.loading import STUDY_FILE, listed_cells, load_runs, load_study
+from zerowait.plots.studies.loading import STUDY_FILE, listed_cells, listed_runs, load_runs, load_study
 from zerowait.plots.studies.study import study_of_runs
 from zerowait.suite.records import store
+from zerowait.suite.records.failures import error_line
 from zerowait.suite.records.store_cells import CELLS_FILE, STORE
 from zerowait.suite.records.trace import ATTRIBUTE
 from zerowait.suite.rules.errors import TraceError
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from zerowait.plots.studies.study import Study
 
 COUNTS = ("evaluations", "failed", "lost")
-_MODULE = re.compile(r"^(?:\w+\.)+(?=[A-Z]\w*: )")
-"""Of an error's class: of no use to readers, and another one in what older versions wrote."""
-ERROR_FILE = "error.txt"
-"""In the folder of a failed cell, which is called like the cell with `.failed` behind it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +45,8 @@ class Material:
     """The different versions that they ran with."""
     listed: Sequence[str] | None
     """All cells of the study in words; None when it has no list."""
+    planned: Sequence[tuple[str, str, int]] | None
+    """Optimizer, benchmark and number of workers of all cells; None when the list has them in words alone."""
     failed: Mapping[str, str]
     """Failed cells in words, each with the last line of its error."""
     missing: Sequence[str]
@@ -96,7 +94,7 @@ def gather(folder: str | Path) -> Material:
     for path, label in listed.items():
         there = (folder / path / "trace.parquet").is_file() if finished is None else Path(path).name in finished
         if not there and (folder / f"{path}.failed").is_dir():
-            failed[label] = _last_line(folder / f"{path}.failed" / ERROR_FILE)
+            failed[label] = error_line(folder / f"{path}.failed")
         elif not there:
             missing.append(label)
     return Material(
@@ -107,6 +105,7 @@ def gather(folder: str | Path) -> Material:
         specifications,
         versions,
         list(listed.values()) if listed else None,
+        listed_runs(listing) if listed else None,
         failed,
         missing,
     )
@@ -143,12 +142,3 @@ def _name(listing: Path) -> str | None:
     except (ValueError, AttributeError) as error:
         raise TraceError(f"{listing} is damaged ({error!r}); run the study again to write it anew") from None
     return None if name is None else str(name)
-
-
-def _last_line(path: Path) -> str:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    except FileNotFoundError:
-        return "its error was not kept"
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return _MODULE.sub("", last)

@@ -114,7 +114,7 @@ def render(
             else f", of those that the study has; {tables.NONE} is no part of it.",
             "unfinished": unfinished(material),
         },
-        matrix=tables.matrix(study, material.listed),
+        matrix=tables.matrix(study, material.planned),
         filters=_filters(data),
         charts=_charts(data),
         figures=drawn,

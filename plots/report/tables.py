@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,6 @@ NONE = "\u2013"
 """Stands for what is not there."""
 EARLY = 0.1
 """The share of the budget at which the table of ranks shows them besides the end."""
-_SEED = re.compile(r"(.*), (\d+) workers?, seed \d+", flags=re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +101,18 @@ class Index:
         return {key: self._of[key][name] for key, name in names.items()}
 
 
-def matrix(study: Study, listed: Iterable[str] | None) -> Matrix:
+def matrix(study: Study, runs: Iterable[tuple[str, str, int]] | None) -> Matrix:
     """Return the finished seeds of each optimizer, benchmark and number of workers, beside those that were planned.
 
     Parameters
     ----------
     study
         The finished runs.
-    listed
-        All cells in the words of the study's list, `random on branin, 2 workers, seed 0`; None when there is no list.
+    runs
+        Optimizer, benchmark and number of workers of all cells; None when there is no such list.
     """
     finished = Counter(study.cells[["optimizer", "benchmark", "n_workers"]].itertuples(index=False, name=None))
-    planned = None if listed is None else _planned(listed, study)
+    planned = None if runs is None else Counter(runs)
     every = planned or finished
     optimizers = sorted({optimizer for optimizer, _, _ in every} | set(study.optimizers))
     benchmarks = sorted({benchmark for _, benchmark, _ in every})
@@ -141,27 +139,6 @@ def _count(finished: int, planned: int | None) -> Count:
     if not planned:
         return Count(NONE, bad=False)
     return Count(f"{finished} of {planned}", bad=finished < planned)
-
-
-def _planned(listed: Iterable[str], study: Study) -> Counter[tuple[str, str, int]]:
-    """Count the listed cells by optimizer, benchmark and number of workers."""
-    pairs = {
-        f"{o} on {b}": (o, b)
-        for o, b in study.cells[["optimizer", "benchmark"]].drop_duplicates().itertuples(index=False, name=None)
-    }
-    benchmarks = sorted(study.cells["benchmark"].unique(), key=len, reverse=True)
-    found: Counter[tuple[str, str, int]] = Counter()
-    for text in listed:
-        match = _SEED.fullmatch(text)
-        if match is None:
-            continue
-        pair = match[1]
-        if pair not in pairs:
-            # No run of this pair is finished. Names may hold " on ", so those that are known go first.
-            benchmark = next((b for b in benchmarks if pair.endswith(f" on {b}")), pair.rpartition(" on ")[2])
-            pairs[pair] = (pair.removesuffix(f" on {benchmark}"), benchmark)
-        found[(*pairs[pair], int(match[2]))] += 1
-    return found
 
 
 def final_table(study: Study, index: Index) -> Table:

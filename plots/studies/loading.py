@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from zerowait.plots.studies.study import EVALUATION_COLUMNS, FACTS, KEYS, Study,
 from zerowait.suite.records.selection import Where
 from zerowait.suite.records.store_cells import CELLS_FILE, STORE
 from zerowait.suite.rules.errors import TraceError
+from zerowait.suite.sharing.regular_files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -202,8 +202,31 @@ def listed_cells(listing: Path) -> dict[str, str]:
     TraceError
         The list is damaged.
     """
+    return {str(name): str(label) for name, label in _listing(listing, "cells").items()}
+
+
+def listed_runs(listing: Path) -> list[tuple[str, str, int]] | None:
+    """Return optimizer, benchmark and number of workers of the cells in a study's list; None when it is of version 0.1.
+
+    Raises
+    ------
+    TraceError
+        The list is damaged.
+    """
+    runs = _listing(listing, "runs")
     try:
-        cells = json.loads(listing.read_text(encoding="utf-8"))["cells"]
-        return {str(name): str(label) for name, label in cells.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TraceError(f"{listing} is damaged ({error!r}); run the study again to write it anew") from None
+        return [(str(o), str(b), int(n)) for o, b, n, _ in runs.values()] if runs else None
+    except (ValueError, TypeError) as error:
+        raise _damaged(listing, error) from None
+
+
+def _listing(listing: Path, part: str) -> dict[str, Any]:
+    try:
+        data = read_json(listing)
+        return dict(data["cells"] if part == "cells" else data.get(part, {}))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(listing, error) from None
+
+
+def _damaged(listing: Path, error: Exception) -> TraceError:
+    return TraceError(f"{listing} is damaged ({error!r}); run the study again to write it anew")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,10 +17,9 @@ from zerowait.suite.records.selection import Condition, Selection, Where, parse
 from zerowait.suite.records.store_cells import CELL_COLUMNS, RUN_COLUMNS, StoredCell, Table
 from zerowait.suite.records.trace import COLUMNS, arrow_type
 from zerowait.suite.rules.errors import SpecificationError, TraceError
+from zerowait.suite.sharing.regular_files import open_regular, read_json
 
 if TYPE_CHECKING:
-    import os
-
     import numpy as np
     import pandas as pd
     import pyarrow as pa
@@ -53,8 +54,11 @@ class Partition:
         raw = (schema.metadata or {}).get(FOOTER)
         if raw is None:
             raise TraceError(f"{path} is no part of a store; remove it")
-        data = json.loads(raw)
-        return cls(path, data["optimizer"], data["benchmark"], data["cells"], data["types"])
+        try:
+            data = json.loads(raw)
+            return cls(path, data["optimizer"], data["benchmark"], data["cells"], data["types"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise TraceError(damaged_store(path, error)) from None
 
     def footer(self) -> bytes:
         """Return the JSON that the file carries."""
@@ -92,12 +96,10 @@ def listed_cells(study: Path) -> list[str] | None:
     """
     listing = study / store_cells.STUDY_FILE
     try:
-        text = listing.read_text(encoding="utf-8")
+        return [str(name).rsplit("/", 1)[-1] for name in read_json(listing)["cells"]]
     except FileNotFoundError:
         return None
-    try:
-        return [str(name).rsplit("/", 1)[-1] for name in json.loads(text)["cells"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise TraceError(f"{listing} is damaged ({error!r}); run the study again to write it anew") from None
 
 
@@ -238,8 +240,9 @@ def read_cells(store: Path) -> Table:
     if not path.is_file():
         return cells_table([])
     try:
-        return pq.read_table(path, partitioning=None).select(list(CELL_COLUMNS)).cast(cells_schema())
-    except (OSError, KeyError, pa.ArrowInvalid) as error:
+        with os.fdopen(open_regular(path), "rb") as file:
+            return pq.ParquetFile(file).read().select(list(CELL_COLUMNS)).cast(cells_schema())
+    except (OSError, KeyError, pa.ArrowException) as error:
         raise TraceError(damaged_store(path, error)) from None
 
 
@@ -257,6 +260,7 @@ class _opened:  # noqa: N801 - a context manager, used like a function
     def __init__(self, store: Path) -> None:
         self._store = store
         self._parts: list[tuple[Partition, pq.ParquetFile]] = []
+        self._files = contextlib.ExitStack()
 
     def __enter__(self) -> list[tuple[Partition, pq.ParquetFile]]:
         import pyarrow as pa
@@ -264,18 +268,18 @@ class _opened:  # noqa: N801 - a context manager, used like a function
 
         for path in partition_paths(self._store):
             try:
-                file = pq.ParquetFile(path, read_dictionary=_DICTIONARY)
+                opened = self._files.enter_context(os.fdopen(open_regular(path), "rb"))
+                file = pq.ParquetFile(opened, read_dictionary=_DICTIONARY)
             except FileNotFoundError:
                 continue  # the runner has just removed what the study has no more
-            except (OSError, pa.ArrowInvalid) as error:
+            except (OSError, pa.ArrowException) as error:
                 raise TraceError(damaged_store(path, error)) from None
             self._parts.append((Partition.of(path, file.schema_arrow), file))
         self._parts.sort(key=lambda part: (part[0].optimizer, part[0].benchmark))
         return self._parts
 
     def __exit__(self, *exception: object) -> None:
-        for _, file in self._parts:
-            file.close()
+        self._files.close()
 
 
 def _differences(
@@ -333,7 +337,7 @@ class _Reader:
         there = set(file.schema_arrow.names)
         try:
             table = file.read([n for n in self._schema.names if n in there], use_threads=False)
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowException) as error:
             raise TraceError(damaged_store(partition.path, error)) from None
         if not self._schema.names:
             table = pa.table({"cell": pa.nulls(file.metadata.num_rows)})
