@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from rich.text import Text
 from zerowait import adapters, benchmarks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 UNLIMITED_WIDTH = 100_000
@@ -38,7 +39,7 @@ def optimizers(words: Sequence[str] = ()) -> list[Entry]:
             "modes": ", ".join(modes) + (", the first by default" if len(modes) > 1 else ""),
             "chooses fidelities": "yes" if one.uses_fidelity else "no",
         }
-        found.append(Entry(one.name, columns, ready, one.problem, full, asdict(one)))
+        found.append(Entry(one.name, columns, ready, one.problem, full, _described(one)))
     return [entry for entry in found if entry.has(words)]
 
 
@@ -46,7 +47,7 @@ def families(words: Sequence[str] = ()) -> list[Entry]:
     """Return the benchmarks in whose entry all of the words stand: tasks, what it is, and whether its data is there."""
     entries = [
         Entry(one.name, {"tasks": str(len(one.tasks) or "-"), "description": one.description}, "ready", one.reason,
-              _in_full(one), asdict(one))
+              _in_full(one), _described(one))
         for one in benchmarks.available()
     ]  # fmt: skip
     return [entry for entry in entries if entry.has(words)]
@@ -76,6 +77,15 @@ class Entry:
     def as_json(self) -> dict[str, Any]:
         """Return it for programs."""
         return {**self.described, "ready": self.problem is None}
+
+
+def _described(value: Any) -> Any:
+    """Return what the registry says as JSON knows it."""
+    if is_dataclass(value):
+        return {one.name: _described(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {"" if key is None else key: _described(one) for key, one in value.items()}
+    return value
 
 
 def print_overview(heading: str, entries: Sequence[Entry], command: str) -> None:
