@@ -10,7 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
+from zerowait.suite.rules import arguments
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.overhead import OVERHEADS, Overhead
 
 if TYPE_CHECKING:
     import os
@@ -19,9 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from ConfigSpace import ConfigurationSpace
 
-    from zerowait.suite.rules.budget import Budget
     from zerowait.suite.rules.evaluation import AskTellOptimizer, Evaluation
-    from zerowait.suite.rules.overhead import Overhead
     from zerowait.suite.simulator import Simulator
 
 Mode: TypeAlias = Literal["native", "ask_tell"]
@@ -264,7 +265,13 @@ class Adapter:
             The mode is not supported, the budget is empty, the optimizer refuses the benchmark, or the
             directory holds a run.
         """
+        from zerowait.suite.rules.seeds import check_run_seed
+
         mode = self.usual_mode() if mode is None else mode
+        arguments.instance("budget", budget, Budget, "a zerowait.Budget, such as Budget(max_evaluations=100)")
+        arguments.instance("overhead", overhead, Overhead, OVERHEADS)
+        n_workers = arguments.integer("n_workers", n_workers, 1)
+        seed = check_run_seed(seed)
         if mode not in self.modes:
             known = " or ".join(repr(known) for known in MODES if known in self.modes)
             raise SpecificationError(f"mode is {mode!r}; {self.name!r} can run in {known}")
@@ -276,7 +283,7 @@ class Adapter:
         if reason is not None:
             raise SpecificationError(f"{self.name!r} cannot run on {benchmark.label!r}: {reason}")
         if directory is not None:
-            _check_unused(Path(directory))
+            _check_unused(arguments.folder("directory", directory))
         run = Run(
             benchmark,
             n_workers,
@@ -284,8 +291,8 @@ class Adapter:
             budget,
             overhead,
             None if directory is None else Path(directory),
-            {**self.parameters, **(labels or {}), **self._own_labels(benchmark, mode)},
-            self.continues if continual is None else continual,
+            {**self.parameters, **arguments.mapping("labels", labels), **self._own_labels(benchmark, mode)},
+            self.continues if continual is None else arguments.boolean("continual", continual),
         )
         if mode == "ask_tell":
             return self._run_ask_tell(run)

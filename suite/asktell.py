@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.suite.engine import Engine, Told, as_told
 from zerowait.suite.records.trace import write_trace
+from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.evaluation import AnyObjective, AskTellOptimizer, Evaluation, Query
@@ -83,8 +84,12 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     RunDirectoryError
         The trace cannot be written to the directory.
     """
-    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
-        raise SpecificationError(f"batch_size is {batch_size!r}; it must be an integer of at least 1, or None")
+    if batch_size is not None:
+        batch_size = arguments.integer("batch_size", batch_size, 1, allowed="an integer of at least 1, or None")
+    for name in ("ask", "tell"):
+        if isinstance(optimizer, type) or not callable(getattr(optimizer, name, None)):
+            raise arguments.refusal("the optimizer", optimizer, "an object with the methods ask and tell")
+    arguments.function("on_delivery", on_delivery)
     engine = Engine(
         objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time), seed=seed, overhead=overhead,
         continual=continual, told=told, labels=labels, more={} if batch_size is None else {"batch_size": batch_size},
@@ -93,7 +98,7 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     run.on_delivery = on_delivery
     path = None
     if directory is not None:
-        path = Path(directory) / "trace.parquet"
+        path = arguments.folder("directory", directory) / "trace.parquet"
         with explained(path.parent, "write the trace"):
             path.parent.mkdir(parents=True, exist_ok=True)
     try:

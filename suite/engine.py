@@ -12,17 +12,15 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
-
 from zerowait.suite.pending import Delivered, InFlight, Pending
 from zerowait.suite.records.trace import build_trace, make_metadata, measured_facts
-from zerowait.suite.rules import timeline
+from zerowait.suite.rules import arguments, timeline
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.continuation import Ledger, State, charge, training_length
-from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError, shown
+from zerowait.suite.rules.errors import InvalidEvaluationError
 from zerowait.suite.rules.evaluation import LONGEST, AnyObjective, Evaluation, ObjectiveSignature, Query, as_evaluation
 from zerowait.suite.rules.identity import canonical_json_of_checked, digest
-from zerowait.suite.rules.overhead import Overhead
+from zerowait.suite.rules.overhead import OVERHEADS, Overhead
 from zerowait.suite.rules.seeds import ObjectiveSeeds, check_run_seed
 from zerowait.suite.rules.specification import MAX_ASK_TELL_WORKERS, make_specification
 
@@ -66,37 +64,22 @@ class Engine:
         labels: Mapping[str, Any] | None,
         more: Mapping[str, Any],
     ) -> None:
-        if (
-            isinstance(n_workers, bool)
-            or not isinstance(n_workers, int | np.integer)
-            or not 1 <= n_workers <= MAX_ASK_TELL_WORKERS
-        ):
-            raise SpecificationError(
-                f"n_workers is {shown(n_workers)}; it must be an integer from 1 to {MAX_ASK_TELL_WORKERS}"
-            )
-        if not callable(objective):
-            raise SpecificationError(f"the objective is {shown(objective)}; it must be callable")
-        if not isinstance(overhead, Overhead | None):
-            raise SpecificationError(
-                f"overhead is {shown(overhead)}; it must be a policy such as Overhead.none() or Overhead.fixed(0.5)"
-            )
-        if not isinstance(continual, bool):
-            raise SpecificationError(f"continual is {shown(continual)}; it must be True or False")
-        if told not in ("arrival", "turn", None):
-            raise SpecificationError(f"told is {shown(told)}; it must be 'arrival', 'turn' or None")
+        self.n_workers = arguments.integer("n_workers", n_workers, 1, MAX_ASK_TELL_WORKERS)
+        self.objective = arguments.objective(objective)
+        if overhead is not None:
+            arguments.instance("overhead", overhead, Overhead, OVERHEADS)
+        arguments.choice("told", told, ("arrival", "turn", None))
         overhead = Overhead.measured() if overhead is None else overhead
-        self.objective = objective
-        self.n_workers = int(n_workers)
         self.budget = budget
         self.overhead = overhead
-        self.continual = continual
+        self.continual = arguments.boolean("continual", continual)
         self.measured = overhead.is_measured
         self.constant = overhead.constant
         self.sampling = overhead.sampling
         self.told: Told = told if told is not None else "arrival" if self.measured else "turn"
         self.specification = make_specification(
-            self.n_workers, budget, check_run_seed(seed), overhead, continual=continual, labels=labels, told=self.told,
-            **more,
+            self.n_workers, budget, check_run_seed(seed), overhead, continual=self.continual, labels=labels,
+            told=self.told, **more,
         )  # fmt: skip
         # Workers that sample each for itself ask as soon as they are free, so nothing is due by then that was not told.
         self.tells_on_arrival = self.told == "arrival" and self.sampling == "serial"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from zerowait.suite.engine import Engine, Told, as_told
+from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.evaluation import LOST, AnyObjective, Evaluation, Query
@@ -87,8 +88,8 @@ class SimulatedExecutor(concurrent.futures.Executor):
         labels: Mapping[str, Any] | None = None,
         on_delivery: Callable[[Query, Evaluation], None] | None = None,
     ) -> None:
-        if on_exhausted not in ("raise", "inf"):
-            raise SpecificationError(f"on_exhausted is {shown(on_exhausted)}; it must be one of 'raise', 'inf'")
+        arguments.choice("on_exhausted", on_exhausted, ("raise", "inf"))
+        arguments.function("on_delivery", on_delivery)
         self._engine = Engine(
             objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time), seed=seed, overhead=overhead,
             continual=continual, told=told, labels=labels, more={},
@@ -194,11 +195,6 @@ class SimulatedExecutor(concurrent.futures.Executor):
             raise SpecificationError(
                 "a task has evaluated two configurations, and a worker runs one evaluation at a time; submit each by "
                 "itself"
-            )
-        if not isinstance(query.config, Mapping):
-            raise SpecificationError(
-                f"the configuration is {shown(query.config)} of type {type(query.config).__name__}; it must be a "
-                "mapping of parameter values by name"
             )
         task.pending = pending = self._engine.start(query, task.start, task.seconds, evaluate)
         if pending.error is not None:

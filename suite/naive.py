@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from typing import Any, cast
 
+from zerowait.suite.rules.arguments import real
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.sharing import header, record
@@ -38,11 +38,10 @@ class NaiveRun(Simulator):
     """
 
     def __init__(self, objective: Any, *, time_scale: float = 1.0, **arguments: Any) -> None:
-        if isinstance(time_scale, bool) or not isinstance(time_scale, int | float) or not 0 < time_scale < math.inf:
-            raise SpecificationError(f"time_scale is {time_scale!r}; it must be a positive number of seconds")
+        time_scale = real("time_scale", time_scale, 0.0, above=True, allowed="a positive number of seconds")
         if "overhead" in arguments:
             raise SpecificationError("a NaiveRun takes no overhead: the optimizer's own time passes on the real clock")
-        self.time_scale = float(time_scale)
+        self.time_scale = time_scale
         super().__init__(objective, overhead=Overhead.measured(), **arguments)
 
     def _further_specification(self) -> Mapping[str, Any]:

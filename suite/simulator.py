@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from zerowait.suite.engine import failed_runtime
 from zerowait.suite.records.journal_to_trace import trace_of
 from zerowait.suite.records.trace import write_trace
+from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget
-from zerowait.suite.rules.errors import BudgetExhausted, SpecificationError, StalledError
+from zerowait.suite.rules.errors import BudgetExhausted, StalledError
 from zerowait.suite.rules.evaluation import (
     LOST,
     AnyObjective,
@@ -27,7 +28,7 @@ from zerowait.suite.rules.evaluation import (
     check_fidelity,
 )
 from zerowait.suite.rules.identity import canonical_json, check_config_id, digest
-from zerowait.suite.rules.overhead import Overhead
+from zerowait.suite.rules.overhead import OVERHEADS, Overhead
 from zerowait.suite.rules.seeds import ObjectiveSeeds, check_run_seed
 from zerowait.suite.rules.specification import MAX_WORKERS, make_specification
 from zerowait.suite.sharing import shared_directory as several_hosts
@@ -109,16 +110,19 @@ class Simulator:
         labels: Mapping[str, Any] | None = None,
         on_delivery: Callable[[Mapping[str, Any], float | None, Evaluation], None] | None = None,
     ) -> None:
-        if isinstance(n_workers, bool) or not isinstance(n_workers, int) or not 1 <= n_workers <= MAX_WORKERS:
-            raise SpecificationError(f"n_workers is {n_workers!r}; it must be an integer from 1 to {MAX_WORKERS}")
-        if not callable(objective):
-            raise SpecificationError(f"the objective is {objective!r}; it must be callable")
-        _choice("on_exhausted", on_exhausted, ("raise", "inf"))
-        _choice("on_worker_death", on_worker_death, ("raise", "continue"))
-        self.objective = objective
+        n_workers = arguments.integer("n_workers", n_workers, 1, MAX_WORKERS)
+        arguments.choice("on_exhausted", on_exhausted, ("raise", "inf"))
+        arguments.choice("on_worker_death", on_worker_death, ("raise", "continue"))
+        if overhead is not None:
+            arguments.instance("overhead", overhead, Overhead, OVERHEADS)
+        if idle is not None:
+            arguments.instance("idle", idle, Idle, "zerowait.Idle(...), such as Idle(sign='never'), or None")
+        continual = arguments.boolean("continual", continual)
+        shared_directory = arguments.boolean("shared_directory", shared_directory)
+        self.objective = arguments.objective(objective)
         self.n_workers = n_workers
         self.seed = check_run_seed(seed)
-        self.on_delivery = on_delivery
+        self.on_delivery = arguments.function("on_delivery", on_delivery)
         self._on_exhausted = on_exhausted
         self._shared_directory = shared_directory
         self._rules = Rules(
@@ -133,7 +137,7 @@ class Simulator:
             on_worker_death=on_worker_death, shared_directory=shared_directory, **self._further_specification(),
         )  # fmt: skip
         self._is_temporary = directory is None
-        root = temporary.make_folder() if directory is None else Path(directory).absolute()
+        root = temporary.make_folder() if directory is None else arguments.folder("directory", directory).absolute()
         self._run = RunDirectory(root)
         self._run.create_or_join(specification, lambda run: self._create(run, continual=continual))
         self._coordinator: Coordinator | None = None
@@ -484,11 +488,6 @@ class _Connections:
 
 _connections = _Connections()
 os.register_at_fork(after_in_child=_connections.forget)
-
-
-def _choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise SpecificationError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}")
 
 
 def _short(error: Exception, most: int = 400) -> str:

@@ -21,10 +21,12 @@ def plain_number(value: object) -> int | float | None:
     """Return a number as Python's own `int` or `float`; None when it is none."""
     if type(value) is int or type(value) is float:
         return value
-    if getattr(value, "ndim", None) == 0 and getattr(getattr(value, "dtype", None), "kind", "") in ("i", "u", "f"):
-        # `item` leaves a long double as it is.
-        number: Any = value
-        return float(number) if number.dtype.kind == "f" else int(number)
+    number: Any = value
+    kind = getattr(getattr(value, "dtype", None), "kind", None)
+    if kind is not None:  # NumPy's; durations count as integers among its types
+        if kind not in ("i", "u", "f") or number.ndim != 0:
+            return None
+        return float(number) if kind == "f" else int(number)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return None
     return int(value) if isinstance(value, numbers.Integral) else float(value)
@@ -58,7 +60,7 @@ def real(
     """
     number = plain_number(value)
     # An integer of thousands of digits compares with a float, but has none of its own.
-    if number is not None and least <= number <= most and not (above and number == least) and number < math.inf:
+    if number is not None and least <= number <= most and not (above and number == least) and abs(number) < math.inf:
         try:
             return float(number)
         except OverflowError:
@@ -78,9 +80,9 @@ def boolean(name: str, value: object) -> bool:
     raise refusal(name, value, "True or False")
 
 
-def choice(name: str, value: T, allowed: Sequence[str]) -> T:
-    """Return one of the allowed texts; raise `SpecificationError` when it is none of them."""
-    if isinstance(value, str) and value in allowed:
+def choice(name: str, value: T, allowed: Sequence[str | None]) -> T:
+    """Return one of the allowed texts (or None, if it is one); raise `SpecificationError` when it is none of them."""
+    if (value is None or isinstance(value, str)) and value in allowed:
         return value
     raise refusal(name, value, f"one of {', '.join(map(repr, allowed))}")
 
@@ -97,6 +99,13 @@ def function(name: str, value: T | None, allowed: str = "a function") -> T | Non
     if value is None or callable(value):
         return value
     raise refusal(name, value, f"{allowed}, or None")
+
+
+def objective(value: T) -> T:
+    """Return an objective; raise `SpecificationError` when it cannot be called."""
+    if callable(value):
+        return value
+    raise refusal("the objective", value, "callable")
 
 
 def configuration(value: object) -> Mapping[str, Any]:
@@ -127,5 +136,4 @@ def mapping(name: str, value: object, allowed: str = "a mapping, or None") -> Ma
 def refusal(name: str, value: object, allowed: str) -> SpecificationError:
     """Return the error that names an argument, its value and type, and what is allowed."""
     kind = "" if value is None or isinstance(value, str | int | float) else f" of type {type(value).__name__}"
-    verb = "are" if name.endswith("s") and " " in name else "is"
-    return SpecificationError(f"{name} {verb} {shown(value)}{kind}; it must be {allowed}")
+    return SpecificationError(f"{name} is {shown(value)}{kind}; it must be {allowed}")

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError
+from zerowait.suite.rules import arguments
+from zerowait.suite.rules.errors import InvalidEvaluationError
 from zerowait.suite.rules.identity import is_text
 
 Config: TypeAlias = Mapping[str, Any]
@@ -64,15 +65,9 @@ def check_fidelity(fidelity: float | None) -> float | None:
     SpecificationError
         It is no finite number.
     """
-    if fidelity is None:
-        return None
-    try:
-        number = math.nan if isinstance(fidelity, bool | str | bytes) else float(fidelity)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise SpecificationError(f"fidelity is {fidelity!r}; it must be a finite number, or None")
-    return number
+    if fidelity is None or (type(fidelity) is float and math.isfinite(fidelity)):
+        return fidelity
+    return arguments.real("fidelity", fidelity, -math.inf, allowed="a finite number, or None")
 
 
 class Objective(Protocol):

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from zerowait.suite.rules import arguments
 from zerowait.suite.rules.errors import SpecificationError, shown
 
 DIGEST_BYTES = 16
@@ -46,6 +47,8 @@ def canonical_json(config: Mapping[str, Any]) -> str:
         A name is not a string, a value has no JSON form, or a text holds a half of a surrogate pair, which no file can
         hold; the message names the parameter, value and type.
     """
+    if type(config) is not dict:
+        arguments.configuration(config)
     try:
         "".join(config)  # a TypeError unless all names are strings: JSON would turn 1 into "1"
         text = _encode(config if type(config) is dict else dict(config))
@@ -107,6 +110,8 @@ def check_config_id(config_id: object) -> str:
 
 def check_config(config: Mapping[str, Any]) -> None:
     """Refuse what `canonical_json` refuses; this costs next to nothing when all values are plain."""
+    if type(config) is not dict:
+        arguments.configuration(config)
     try:
         names = "".join(config)
     except TypeError:

@@ -17,6 +17,8 @@ from zerowait.suite.rules.fingerprint import UnknowableError, fingerprint
 from zerowait.suite.rules.identity import is_text
 
 Sampling = Literal["serial", "parallel"]
+OVERHEADS = "a policy: Overhead.measured(), Overhead.none(), Overhead.fixed(0.5), Overhead.linear(...) or .model(...)"
+"""What an argument may be that takes one."""
 
 
 @dataclass(frozen=True, slots=True)

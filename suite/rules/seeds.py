@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules import arguments
 
 _OPTIMIZER, _OBJECTIVE = 1, 2
 MAX_RUN_SEED = 2**63 - 1
@@ -20,9 +20,7 @@ MAX_RUN_SEED = 2**63 - 1
 
 def check_run_seed(seed: int) -> int:
     """Return the seed as a plain integer, or raise `SpecificationError` when it is none from 0 to 2**63 - 1."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= int(seed) <= MAX_RUN_SEED:
-        raise SpecificationError(f"seed is {seed!r}; it must be an integer from 0 to 2**63 - 1")
-    return int(seed)
+    return arguments.integer("seed", seed, 0, MAX_RUN_SEED, allowed="an integer from 0 to 2**63 - 1")
 
 
 def optimizer_seed(run_seed: int) -> int:

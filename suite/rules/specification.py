@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.overhead import Overhead
@@ -36,8 +37,10 @@ def make_specification(
         The labels have no JSON form.
     """
     try:
-        plain_labels = json.loads(json.dumps(dict(labels or {}), sort_keys=True))
-    except (TypeError, ValueError) as error:
+        plain_labels = json.loads(json.dumps(dict(arguments.mapping("labels", labels)), sort_keys=True))
+    except SpecificationError:
+        raise
+    except (TypeError, ValueError, RecursionError) as error:
         raise SpecificationError(f"labels {labels!r} have no JSON form: {error}") from None
     return {
         "n_workers": n_workers,

@@ -8,14 +8,13 @@ whose start is then moved to that delivery. Every release is counted.
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules import arguments
 from zerowait.suite.sharing.processes import TICK, Process, cpu_times
 
 Sign = Literal["cpu", "grace", "never"]
@@ -34,12 +33,11 @@ class Idle:
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense."""
-        if isinstance(self.after, bool) or not isinstance(self.after, int | float) or not 0 < self.after < math.inf:
-            raise SpecificationError(f"idle.after is {self.after!r}; it must be a positive number of seconds")
-        if self.sign not in ("cpu", "grace", "never"):
-            raise SpecificationError(f"idle.sign is {self.sign!r}; it must be 'cpu', 'grace' or 'never'")
-        if not 0 < self.busy_share <= 1:
-            raise SpecificationError(f"idle.busy_share is {self.busy_share!r}; it must be above 0 and at most 1")
+        after = arguments.real("idle.after", self.after, 0.0, above=True, allowed="a positive number of seconds")
+        arguments.choice("idle.sign", self.sign, get_args(Sign))
+        share = arguments.real("idle.busy_share", self.busy_share, 0.0, 1.0, above=True)
+        object.__setattr__(self, "after", after)
+        object.__setattr__(self, "busy_share", share)
 
 
 _FASTEST_RELEASE = 0.05

@@ -1,0 +1,206 @@
+"""Arguments that are not usable are refused at once, in one line; numbers in NumPy's sense are taken."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import zerowait
+from zerowait import Budget, Evaluation, Idle, Overhead, Query, Simulator, SpecificationError, simulate
+from zerowait.suite.executor import SimulatedExecutor
+from zerowait.suite.naive import NaiveRun
+from zerowait.suite.rules import arguments
+
+
+def train(config):
+    return Evaluation(float(config["x"]), 1.0)
+
+
+class Line:
+    """Asks for one configuration after another."""
+
+    def __init__(self, queries=None):
+        self.queries = iter(queries) if queries is not None else iter(lambda: Query({"x": 0.5}), None)
+
+    def ask(self):
+        return next(self.queries)
+
+    def tell(self, query, evaluation):
+        pass
+
+
+def ask_and_tell(**given):
+    optimizer, objective = given.pop("optimizer", Line()), given.pop("objective", train)
+    return simulate(optimizer, objective, **{"n_workers": 2, "max_evaluations": 3} | given)
+
+
+def simulator(**given):
+    return Simulator(given.pop("objective", train), **{"n_workers": 2, "max_evaluations": 3} | given)
+
+
+def executor(**given):
+    return SimulatedExecutor(given.pop("objective", train), **{"n_workers": 2, "max_evaluations": 3} | given)
+
+
+def adapter(**given):
+    benchmark = given.pop("benchmark", None) or zerowait.benchmarks.load("branin")
+    wanted = {"n_workers": 2, "seed": 0, "budget": Budget(3), "overhead": Overhead.none()} | given
+    return zerowait.adapters.load("random").optimize(benchmark, **wanted)
+
+
+WRONG_NUMBERS = [
+    0,
+    -1,
+    2.0,
+    "2",
+    None,
+    True,
+    np.True_,
+    np.float64(2),
+    np.array([2]),
+    np.array(2.0),
+    1 + 0j,
+    [2],
+    math.nan,
+]
+COMMON = {
+    "n_workers": [*WRONG_NUMBERS, 10**9, 10**400],
+    "max_evaluations": [value for value in WRONG_NUMBERS if value is not None],
+    "max_time": [
+        0,
+        -1.0,
+        math.inf,
+        math.nan,
+        "1",
+        True,
+        np.array([1.0]),
+        np.nan,
+        1j,
+        [1.0],
+        10**400,
+        np.timedelta64(1),
+    ],
+    "seed": [-1, 1.0, "0", True, None, 2**63, np.array([0])],
+    "overhead": ["none", 0.5, True, Overhead, Overhead.none, {"fixed": 1.0}],
+    "continual": ["yes", 1, 0, None, "False", np.array([True])],
+    "labels": ["label", 3, [1], {"a": {1, 2}}, {("a", "b"): 1}],
+    "on_delivery": ["print", 3],
+    "objective": [None, "train", 3],
+}
+OF_SIMULATOR = {
+    "idle": ["never", 1.0, True, Idle],
+    "directory": ["", 3, b"folder", "a\0b", True],
+    "shared_directory": ["yes", 1, None],
+    "on_exhausted": ["stop", None, 1, ["raise"]],
+    "on_worker_death": ["ignore", None, 0],
+}
+CASES = [
+    *((ask_and_tell, name, value) for name, values in COMMON.items() for value in values),
+    *((ask_and_tell, "batch_size", value) for value in WRONG_NUMBERS if value is not None),
+    *((ask_and_tell, "directory", value) for value in OF_SIMULATOR["directory"]),
+    *((ask_and_tell, "optimizer", value) for value in (None, Line, "optimizer", object())),
+    *((executor, name, value) for name, values in COMMON.items() for value in values),
+    *((simulator, name, value) for name, values in {**COMMON, **OF_SIMULATOR}.items() for value in values),
+    *(
+        (adapter, name, value)
+        for name in ("n_workers", "seed", "labels", "continual")
+        for value in COMMON[name]
+        if value is not None
+    ),
+    *((adapter, "overhead", value) for value in (*COMMON["overhead"], None)),
+    *((adapter, "budget", value) for value in (10, None, {"max_evaluations": 3}, Budget)),
+    *((adapter, "mode", value) for value in ("threads", 1, True)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "value"), CASES, ids=[f"{make.__name__}-{name}-{value!r:.30}" for make, name, value in CASES]
+)
+def test_an_argument_that_is_not_usable_is_refused_at_once_by_name_and_value(make, name, value):
+    with pytest.raises(SpecificationError) as caught:
+        make(**{name: value})
+    text = str(caught.value)
+    assert "\n" not in text
+    assert name.replace("_", " ") in text.replace("_", " ") or name in ("objective", "optimizer"), text
+    assert "must" in text or "can run in" in text or "have no JSON form" in text, text
+
+
+@pytest.mark.parametrize(
+    "config", [np.array([0.1]), None, 0.1, "x", ["x"], ["ab"], [("x", 1)], {"x"}, {1: 2}, {"x": {1}}, b"x"]
+)
+def test_a_configuration_that_is_none_is_refused_at_once(config):
+    with simulator() as one, pytest.raises(SpecificationError) as caught:
+        one(config)
+    assert "\n" not in str(caught.value)
+    for query in (Query(config),):
+        with pytest.raises(SpecificationError):
+            ask_and_tell(optimizer=Line([query]))
+    with pytest.raises(SpecificationError):
+        executor().objective(config)
+
+
+@pytest.mark.parametrize("query", [{"x": 0.5}, ({"x": 0.5}, 1.0), "x", 0, np.array([0.1])])
+def test_an_optimizer_that_asks_with_something_else_than_a_query_is_told_so(query):
+    with pytest.raises(SpecificationError, match="it must return a Query, such as"):
+        ask_and_tell(optimizer=Line([query]))
+
+
+@pytest.mark.parametrize("number", [np.int64(2), np.uint8(2), np.array(2), np.int32(2)])
+def test_whole_numbers_of_numpy_are_whole_numbers(number):
+    given = {"n_workers": number, "max_evaluations": number, "seed": number}
+    trace = ask_and_tell(**given)
+    assert len(trace) == 2
+    assert trace.attrs["zerowait"]["specification"]["n_workers"] == 2
+    with simulator(**given) as one:
+        one({"x": 0.5})
+    assert len(adapter(n_workers=number, seed=number, budget=Budget(number))) == 2
+    executor(**given).objective({"x": 0.5})
+
+
+@pytest.mark.parametrize(
+    "number", [np.float32(2.5), np.float64(2.5), np.array(2.5), Fraction(5, 2), np.longdouble(2.5)]
+)
+def test_numbers_of_numpy_are_numbers(number):
+    assert Budget(max_time=number) == Budget(max_time=2.5)
+    assert Overhead.fixed(number) == Overhead.fixed(2.5)
+    assert Overhead.linear(number, number) == Overhead.linear(2.5, 2.5)
+    assert Idle(after=number) == Idle(after=2.5)
+    assert ask_and_tell(max_time=number, max_evaluations=None, overhead=Overhead.none())["end"].max() == 2.0
+    with NaiveRun(train, n_workers=1, time_scale=number) as run:
+        assert run.time_scale == 2.5
+
+
+@given(
+    st.one_of(
+        st.text(), st.binary(), st.booleans(), st.none(), st.complex_numbers(), st.lists(st.integers()), st.floats(),
+        st.integers(max_value=0), st.dictionaries(st.text(), st.integers()), st.decimals(), st.dates(),
+    )
+)  # fmt: skip
+def test_whatever_is_no_positive_integer_is_one_line(value):
+    with pytest.raises(SpecificationError) as caught:
+        arguments.integer("n_workers", value, 1, 100)
+    assert str(caught.value).startswith("n_workers is ")
+    assert "\n" not in str(caught.value)
+
+
+@given(st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.fractions()))
+def test_every_finite_number_in_range_is_taken_as_a_float(value):
+    expected = None
+    try:
+        expected = float(value)
+    except OverflowError:
+        with pytest.raises(SpecificationError):
+            arguments.real("t", value, -math.inf)
+        return
+    assert arguments.real("t", value, -math.inf) == expected
+
+
+def test_decimal_numbers_are_none_that_numpy_knows():
+    with pytest.raises(SpecificationError, match=r"max_time is Decimal\('1'\) of type Decimal; it must be a positive"):
+        Budget(max_time=Decimal(1))
