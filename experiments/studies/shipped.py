@@ -22,6 +22,9 @@ def study_file(named: str | Path) -> Path:
     A file or folder of that name in the current folder comes first. What names no study is returned as it is.
     """
     path = Path(named)
-    if path.is_dir() and ((path / STUDY_COPY).is_file() or str(named) not in shipped_studies()):
-        return path / STUDY_COPY
-    return path if path.is_file() else shipped_studies().get(str(named), path)
+    try:
+        if path.is_dir() and ((path / STUDY_COPY).is_file() or str(named) not in shipped_studies()):
+            return path / STUDY_COPY
+        return path if path.is_file() else shipped_studies().get(str(named), path)
+    except OSError:  # no file can have such a name
+        return path
