@@ -140,7 +140,7 @@ def test_a_failed_cell_keeps_its_files_and_its_error(cell, folders, monkeypatch)
     failed = folders.failed(cell.key)
     assert {path.name for path in failed.iterdir()} == {"cell.json", "error.txt", "journal"}
     text = (failed / "error.txt").read_text()
-    assert text.startswith("Traceback")
+    assert text.startswith("ValueError: two\n\nTraceback")
     assert text.endswith("ValueError: one\ntwo\n")
 
 

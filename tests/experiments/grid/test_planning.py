@@ -38,7 +38,7 @@ def test_a_cell_knows_the_versions_that_matter_to_it(plan):
 
 def test_without_a_mode_the_adapter_chooses(plan):
     cells = plan(('mode = "ask_tell"\n\n[[opt', "\n[[opt")).cells
-    assert cells[0].mode == "native"
+    assert cells[0].mode == "ask_tell"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_more_cells_than_can_be_listed_are_refused_before_they_are(study_file):
 def test_more_workers_than_a_native_run_can_have_are_refused_before_the_study(study_file):
     many = ("workers = [1, 3]", "workers = [3, 200000]")
     assert len(make_plan(load_study(study_file(many)), "x").cells) == 8  # asked and told, they are only numbers
-    path = study_file(many, ('name = "random"\nmode = "ask_tell"', 'name = "random"'))
+    path = study_file(many, ('name = "random"\nmode = "ask_tell"', 'name = "random"\nmode = "native"'))
     message = r"workers has 200000, but optimizers\[0\] \(random\) runs in the mode 'native', .* at most 100000"
     with pytest.raises(SpecificationError, match=message):
         make_plan(load_study(path), str(path))

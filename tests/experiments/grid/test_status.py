@@ -8,11 +8,15 @@ import re
 import pytest
 
 from zerowait.experiments.grid.attempts import CellFolders
+from zerowait.experiments.grid.cells import run_cell
 from zerowait.experiments.grid.estimate import Cost, estimate, rows
 from zerowait.experiments.grid.planning import make_plan
 from zerowait.experiments.grid.status import ExitCode, State, status_of
+from zerowait.experiments.grid.study_check import check_study
 from zerowait.experiments.studies.study import load_study
+from zerowait.suite.records.store_cells import read_cell
 from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.errors import TraceError
 
 
 @pytest.fixture
@@ -21,22 +25,58 @@ def folders(tmp_path):
     return CellFolders(tmp_path / "cells")
 
 
+def finish(folders, cell):
+    assert run_cell(cell, folders).error is None
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda one, other: one.unlink(), "trace.parquet is missing"),
+        (lambda one, other: one.write_bytes(one.read_bytes()[:2000]), "trace.parquet cannot be read: "),
+        (lambda one, other: one.write_bytes(b""), "trace.parquet cannot be read: "),
+        (lambda one, other: one.write_bytes(other.read_bytes()), "trace.parquet is the trace of another run"),
+        (lambda one, other: (one.unlink(), one.symlink_to(other)), "is a link, which is not followed"),
+        (lambda one, other: (one.unlink(), os.mkfifo(one)), "is no regular file"),
+        (lambda one, other: (one.parent / "cell.json").write_text("[" * 100_000), "nested too deeply"),
+        (lambda one, other: (one.parent / "cell.json").write_bytes((other.parent / "cell.json").read_bytes()),
+         "cell.json is that of another cell"),
+        (lambda one, other: (one.parent / "cell.json").unlink(), "cell.json cannot be read"),
+    ],
+)  # fmt: skip
+def test_a_cell_with_a_missing_cut_or_foreign_trace_is_called_damaged(plan, folders, damage, message):
+    cells = plan().cells[:2]
+    for cell in cells:
+        finish(folders, cell)
+    one, other = (folders.finished(cell.key) / "trace.parquet" for cell in cells)
+    damage(one, other)
+    status = status_of(cells, folders)
+    assert list(status.states.values()) == [State.DAMAGED, State.FINISHED]
+    assert status.exit_code == ExitCode.SOME_FAILED
+    assert message in status.damage[cells[0].key]
+    with pytest.raises(TraceError, match="remove the cell's folder and run the study again"):
+        read_cell(folders.finished(cells[0].key))
+    report = check_study(folders.path.parent)
+    assert len(report.problems) == 1
+    assert message in report.problems[0]
+
+
 def test_a_cell_is_finished_running_failed_or_missing(plan, folders):
     cells = plan().cells
     keys = [cell.key for cell in cells]
     assert status_of(cells, folders).exit_code == ExitCode.UNFINISHED
-    folders.begin(keys[0]).finish()
+    finish(folders, cells[0])
     folders.begin(keys[1]).fail("it broke\n")
     killed = folders.begin(keys[2])
     os.close(killed.lock)
     status = status_of(cells, folders)
     assert [status.states[key] for key in keys[:3]] == [State.FINISHED, State.FAILED, State.MISSING]
-    assert [status.count(state) for state in State] == [1, 0, 1, 6]
+    assert [status.count(state) for state in State] == [1, 0, 1, 0, 6]
     assert status.by_optimizer()["random"] == {State.FINISHED: 1, State.FAILED: 1, State.MISSING: 2}
     assert status.exit_code == ExitCode.SOME_FAILED
-    folders.begin(keys[1]).finish()  # and what is left of the failure goes
-    for key in keys[2:]:
-        folders.begin(key).finish()
+    finish(folders, cells[1])  # and what is left of the failure goes
+    for cell in cells[2:]:
+        finish(folders, cell)
     assert status_of(cells, folders).exit_code == ExitCode.FINISHED
 
 
@@ -49,7 +89,7 @@ def test_a_failed_cell_is_shown_left_alone_and_run_again_when_asked(zerowait, st
     assert done.stdout.startswith("0 of 1 cells are finished (0 now")
     found = zerowait("status", path)
     assert found.returncode == 1
-    assert found.stdout.split("\n")[-2].split() == ["all", "0", "0", "1", "7", "8"]
+    assert found.stdout.split("\n")[-2].split() == ["all", "0", "0", "1", "0", "7", "8"]
     assert "failed: random on fragile/broken, 1 worker, seed 0: RuntimeError: " not in found.stdout
     assert re.match(r"failed: random on fragile/broken, 1 worker, seed 0: .*the table is torn \(", found.stderr)
     done = zerowait("run", path, "--in-process", "--only", "*,*broken,P=1")
@@ -83,13 +123,13 @@ def test_whoever_asks_for_some_cells_gets_no_list_of_what_is_skipped_among_the_o
         ('"optuna-tpe"', '"optuna-hyperband"'), ('"branin"', '"branin"\n\n[[benchmarks]]\nname = "hpobench/c*"')
     )
     every = zerowait("run", path, "--dry-run").stderr.splitlines()
-    assert [line.split(":")[0] for line in every] == ["skipped"] * 2
+    assert [line.split(":")[0] for line in every] == ["skipped", "skipped", "mode ask_tell"]
     some = zerowait("run", path, "--dry-run", "--only", "random,branin", "--only", "optuna-h*,*/car")
     assert some.returncode == 2  # the second selects nothing; why, is said before
     lines = some.stderr.splitlines()
     assert lines[0].startswith("skipped: optuna-hyperband on hpobench/car: ")
     assert lines[1] == "skipped elsewhere in the study: 1 (benchmarks without data, and pairs that cannot run)"
-    assert "--only 'optuna-h*,*/car' selects none of" in " ".join(lines[2:])
+    assert "no run meets 'optimizer=optuna-h*,benchmark=*/car'" in " ".join(lines[2:])
 
 
 def test_rows_count_cells_by_optimizer_benchmark_and_workers(plan):

@@ -351,13 +351,14 @@ SOME = ["optimizer", "benchmark", "n_workers", "run_seed", "end", "value"]
 @pytest.fixture
 def opened(monkeypatch):
     """Return the files of Parquet that are opened, in their order."""
-    files, original = [], pyarrow.parquet.ParquetFile
+    files, original = [], store.open_regular
 
-    def opening(source, *arguments, **named):
-        files.append(Path(source))
-        return original(source, *arguments, **named)
+    def opening(path):
+        if path.suffix == ".parquet":
+            files.append(path)
+        return original(path)
 
-    monkeypatch.setattr(pyarrow.parquet, "ParquetFile", opening)
+    monkeypatch.setattr(store, "open_regular", opening)
     return files
 
 

@@ -139,7 +139,7 @@ def test_several_errors_are_counted(study_file):
 def test_a_missing_file_a_folder_and_another_encoding_are_told_apart(tmp_path):
     with pytest.raises(SpecificationError, match=r"none\.toml: there is no such file; give the path of a study"):
         load_study(tmp_path / "none.toml")
-    with pytest.raises(SpecificationError, match="this is a folder"):
+    with pytest.raises(SpecificationError, match=r"this folder has no study\.toml"):
         load_study(tmp_path)
     with pytest.raises(SpecificationError, match=r"name of one that is here: paper-fair, paper, quickstart, reference"):
         load_study("quick")
