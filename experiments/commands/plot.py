@@ -122,7 +122,9 @@ def _is_file(out: Path | None) -> bool:
 
 def study_folder(study: Path) -> Path:
     """Return the output folder of a study that may be named by its file, or by its name if it comes with zerowait."""
-    if study.is_dir():
+    from zerowait.experiments.studies.shipped import study_file
+
+    if study.is_dir() or study_file(study).suffix.lower() != ".toml":
         return study
     from zerowait.experiments.studies.study import load_study
 

@@ -124,8 +124,6 @@ def run(  # noqa: PLR0913 - one parameter an option
     for line in [*_skipped_lines(plan, only), *(f"warning: {text}" for text in plan.warnings)]:
         _err(line)
     chosen = plan.cells if not only else select(plan.cells, only)
-    for line in mode_lines(plan.cells):
-        _err(line)
     if dry_run:
         raise typer.Exit(SOME_FAILED if _print_dry_run(plan, chosen, folder, jobs) else 0)
     folder.keep_file(study_file(study))
@@ -138,7 +136,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         again = shlex.join(["zerowait", *sys.argv[1:]])
         _err(f"interrupted: {len(finished)} of {len(chosen)} cells are finished and kept; continue with: {again}")
         raise typer.Exit(INTERRUPTED) from None
-    for line in [*summary_lines(summary), *energy_lines(summary, plan.cells)]:
+    for line in [*summary_lines(summary), *energy_lines(summary, plan.cells), *mode_lines(plan.cells)]:
         _out(line)
     for line in failure_lines(summary, chosen, folder.cells):
         _err(line)
@@ -264,6 +262,7 @@ def _print_dry_run(plan: Plan, chosen: Sequence[Cell], folder: StudyFolder, jobs
     from zerowait.adapters.environments.isolation import run_interruptible
     from zerowait.experiments.grid.engines import cores
     from zerowait.experiments.grid.estimate import estimate, rows, try_pairs
+    from zerowait.experiments.grid.reporting import mode_lines
     from zerowait.experiments.grid.study_tables import estimate_lines, print_rows, trial_lines
 
     finished = folder.cells.finished_keys()
@@ -271,6 +270,8 @@ def _print_dry_run(plan: Plan, chosen: Sequence[Cell], folder: StudyFolder, jobs
     print_rows(rows(chosen))
     of_all = "" if len(chosen) == len(plan.cells) else f" of the study's {len(plan.cells):,}"
     _out(f"\n{len(chosen):,} cells{of_all}, {len(chosen) - len(missing):,} of them finished")
+    for line in mode_lines(chosen):
+        _out(line)
     if not missing:
         return False
     with tempfile.TemporaryDirectory(prefix="zerowait-") as temporary:

@@ -14,7 +14,6 @@ ERROR_FILE = "error.txt"
 """In the folder of a failed cell, which is called like the cell with `.failed` behind it."""
 LARGEST = 1 << 20
 """Bytes that are read of it."""
-_TRACEBACK = "Traceback (most recent call last):"
 _MODULE = re.compile(r"^(?:\w+\.)+(?=[A-Z]\w*(?:: |$))")
 """Of an error's class: of no use to readers, and another one in what older versions wrote."""
 
@@ -33,9 +32,9 @@ def error_line(folder: Path) -> str:
     lines = [line.rstrip() for line in text.split("\n") if line.strip()]
     if not lines:
         return "its error was not kept"
-    if lines[0] != _TRACEBACK:
+    if not lines[0].startswith("Traceback"):
         return lines[0]
     # Version 0.1 wrote the traceback alone: the error is the first line behind its last frame, notes follow it.
-    last = max(i for i, line in enumerate(lines) if line == _TRACEBACK)
+    last = max(i for i, line in enumerate(lines) if line.startswith("Traceback"))
     said = next((line for line in lines[last + 1 :] if not line.startswith(" ")), lines[-1].strip())
     return _MODULE.sub("", said)

@@ -256,7 +256,7 @@ def _measured_overheads(history: History, spec: RunSpec) -> Iterator[Violation]:
     numbers = [e.number for e in idle]
     previous: dict[int, int] = {}
     busy_until: dict[int, float] = {}  # by call: the start of the call before, when that is known
-    if spec.sampling == "serial" and not spec.slept:
+    if spec.overhead.sampling == "serial" and not spec.slept:
         busy_until = {e.call + 1: e.start for e in history.deliveries if not e.is_lost}
     for e in history.deliveries:
         before = previous.get(e.slot, -1)
@@ -266,7 +266,7 @@ def _measured_overheads(history: History, spec: RunSpec) -> Iterator[Violation]:
         releases = idle[bisect_left(numbers, before + 1) : bisect_left(numbers, e.after)]
         began = {e.freed, *(release.end for release in releases)}
         # 0.1 did not look at the sampling before; a call before this one that is not known may have kept the sampler.
-        known = spec.sampling == "parallel" or spec.slept or e.call in busy_until or e.call == 1
+        known = spec.overhead.sampling == "parallel" or spec.slept or e.call in busy_until or e.call == 1
         began |= {max(then, busy_until[e.call]) for then in began if e.call in busy_until}
         if e.overhead not in {e.start - then for then in began} and (
             known or not 0.0 <= e.overhead < e.start - e.freed

@@ -86,7 +86,7 @@ def test_a_missing_library_is_the_reason_why_an_optimizer_is_not_installed():
     gp = described("optuna-gp")
     assert not gp.installed
     assert gp.problem == (
-        "it needs torch, which is not installed (pip install torch); or it runs in an environment of its own: "
+        "it needs torch, which is not installed; pip install torch, or it runs in an environment of its own: "
         "create it with `zerowait env create optuna`"
     )
     assert described("optuna-tpe").installed

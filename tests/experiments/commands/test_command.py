@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import psutil
@@ -64,18 +66,45 @@ def test_optimizers_and_benchmarks_are_listed_with_what_is_missing(zerowait):
     for name in ("random", "optuna-tpe", "branin", "hpobench", "hpolib"):
         assert f"\n{name} " in done.stdout
     optimizers, benchmarks = zerowait("list", "optimizers").stdout, zerowait("list", "benchmarks").stdout
-    assert "native, ask_tell" in optimizers
+    assert "ask_tell, native" in optimizers
     assert "branin" not in optimizers
-    assert "blood_transfusion" in benchmarks
     assert "optuna-tpe" not in benchmarks
-    assert zerowait("list", "nothing").returncode == 2
+    assert "blood_transfusion" in zerowait("list", "hpobench").stdout
+    refused(zerowait("list", "benchmarks", "nothing"), "nothing that is listed has 'nothing'; list all: zerowait list")
+
+
+def test_a_listing_is_no_wider_than_the_terminal_and_not_cut_in_a_pipe(zerowait):
+    piped = zerowait("list").stdout.splitlines()
+    assert not any("..." in line for line in piped)
+    assert all(line == line.rstrip() for line in piped)
+    assert len(piped) < 80
+    code = "import pty, sys; sys.exit(pty.spawn([sys.executable, '-m', 'zerowait', 'list']) >> 8)"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "COLUMNS": "80", "TERM": "dumb"}, capture_output=True,
+        stdin=subprocess.DEVNULL, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert len(shown) == len(piped)
+    assert max(map(len, shown)) <= 80
+
+
+def test_a_listing_is_filtered_by_words_and_there_for_programs(zerowait):
+    found = json.loads(zerowait("list", "--json").stdout)
+    named = {kind: [one["name"] for one in entries] for kind, entries in found.items()}
+    assert {"random", "hebo"} <= set(named["optimizers"])
+    lcbench = next(one for one in found["benchmarks"] if one["name"] == "lcbench")
+    assert len(lcbench["tasks"]) == 34
+    assert lcbench["ready"] == (lcbench["reason"] is None)
+    few = json.loads(zerowait("list", "lcbench", "--json").stdout)
+    assert few["optimizers"] == []
+    assert "lcbench" in [one["name"] for one in few["benchmarks"]]
+    assert "126025" in zerowait("list", "benchmarks", "LCBENCH").stdout
 
 
 @pytest.mark.usefixtures("fragile")
 def test_a_listing_says_how_to_get_missing_data(zerowait, tmp_path):
     plugin = tmp_path / "site" / "fragile_benchmark.py"
     plugin.write_text(plugin.read_text().replace('if task == "absent" else None', 'if task != "good" else None'))
-    (line,) = [line for line in zerowait("list").stdout.splitlines() if line.startswith("fragile ")]
+    (line,) = [line for line in zerowait("list", "fragile").stdout.splitlines() if line.startswith("fragile:")]
     assert "the file torn.csv is not there; get it with: fetch torn.csv" in line
 
 
@@ -84,8 +113,9 @@ def test_a_study_is_run_drawn_and_not_run_again(zerowait, study_file, how):
     path = study_file(output="results/small")
     done = zerowait("run", path, *how)
     assert done.returncode == 0, done.stderr
-    counts, speed, saved, pdf, png, csv = done.stdout.splitlines()
+    counts, speed, saved, modes, pdf, png, csv = done.stdout.splitlines()
     assert counts == "8 of 8 cells are finished (8 now, 0 before)"
+    assert modes == "mode ask_tell: random, optuna-tpe"
     assert speed.startswith("simulated ")
     assert speed.endswith(" times faster than waiting")
     assert saved.startswith("not slept: ")
@@ -281,7 +311,7 @@ def test_a_cache_that_may_not_be_written_is_refused_before_the_study(zerowait, s
     done = zerowait("run", path, ZEROWAIT_CACHE=str(tmp_path / "cache"))
     refused(done, f"{path}: benchmarks[0]", "cannot be stored in", "Permission denied", "ZEROWAIT_CACHE to a folder")
     assert not (tmp_path / "runs").exists()
-    listed = zerowait("list", "benchmarks", ZEROWAIT_CACHE=str(tmp_path / "cache"))
+    listed = zerowait("list", "benchmarks", "hpobench", ZEROWAIT_CACHE=str(tmp_path / "cache"))
     assert listed.returncode == 0
     assert "cannot be stored in" in listed.stdout
 

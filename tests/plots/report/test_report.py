@@ -169,9 +169,10 @@ def test_an_optimizer_without_a_single_run_is_counted_too(tmp_path):
         "cells/x": "a on b on branin, 1 worker, seed 0",
         "cells/y": "other on nowhere, 4 workers, seed 0",
     }
+    listing["runs"] |= {"cells/x": ["a on b", "branin", 1, 0], "cells/y": ["other", "nowhere", 4, 0]}
     (tmp_path / "study.json").write_text(json.dumps(listing))
     material = gather(tmp_path)
-    found = matrix(material.study, material.listed)
+    found = matrix(material.study, material.planned)
     rows = {(row.benchmark, row.workers): dict(zip(found.optimizers, row.counts, strict=True)) for row in found.rows}
     assert rows["branin", 1]["a on b"].text == "0 of 1"
     assert rows["branin", 1]["a on b"].bad
