@@ -270,8 +270,6 @@ def _print_dry_run(plan: Plan, chosen: Sequence[Cell], folder: StudyFolder, jobs
     print_rows(rows(chosen))
     of_all = "" if len(chosen) == len(plan.cells) else f" of the study's {len(plan.cells):,}"
     _out(f"\n{len(chosen):,} cells{of_all}, {len(chosen) - len(missing):,} of them finished")
-    for line in mode_lines(chosen):
-        _out(line)
     if not missing:
         return False
     with tempfile.TemporaryDirectory(prefix="zerowait-") as temporary:
@@ -282,6 +280,8 @@ def _print_dry_run(plan: Plan, chosen: Sequence[Cell], folder: StudyFolder, jobs
     if found:
         for line in estimate_lines(found, jobs or cores()):
             _out(line)
+    for line in mode_lines(chosen):
+        _out(line)
     for line in trial_lines(trials, missing):
         _err(line)
     return bool(trials) or any(one.problem is not None for one in found)

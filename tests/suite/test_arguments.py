@@ -120,7 +120,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(
-    ("make", "name", "value"), CASES, ids=[f"{make.__name__}-{name}-{value!r:.30}" for make, name, value in CASES]
+    ("make", "name", "value"),
+    CASES,
+    ids=[f"{make.__name__}-{name}-{number}" for number, (make, name, _) in enumerate(CASES)],
 )
 def test_an_argument_that_is_not_usable_is_refused_at_once_by_name_and_value(make, name, value):
     with pytest.raises(SpecificationError) as caught:
@@ -132,7 +134,9 @@ def test_an_argument_that_is_not_usable_is_refused_at_once_by_name_and_value(mak
 
 
 @pytest.mark.parametrize(
-    "config", [np.array([0.1]), None, 0.1, "x", ["x"], ["ab"], [("x", 1)], {"x"}, {1: 2}, {"x": {1}}, b"x"]
+    "config",
+    [np.array([0.1]), None, 0.1, "x", ["x"], ["ab"], [("x", 1)], {"x"}, {1: 2}, {"x": {1}}, b"x"],
+    ids=range(11),
 )
 def test_a_configuration_that_is_none_is_refused_at_once(config):
     with simulator() as one, pytest.raises(SpecificationError) as caught:

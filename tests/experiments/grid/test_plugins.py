@@ -23,8 +23,8 @@ class Asked:
         self.told = 0
 
     def ask(self):
-        value = 1.0 + self.told
-        return Query({"x0": value, "x1": 2.0})
+        value = 0.1 * self.told
+        return Query({"x0": value, "x1": 0.5})
 
     def tell(self, query, evaluation):
         self.told += 1
@@ -63,7 +63,7 @@ def test_an_edited_optimizer_runs_again_under_the_same_version(zerowait, plugin)
     assert first.stdout.startswith("2 of 2 cells are finished (2 now, 0 before)"), first.stderr
     again = zerowait("run", "s.toml", "--in-process")
     assert again.stdout.startswith("2 of 2 cells are finished (0 now, 2 before)"), again.stderr
-    plugin.write_text(PLUGIN.replace("1.0 + self.told", "2.0 - self.told"))
+    plugin.write_text(PLUGIN.replace("0.1 * self.told", "0.2 * self.told"))
     edited = zerowait("run", "s.toml", "--in-process")
     assert edited.stdout.startswith("2 of 2 cells are finished (2 now, 0 before)"), edited.stderr
     cells = [json.loads(path.read_text()) for path in zerowait.folder.glob("out/cells/*/cell.json")]
@@ -110,7 +110,7 @@ def test_a_number_that_is_not_the_benchmarks_is_found(zerowait, plugin):
     (zerowait.folder / "s.toml").write_text(STUDY)
     assert zerowait("run", "s.toml", "--in-process").returncode == 0
     assert zerowait("check", "out").stdout == "2 cells checked: no problem\n"
-    path = sorted(zerowait.folder.glob("out/cells/*/trace.parquet"))[0]
+    path = min(zerowait.folder.glob("out/cells/*/trace.parquet"))
     trace = read_trace(path)
     trace.loc[1, "full.value"] += 1e-9
     write_trace(trace, path)
