@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from distributed import LocalCluster
 
 
-def start_cluster(n_processes: int, folder: str | os.PathLike[str] | None = None) -> LocalCluster:
+def start_cluster(n_processes: int, folder: str | os.PathLike[str]) -> LocalCluster:
     """Start a cluster with so many processes of one thread each; the caller closes it.
 
     Parameters
@@ -19,7 +19,7 @@ def start_cluster(n_processes: int, folder: str | os.PathLike[str] | None = None
     n_processes
         Number of processes.
     folder
-        Where Dask puts its files; None leaves it to Dask.
+        Where Dask puts its files; private, as all scratch folders are.
     """
     from distributed import LocalCluster
     from distributed.security import Security
@@ -38,6 +38,6 @@ def start_cluster(n_processes: int, folder: str | os.PathLike[str] | None = None
         # Without this, the scheduler listens on the usual port even though there is no dashboard.
         scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
         memory_limit=0,  # the memory of a run, and that of its own processes, is not Dask's to manage
-        local_directory=None if folder is None else str(folder),
+        local_directory=str(folder),
         silence_logs=logging.CRITICAL,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from zerowait.suite.records.failures import ERROR_FILE, error_line
 from zerowait.suite.sharing.fsync import to_disk
+from zerowait.suite.sharing.regular_files import open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +103,7 @@ class CellFolders:
                 folder.mkdir()
                 break
             number += 1
-        lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = open_regular(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
         # A lock of the process, which the children that a cell may fork do not keep when their parent is killed.
         fcntl.lockf(lock, fcntl.LOCK_EX)
         return Attempt(self, key, folder, lock)
@@ -170,15 +171,15 @@ class CellFolders:
 def is_alive(attempt: Path) -> bool:
     """Tell whether the process that makes an attempt lives."""
     try:
-        with (attempt / LOCK_FILE).open("r+b") as lock:
+        with os.fdopen(open_regular(attempt / LOCK_FILE, os.O_RDWR), "r+b") as lock:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
     except (BlockingIOError, PermissionError):
         return True
+    except OSError:  # it has none, or none that an attempt has made
+        return False
     return False
 
 
 def _wait(attempt: Path) -> None:
-    with (attempt / LOCK_FILE).open("r+b") as lock:
+    with os.fdopen(open_regular(attempt / LOCK_FILE, os.O_RDWR), "r+b") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)

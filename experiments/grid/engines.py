@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import tempfile
 import time
 from collections import Counter, deque
 from multiprocessing import resource_tracker
@@ -261,7 +262,9 @@ def local_cluster(n_processes: int) -> Iterator[Client]:
         # An interrupt (Ctrl-C) goes to all processes of the terminal. Only this one is to act on it, so the
         # cluster's threads and processes are started while it is blocked, which they inherit.
         with interrupts_blocked():
-            cluster = start_cluster(n_processes)
+            # Private to this user; Dask's own is one that all users of the machine share.
+            private = tempfile.TemporaryDirectory(prefix="zerowait-dask-", ignore_cleanup_errors=True)
+            cluster = start_cluster(n_processes, stack.enter_context(private))
             stack.callback(_close, cluster)
             client = Client(cluster)  # type: ignore[no-untyped-call]
             stack.callback(client.close)

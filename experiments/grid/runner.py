@@ -16,6 +16,7 @@ from zerowait.experiments.studies.shipped import STUDY_COPY
 from zerowait.plots.studies.loading import STUDY_FILE
 from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError
 from zerowait.suite.sharing.fsync import replace_file
+from zerowait.suite.sharing.regular_files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -75,7 +76,7 @@ class StudyFolder:
             Somebody else does so already.
         """
         # The kernel releases the lock when the process ends, however it ends.
-        with (self.path / ".lock").open("w") as lock:
+        with os.fdopen(open_regular(self.path / ".lock", os.O_RDWR | os.O_CREAT), "r+b") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from zerowait.suite.records import store, store_cells
 from zerowait.suite.records.store import Partition
 from zerowait.suite.rules.errors import TraceError
 from zerowait.suite.sharing.fsync import replace_file, to_disk
+from zerowait.suite.sharing.regular_files import open_regular, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -108,7 +110,7 @@ def update(study: Path) -> Update:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Let one process at a time change the store; the kernel releases the lock however it ends."""
-    with (folder / ".lock").open("w") as lock:
+    with os.fdopen(open_regular(folder / ".lock", os.O_RDWR | os.O_CREAT), "r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -119,8 +121,9 @@ def _partitions(folder: Path) -> Iterator[tuple[Path, Partition]]:
 
     for path in store.partition_paths(folder):
         try:
-            yield path, Partition.of(path, pq.read_schema(path))
-        except (OSError, pa.ArrowInvalid):
+            with os.fdopen(open_regular(path), "rb") as file:
+                yield path, Partition.of(path, pq.read_schema(file))
+        except (OSError, TraceError, pa.ArrowException):
             path.unlink()  # made anew from its cells, which nobody counts as stored now
 
 
@@ -130,7 +133,7 @@ def _by_partition(study: Path, folder: Path, keys: Sequence[str]) -> dict[Path, 
     for key in keys:
         path = study / store_cells.CELLS / key / store_cells.CELL_FILE
         try:
-            cell = json.loads(path.read_text(encoding="utf-8"))
+            cell = read_json(path)
             names = [cell[name] for name in ("label", "benchmark", "task", "benchmark_parameters")]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TraceError(
@@ -188,7 +191,8 @@ def _merged(path: Path, table: Table, schema: pa.Schema) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    both = pa.concat_tables([pq.read_table(path, partitioning=None).cast(schema), table])
+    with os.fdopen(open_regular(path), "rb") as file:
+        both = pa.concat_tables([pq.ParquetFile(file).read().cast(schema), table])
     return both.sort_by([(name, "ascending") for name in ("n_workers", "run_seed", "cell", "evaluation")])
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from zerowait.plots.drawing import style
 from zerowait.plots.statistics.arithmetic import is_logarithmic
+from zerowait.suite.records.spreadsheet import as_text
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ def save_figure(
             figure.savefig(files.pdf, metadata={"CreationDate": None})
             figure.savefig(files.png, dpi=look.dots_per_inch)
             figure.set_layout_engine(layout)
-        table.to_csv(files.csv, index=False)
+        as_text(table).to_csv(files.csv, index=False)
         if files.tex is not None:
             files.tex.write_text(table.attrs[LATEX], encoding="utf-8")
     except OSError as error:

@@ -16,6 +16,7 @@ from zerowait.suite.records.failures import error_line
 from zerowait.suite.records.store_cells import CELLS_FILE, STORE
 from zerowait.suite.records.trace import ATTRIBUTE
 from zerowait.suite.rules.errors import TraceError
+from zerowait.suite.sharing.regular_files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,7 +139,7 @@ def _name(listing: Path) -> str | None:
     if not listing.is_file():
         return None
     try:
-        name = json.loads(listing.read_text(encoding="utf-8")).get("name")
-    except (ValueError, AttributeError) as error:
+        name = read_json(listing).get("name")
+    except (OSError, ValueError, AttributeError) as error:
         raise TraceError(f"{listing} is damaged ({error!r}); run the study again to write it anew") from None
     return None if name is None else str(name)
