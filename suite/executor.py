@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import concurrent.futures
 import math
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from zerowait.suite.engine import Engine, Told, as_told
-from zerowait.suite.rules import timeline
+from zerowait.suite.engine import Engine, Told, as_told, path_in
 from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.evaluation import LOST, AnyObjective, Budget, Evaluation, Query, budget_spent
 from zerowait.suite.rules.overhead import Overhead
@@ -63,6 +64,9 @@ class SimulatedExecutor(concurrent.futures.Executor):
         whose result came too late is called a second time to learn it.
     labels
         Anything JSON that identifies the run, kept in the trace's metadata.
+    directory
+        Where to write `trace.parquet` when the executor is left as a context manager, also by an error; None writes
+        nothing.
     on_delivery
         Called with every query and its evaluation, before its future is done.
 
@@ -70,6 +74,8 @@ class SimulatedExecutor(concurrent.futures.Executor):
     ------
     SpecificationError
         An argument is not usable.
+    RunDirectoryError
+        The directory cannot be made.
     """
 
     def __init__(  # noqa: PLR0913 - the specification of a run, each a word of the design
@@ -85,6 +91,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
         told: Told | None = None,
         on_exhausted: Literal["raise", "inf"] = "raise",
         labels: Mapping[str, Any] | None = None,
+        directory: str | os.PathLike[str] | None = None,
         on_delivery: Callable[[Query, Evaluation], None] | None = None,
     ) -> None:
         if on_exhausted not in ("raise", "inf"):
@@ -93,6 +100,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
             objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time), seed=seed, overhead=overhead,
             continual=continual, told=told, labels=labels, more={},
         )  # fmt: skip
+        self._path = path_in(directory)
         self._measured = self._engine.measured
         self._on_exhausted = on_exhausted
         self.on_delivery = on_delivery
@@ -138,7 +146,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
         else:
             before = engine.clock.busy_until
             future.ready, future.seconds = engine.sampled()
-            if timeline.may_start(engine.budget, future.ready):
+            if future.ready < engine.latest:
                 engine.clock.busy_until = future.ready
                 self._queue.append(future)
                 started = engine.clock.started
@@ -375,6 +383,18 @@ class SimulatedExecutor(concurrent.futures.Executor):
                 future.cancel()
         if wait:
             self.drain()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Shut down; an error ends the run where it came, and what was delivered before is kept."""
+        self.shutdown(wait=error is None, cancel_futures=error is not None)
+        if self._path is None:
+            return
+        if error is None:
+            self._engine.write(self._path)
+        else:
+            error.add_note(self._engine.keep(self._path))
 
     # -- event loops -------------------------------------------------------------------------------------------------
 

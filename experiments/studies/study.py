@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from zerowait.suite.rules.overhead import Overhead
 
-Mode = Literal["native", "ask_tell"]
+Mode = Literal["native", "ask_tell", "native-simulated"]
 MOST_SEEDS = 100_000
 """Of one study."""
 Seed = Annotated[int, Field(ge=0, le=MAX_RUN_SEED)]
