@@ -136,7 +136,7 @@ class InFlight:
         return pending
 
 
-_BLOCK = 128
+_BLOCK = 64
 """So many delivered evaluations wait until they are taken into the columns together; more leave the caches."""
 
 _MANY = 65_536
