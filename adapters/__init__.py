@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zerowait.adapters.adapter import Adapter, Benchmark, Mode, Run
+from zerowait.adapters.adapter import MODES, Adapter, Benchmark, Mode, Run
 from zerowait.adapters.registry import Descriptor, available, load
 
-__all__ = ["Adapter", "Benchmark", "Descriptor", "Mode", "Run", "available", "load"]
+__all__ = ["MODES", "Adapter", "Benchmark", "Descriptor", "Mode", "Run", "available", "load"]

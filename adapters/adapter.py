@@ -17,16 +17,17 @@ from zerowait.suite.rules.overhead import OVERHEADS, Overhead
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
     from ConfigSpace import ConfigurationSpace
 
+    from zerowait.suite.executor import SimulatedExecutor
     from zerowait.suite.rules.evaluation import AskTellOptimizer, Evaluation
     from zerowait.suite.simulator import Simulator
 
-Mode: TypeAlias = Literal["native", "ask_tell"]
-MODES: tuple[Mode, ...] = ("native", "ask_tell")
+Mode: TypeAlias = Literal["native", "ask_tell", "native-simulated"]
+MODES: tuple[Mode, ...] = ("native", "ask_tell", "native-simulated")
 
 RESERVED_LABELS = ("optimizer", "benchmark", "mode")
 """Labels that every run carries; a parameter of an optimizer cannot have such a name."""
@@ -86,7 +87,7 @@ class Run:
         return optimizer_seed(self.seed)
 
     def specification(self) -> dict[str, Any]:
-        """Return the keyword arguments that `simulate` and `Simulator` have in common."""
+        """Return the keyword arguments that `simulate`, `SimulatedExecutor` and `Simulator` have in common."""
         return {
             "n_workers": self.n_workers,
             **self.budget.to_json(),
@@ -101,7 +102,7 @@ class Run:
 class Adapter:
     """Runs one optimizer of one library on a benchmark; its subclasses say which and how.
 
-    A subclass declares the class attributes and overrides `ask_tell`, `native` or both, as its `modes` say.
+    A subclass declares the class attributes and overrides `ask_tell`, `native`, `native_simulated`, as its `modes` say.
     Its module imports the library inside functions only, so that optimizers can be listed without loading
     them.
 
@@ -121,7 +122,8 @@ class Adapter:
     library: ClassVar[str]
     """The distribution that implements it; 'zerowait' for its own."""
     modes: ClassVar[frozenset[Mode]]
-    """The ways to run it: with the library's own parallel machinery, or asked and told by the simulator."""
+    """The ways to run it: with the library's own parallel machinery, asked and told by the simulator, or with the
+    library's own loop over simulated workers in one process."""
     default_mode: ClassVar[Mode | None] = None
     """The mode that is taken where none is asked for: the fastest one whose results are the library's own. `ask_tell`
     where a test shows that it gives the native trace at equal seeds under no overhead; None: native, if it has that."""
@@ -140,7 +142,7 @@ class Adapter:
     isolated: ClassVar[bool] = False
     """Whether the native mode runs in a process of its own, see `zerowait.adapters.environments.isolation`."""
     asks_isolated: ClassVar[bool] = False
-    """Whether ask-and-tell does so too, unless this process has the fixed environment: `hash()` decides something."""
+    """Whether the modes in one process do so too, unless it has the fixed environment: `hash()` decides something."""
     simulator_options: ClassVar[Mapping[str, Any]] = {}
     """Further arguments of the `Simulator` that suit the library: what ends it, how it looks when idle."""
 
@@ -250,8 +252,8 @@ class Adapter:
         directory
             The run's own folder; None keeps only the returned trace.
         mode
-            'native' uses the library's own parallel machinery, 'ask_tell' asks and tells it in this process; None
-            takes `usual_mode`.
+            'native' uses the library's own parallel machinery, 'ask_tell' asks and tells it in this process, and
+            'native-simulated' gives the library's own loop simulated workers in this process; None takes `usual_mode`.
         labels
             More JSON for the trace's metadata, beside the optimizer's name and parameters, benchmark and
             mode.
@@ -295,7 +297,9 @@ class Adapter:
             self.continues if continual is None else arguments.boolean("continual", continual),
         )
         if mode == "ask_tell":
-            return self._run_ask_tell(run)
+            return self._with_fixed_environment(self._asked_and_told, run)
+        if mode == "native-simulated":
+            return self._with_fixed_environment(self._on_simulated_workers, run)
         if run.directory is not None:
             return self._run_native(run)
         with tempfile.TemporaryDirectory(prefix="zerowait-") as temporary:
@@ -309,6 +313,10 @@ class Adapter:
         """Run the library's own parallel machinery on the simulator until the budget is spent."""
         raise NotImplementedError(f"{self.name!r} lists the mode 'native' and does not implement it")
 
+    def native_simulated(self, run: Run, executor: SimulatedExecutor) -> None:
+        """Run the library's own parallel machinery on the executor's workers until the budget is spent."""
+        raise NotImplementedError(f"{self.name!r} lists the mode 'native-simulated' and does not implement it")
+
     def session(self, run: Run) -> AbstractContextManager[None]:  # noqa: ARG002 - for subclasses
         """Return what surrounds a run in either mode: silenced loggers, environment, the library's files."""
         return nullcontext()
@@ -316,13 +324,14 @@ class Adapter:
     def _own_labels(self, benchmark: Benchmark, mode: Mode) -> dict[str, str]:
         return {"optimizer": self.name, "benchmark": benchmark.label, "mode": mode}
 
-    def _run_ask_tell(self, run: Run) -> pd.DataFrame:
+    def _with_fixed_environment(self, how: Callable[[Run], pd.DataFrame], run: Run) -> pd.DataFrame:
+        """Run in this process, or in one whose environment is fixed where that decides something."""
         if self.asks_isolated:
             from zerowait.adapters.environments.isolation import has_fixed_environment, run_interruptible
 
             if not has_fixed_environment():
-                return run_interruptible(self._asked_and_told, run)
-        return self._asked_and_told(run)
+                return run_interruptible(how, run)
+        return how(run)
 
     def _asked_and_told(self, run: Run) -> pd.DataFrame:
         from zerowait.suite.asktell import simulate
@@ -330,6 +339,18 @@ class Adapter:
 
         with self.session(run), made_by(*self.libraries()):
             return simulate(self.ask_tell(run), run.benchmark, **run.specification())
+
+    def _on_simulated_workers(self, run: Run) -> pd.DataFrame:
+        from zerowait.suite.executor import SimulatedExecutor
+        from zerowait.suite.records.trace import made_by
+
+        with (
+            self.session(run),
+            made_by(*self.libraries()),
+            SimulatedExecutor(run.benchmark, **run.specification()) as executor,
+        ):
+            self.native_simulated(run, executor)
+            return executor.trace()
 
     def _run_native(self, run: Run) -> pd.DataFrame:
         if self.isolated:

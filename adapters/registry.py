@@ -55,7 +55,7 @@ class Descriptor:
     library: str
     """The distribution that implements it; '?' when its plugin is broken."""
     modes: tuple[Mode, ...]
-    """The ways to run it: 'native', 'ask_tell' or both."""
+    """The ways to run it: of 'native', 'ask_tell' and 'native-simulated'."""
     uses_fidelity: bool
     """Whether it chooses the training budget of an evaluation."""
     problem: str | None = None

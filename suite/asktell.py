@@ -6,17 +6,14 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerowait.suite.engine import Engine, Told, as_told
-from zerowait.suite.records.trace import write_trace
+from zerowait.suite.engine import Engine, Told, as_told, path_in
 from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.evaluation import AnyObjective, AskTellOptimizer, Evaluation, Query
 from zerowait.suite.rules.overhead import Overhead
-from zerowait.suite.sharing.rundir import explained, reason
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,32 +93,14 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     )  # fmt: skip
     run = _AskTellRun(optimizer, engine, batch_size)
     run.on_delivery = on_delivery
-    path = None
-    if directory is not None:
-        path = arguments.folder("directory", directory) / "trace.parquet"
-        with explained(path.parent, "write the trace"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    path = path_in(directory)
     try:
         run.loop()
     except BaseException as error:
         if path is not None:
-            error.add_note(_keep(engine, path))
+            error.add_note(engine.keep(path))
         raise
-    trace = engine.trace()
-    if path is not None:
-        with explained(path.parent, "write the trace"):
-            write_trace(trace, path)
-    return trace
-
-
-def _keep(engine: Engine, path: Path) -> str:
-    """Write what has been delivered before the run ended in an error; return what became of it."""
-    delivered = f"the {len(engine.delivered)} evaluations delivered so far"
-    try:
-        write_trace(engine.trace(), path)
-    except OSError as error:
-        return f"{delivered} could not be written to {path}: {reason(error)}"
-    return f"{delivered} are in {path}"
+    return engine.trace(last=True) if path is None else engine.write(path)
 
 
 class _AskTellRun:
@@ -148,9 +127,9 @@ class _AskTellRun:
     def _hand_out(self) -> None:
         """Ask for a configuration for every free worker, the one freed earliest first."""
         engine = self.engine
-        clock, budget = engine.clock, engine.budget
+        clock, latest, tells_on_arrival = engine.clock, engine.latest, engine.tells_on_arrival
         while self.asking:
-            while engine.is_due():
+            while tells_on_arrival and engine.is_due():
                 self._deliver()
             if not engine.free:
                 return
@@ -161,7 +140,7 @@ class _AskTellRun:
             if query is None:
                 return
             start, seconds = engine.sampled()
-            if not budget.allows_start(start):
+            if start >= latest:
                 engine.retire()
                 continue
             clock.busy_until = start
@@ -186,7 +165,7 @@ class _AskTellRun:
                 ask_for_a_batch()
             while engine.free and batch:
                 start = max(engine.free[0], batch[0][1])
-                if not engine.budget.allows_start(start):
+                if start >= engine.latest:
                     batch.clear()
                     self.asking = False
                     return

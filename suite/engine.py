@@ -7,13 +7,15 @@ next result; the engine works out starts and ends by the rules of `timeline` and
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from zerowait.suite.pending import Delivered, InFlight, Pending
-from zerowait.suite.records.trace import build_trace, make_metadata, measured_facts
+from zerowait.suite.records.trace import build_trace, make_metadata, measured_facts, write_trace
 from zerowait.suite.rules import arguments, timeline
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.continuation import Ledger, State, charge, training_length
@@ -23,6 +25,7 @@ from zerowait.suite.rules.identity import canonical_json_of_checked, digest
 from zerowait.suite.rules.overhead import OVERHEADS, Overhead
 from zerowait.suite.rules.seeds import ObjectiveSeeds, check_run_seed
 from zerowait.suite.rules.specification import MAX_ASK_TELL_WORKERS, make_specification
+from zerowait.suite.sharing.rundir import explained, reason
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,13 +90,16 @@ class Engine:
         self.takes = ObjectiveSignature.of(objective)
         self.seeds = ObjectiveSeeds(check_run_seed(seed))
         self.ledger = Ledger()
-        self.delivered = Delivered()
+        self.delivered = Delivered(measured=self.measured, continual=continual)
         self.in_flight = InFlight()
         self.free = deque([0.0] * self.n_workers)
         self.unbilled = 0.0
         """Real seconds that the optimizer has spent since it handed out its last configuration."""
         self.dropped = False
         """Whether the budget took a configuration from the optimizer, which may wait for its result for ever."""
+        # What `timeline.may_call`, `may_start` and `may_record` compare with, for the loop that costs microseconds.
+        self.most = budget.most_evaluations
+        self.latest = budget.latest
         self.began = time.perf_counter()
 
     # -- the optimizer's time ----------------------------------------------------------------------------------------
@@ -107,13 +113,12 @@ class Engine:
 
     def sampled(self) -> tuple[float, float]:
         """Return when a configuration that was sampled now is ready, and the seconds that it is charged."""
-        clock = self.clock
+        clock, modelled = self.clock, self.constant
         if self.measured:
             seconds, self.unbilled = self.unbilled, 0.0
             # A serial optimizer has spent them already.
             left = 0.0 if self.sampling == "serial" else seconds
             return timeline.next_start(clock.last_delivery, clock.busy_until, left, self.sampling), seconds
-        modelled = self.constant
         if modelled is None:
             modelled = self.overhead.charge(clock.delivered)
         return timeline.next_start(clock.last_delivery, clock.busy_until, modelled, self.sampling), modelled
@@ -122,7 +127,7 @@ class Engine:
 
     def may_call(self, waiting: int = 0) -> bool:
         """Tell whether the budget allows another evaluation when so many are waiting for a worker."""
-        return self.budget.allows_call(self.clock.started + waiting, self.clock.last_delivery)
+        return self.clock.started + waiting < self.most and self.clock.last_delivery < self.latest
 
     def retire(self) -> None:
         """Take the worker that is free for longest out of the run: nothing can start on it within the budget."""
@@ -186,7 +191,7 @@ class Engine:
 
     def is_within_budget(self) -> bool:
         """Tell whether the next result ends within the budget; there must be one in flight."""
-        return self.budget.allows_end(self.in_flight.least_end())
+        return self.in_flight.least_end() <= self.latest
 
     def is_due(self) -> bool:
         """Tell whether a result is there already that the optimizer must be told before it is asked again."""
@@ -210,11 +215,49 @@ class Engine:
             self.ledger.add(pending.identify(), state)
         return pending
 
-    def trace(self) -> pd.DataFrame:
-        """Return the trace of what has been delivered."""
-        columns = self.delivered.columns(self.seeds)
+    def trace(self, *, last: bool = False) -> pd.DataFrame:
+        """Return the trace of what has been delivered; the last one is not copied, and nothing may follow it."""
+        columns = self.delivered.columns(self.seeds, last=last)
         measured = measured_facts(self.clock.last_delivery, time.perf_counter() - self.began)
         return build_trace(columns, self.n_workers, make_metadata(self.specification, columns, 0, measured))
+
+    def write(self, path: Path) -> pd.DataFrame:
+        """Write the trace of what has been delivered, and return it.
+
+        Raises
+        ------
+        RunDirectoryError
+            It cannot be written.
+        """
+        trace = self.trace(last=True)
+        with explained(path.parent, "write the trace"):
+            write_trace(trace, path)
+        return trace
+
+    def keep(self, path: Path) -> str:
+        """Write what has been delivered before the run ended in an error; return what became of it."""
+        delivered = f"the {len(self.delivered)} evaluations delivered so far"
+        try:
+            write_trace(self.trace(last=True), path)
+        except OSError as error:
+            return f"{delivered} could not be written to {path}: {reason(error)}"
+        return f"{delivered} are in {path}"
+
+
+def path_in(directory: str | os.PathLike[str] | None) -> Path | None:
+    """Return where a trace is written in a directory, which is made if there is none; None writes nothing.
+
+    Raises
+    ------
+    RunDirectoryError
+        The directory cannot be made.
+    """
+    if directory is None:
+        return None
+    path = arguments.folder("directory", directory) / "trace.parquet"
+    with explained(path.parent, "write the trace"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def as_told(pending: Pending) -> Evaluation:

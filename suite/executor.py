@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import concurrent.futures
 import math
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from zerowait.suite.engine import Engine, Told, as_told
+from zerowait.suite.engine import Engine, Told, as_told, path_in
 from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import SpecificationError, shown
@@ -64,6 +66,9 @@ class SimulatedExecutor(concurrent.futures.Executor):
         whose result came too late is called a second time to learn it.
     labels
         Anything JSON that identifies the run, kept in the trace's metadata.
+    directory
+        Where to write `trace.parquet` when the executor is left as a context manager, also by an error; None writes
+        nothing.
     on_delivery
         Called with every query and its evaluation, before its future is done.
 
@@ -71,6 +76,8 @@ class SimulatedExecutor(concurrent.futures.Executor):
     ------
     SpecificationError
         An argument is not usable.
+    RunDirectoryError
+        The directory cannot be made.
     """
 
     def __init__(  # noqa: PLR0913 - the specification of a run, each a word of the design
@@ -86,6 +93,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
         told: Told | None = None,
         on_exhausted: Literal["raise", "inf"] = "raise",
         labels: Mapping[str, Any] | None = None,
+        directory: str | os.PathLike[str] | None = None,
         on_delivery: Callable[[Query, Evaluation], None] | None = None,
     ) -> None:
         arguments.choice("on_exhausted", on_exhausted, ("raise", "inf"))
@@ -94,6 +102,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
             objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time), seed=seed, overhead=overhead,
             continual=continual, told=told, labels=labels, more={},
         )  # fmt: skip
+        self._path = path_in(directory)
         self._measured = self._engine.measured
         self._on_exhausted = on_exhausted
         self.on_delivery = on_delivery
@@ -139,7 +148,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
         else:
             before = engine.clock.busy_until
             future.ready, future.seconds = engine.sampled()
-            if engine.budget.allows_start(future.ready):
+            if future.ready < engine.latest:
                 engine.clock.busy_until = future.ready
                 self._queue.append(future)
                 started = engine.clock.started
@@ -371,6 +380,18 @@ class SimulatedExecutor(concurrent.futures.Executor):
                 future.cancel()
         if wait:
             self.drain()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Shut down; an error ends the run where it came, and what was delivered before is kept."""
+        self.shutdown(wait=error is None, cancel_futures=error is not None)
+        if self._path is None:
+            return
+        if error is None:
+            self._engine.write(self._path)
+        else:
+            error.add_note(self._engine.keep(self._path))
 
     # -- event loops -------------------------------------------------------------------------------------------------
 

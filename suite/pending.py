@@ -9,28 +9,43 @@ import heapq
 import math
 from array import array
 from bisect import insort
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Collection, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, TypeAlias, cast
+
+import numpy as np
 
 from zerowait.suite.records.trace import Columns
 from zerowait.suite.rules import timeline
 from zerowait.suite.rules.evaluation import Query, check_fidelity
-from zerowait.suite.rules.identity import canonical_json_of_checked, check_config, check_config_id, digest
+from zerowait.suite.rules.identity import (
+    DIGEST_BYTES,
+    canonical_json_of_checked,
+    canonical_texts,
+    check_config,
+    check_config_id,
+    digest,
+)
 from zerowait.suite.rules.seeds import ObjectiveSeeds
+
+Numbers: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Pending:
     """An evaluation in flight; compared only when end and start are equal, so its identity is computed when needed."""
 
     __slots__ = (
-        "call", "charged", "clipped", "config", "digest", "end", "error", "freed", "metrics", "overhead", "query",
-        "resumed_from", "runtime", "start", "task", "value",
+        "call", "charged", "clipped", "config", "digest", "end", "error", "fidelity", "freed", "metrics", "overhead",
+        "query",
+        "resumed_from", "runtime", "start", "task", "value", "wall_time",
     )  # fmt: skip
 
     def __init__(self, query: Query, freed: float, start: float, overhead: float, call: int) -> None:
         self.query = query
-        if query.config_id is not None or query.fidelity is not None:
+        fidelity = query.fidelity
+        if query.config_id is not None or fidelity is not None:
             _check_query(query)
+        self.fidelity = math.nan if fidelity is None else fidelity
         check_config(query.config)  # now, because a trace that cannot be made would be lost with everything in it
         # What is recorded is what was asked for, whatever the optimizer does with its dictionary afterwards.
         self.config = dict(query.config)
@@ -49,6 +64,7 @@ class Pending:
         self.metrics: Mapping[str, float]
         self.end: float
         self.charged: float
+        self.wall_time: float
 
     def identify(self) -> bytes:
         """Return the 16-byte digest of what identifies the configuration."""
@@ -120,73 +136,180 @@ class InFlight:
         return pending
 
 
+_BLOCK = 64
+"""So many delivered evaluations wait until they are taken into the columns together; more leave the caches."""
+
+_MANY = 65_536
+
+
 class Delivered:
     """What has been delivered, in arrays of numbers.
 
-    Objects that live as long as the run would be visited by the garbage collector again and again.
+    Objects that live as long as the run would be visited by the garbage collector again and again, and a dictionary for
+    each configuration takes more memory than all of its numbers.
+
+    Parameters
+    ----------
+    measured
+        Whether real time is recorded.
+    continual
+        Whether evaluations continue others.
     """
 
-    def __init__(self) -> None:
-        self.freed = array("d")
-        self.start = array("d")
-        self.end = array("d")
-        self.charged = array("d")
-        self.value = array("d")
-        self.overhead = array("d")
-        self.fidelity = array("d")
-        self.resumed_from = array("d")
-        self.wall_time = array("d")
-        self.clipped = array("b")
-        self.failed: list[int] = []
-        self.metrics: list[Mapping[str, float]] = []
-        self.config: list[dict[str, Any]] = []
-        self.given_ids: list[str | None] = []
+    def __init__(self, *, measured: bool, continual: bool) -> None:
+        self._recent: list[Pending] = []
+        # The others are NaN in every row.
+        kept = [*_NUMBERS, *(["wall_time"] if measured else []), *(["resumed_from"] if continual else [])]
+        self._numbers = {name: array("d") for name in kept}
+        self._all_of = attrgetter(*kept)
+        self._clipped = array("b")
+        self._digests = bytearray()
+        self._failed: list[int] = []
+        self._given_ids: dict[int, str] = {}
+        self._config = RowsByColumn()
+        self._metrics = RowsByColumn(absent=math.nan)
+        self._taken = 0
 
     def __len__(self) -> int:
-        return len(self.end)
+        return self._taken + len(self._recent)
 
     def add(self, pending: Pending, wall_time: float) -> None:
         """Record a delivery, `wall_time` real seconds after the run began."""
-        query = pending.query
-        if pending.error is not None:
-            self.failed.append(len(self.end))
-        self.freed.append(pending.freed)
-        self.start.append(pending.start)
-        self.end.append(pending.end)
-        self.charged.append(pending.charged)
-        self.value.append(pending.value)
-        self.overhead.append(pending.overhead)
-        self.fidelity.append(math.nan if query.fidelity is None else query.fidelity)
-        self.resumed_from.append(pending.resumed_from)
-        self.wall_time.append(wall_time)
-        self.clipped.append(pending.clipped)
-        self.metrics.append(pending.metrics)
-        self.config.append(pending.config)
-        self.given_ids.append(query.config_id)
+        pending.wall_time = wall_time
+        recent = self._recent
+        recent.append(pending)
+        if len(recent) == _BLOCK:
+            self._take()
 
-    def columns(self, seeds: ObjectiveSeeds) -> Columns:
-        """Return the columns of the trace."""
-        digests = list(map(_identity, self.config, self.given_ids))
-        status = ["ok"] * len(self.end)
-        for number in self.failed:
-            status[number] = "failed"
+    def _take(self) -> None:
+        """Take what is new into the columns."""
+        recent, first = self._recent, self._taken
+        if not recent:
+            return
+        for values, new in zip(self._numbers.values(), zip(*map(self._all_of, recent), strict=True), strict=True):
+            values.extend(new)
+        self._clipped.extend([pending.clipped for pending in recent])
+        self._failed.extend([n for n, pending in enumerate(recent, first) if pending.error is not None])
+        configs = [pending.config for pending in recent]
+        by_name = self._config.extend(configs)
+        if by_name is None:
+            texts = list(map(canonical_json_of_checked, configs))
+        else:
+            texts = canonical_texts(by_name, len(recent))
+        self._metrics.extend([pending.metrics for pending in recent])
+        given = [pending.query.config_id for pending in recent]
+        if given.count(None) < len(given):
+            for n, given_id in enumerate(given):
+                if given_id is not None:
+                    self._given_ids[first + n] = texts[n] = given_id
+        self._digests += b"".join([digest(text) for text in texts])
+        self._taken += len(recent)
+        recent.clear()
+
+    def columns(self, seeds: ObjectiveSeeds, *, last: bool) -> Columns:
+        """Return the columns of the trace; if they are the last, they are not copied and nothing may be added."""
+        self._take()
+        n = self._taken
+        status = np.empty(n, dtype=object)
+        status.fill("ok")  # one text; `np.full` makes a copy of it for every row
+        status[self._failed] = "failed"
+        config_id = np.empty(n, dtype=object)
+        for first in range(0, n, _MANY):  # one text of all names would be as large as the names
+            names = self._digests[first * DIGEST_BYTES : (first + _MANY) * DIGEST_BYTES].hex()
+            width = 2 * DIGEST_BYTES
+            config_id[first : first + _MANY] = [names[k : k + width] for k in range(0, len(names), width)]
+        for number, given in self._given_ids.items():
+            config_id[number] = given
         return Columns(
-            freed=self.freed,
-            start=self.start,
-            end=self.end,
-            runtime=self.charged,
-            value=self.value,
-            fidelity=self.fidelity,
-            resumed_from=self.resumed_from,
-            clipped=self.clipped,
+            freed=self._column("freed", last=last),
+            start=self._column("start", last=last),
+            end=self._column("end", last=last),
+            runtime=self._column("charged", last=last),
+            value=self._column("value", last=last),
+            fidelity=self._column("fidelity", last=last),
+            resumed_from=self._column("resumed_from", last=last),
+            clipped=self._clipped,
             status=status,
-            config_id=[
-                identity.hex() if given is None else given
-                for identity, given in zip(digests, self.given_ids, strict=True)
-            ],
-            seed=seeds.many(digests),
-            wall_time=self.wall_time,
-            overhead=self.overhead,
-            metrics=self.metrics,
-            config=self.config,
+            config_id=config_id,
+            seed=seeds.many(np.frombuffer(self._digests, dtype=np.uint32)),
+            wall_time=self._column("wall_time", last=last),
+            overhead=self._column("overhead", last=last),
+            metrics=self._metrics.columns(last=last),
+            config=self._config.columns(last=last),
         )
+
+    def _column(self, name: str, *, last: bool) -> Numbers:
+        values = self._numbers.get(name)
+        return np.full(self._taken, math.nan) if values is None else _as_numbers(values, last=last)
+
+
+_NUMBERS = ("freed", "start", "end", "charged", "value", "overhead", "fidelity")
+
+
+class RowsByColumn:
+    """Rows of named values, kept by column: an array of numbers where all are floats, or all integers.
+
+    Parameters
+    ----------
+    absent
+        What a row has where it does not name a column.
+    """
+
+    def __init__(self, absent: float | None = None) -> None:
+        self._absent = absent
+        self._columns: dict[str, array[Any] | list[Any]] = {}
+        self._n = 0
+
+    def extend(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]] | None:
+        """Add rows; return their values by name if all have the same names, else None."""
+        names: Collection[str] = rows[0].keys()
+        alike = set(map(len, rows)) == {len(names)}
+        try:
+            new = {name: [row[name] for row in rows] for name in names} if alike else {}
+        except KeyError:
+            alike = False
+        if not alike:
+            names = set().union(*rows)
+            new = {name: [row.get(name, self._absent) for row in rows] for name in names}
+        for name, values in new.items():
+            column = self._columns.get(name)
+            if column is None:
+                column = [self._absent] * self._n if self._n else array("d")
+            self._columns[name] = _extended(column, values)
+        if len(self._columns) > len(new):
+            for name in self._columns.keys() - new.keys():
+                self._columns[name] = _extended(self._columns[name], [self._absent] * len(rows))
+        self._n += len(rows)
+        return new if alike else None
+
+    def columns(self, *, last: bool) -> dict[str, Any]:
+        """Return the values by name; if they are the last, they are not copied and nothing may be added."""
+        return {
+            name: _as_numbers(column, last=last) if isinstance(column, array) else column
+            for name, column in self._columns.items()
+        }
+
+
+def _as_numbers(values: array[Any], *, last: bool) -> np.ndarray[Any, np.dtype[Any]]:
+    if not values:
+        return np.empty(0)
+    found = np.frombuffer(values, dtype=np.float64 if values.typecode == "d" else np.int64)
+    return found if last else found.copy()
+
+
+def _extended(column: array[Any] | list[Any], values: list[Any]) -> array[Any] | list[Any]:
+    """Return the column with these values behind it, as an array as long as they are of one kind of number."""
+    if isinstance(column, array):
+        kinds = set(map(type, values))
+        typecode = "d" if kinds == {float} else "q" if kinds == {int} else ""
+        if typecode == column.typecode or (typecode and not column):
+            try:
+                longer = column if typecode == column.typecode else array(typecode)
+                longer.extend(array(typecode, values))
+            except OverflowError:  # an integer beyond 64 bits
+                pass
+            else:
+                return longer
+        column = column.tolist()
+    column.extend(values)
+    return column

@@ -1,9 +1,10 @@
-"""DEHB: `DEHB.run` with its own Dask processes, or `DEHB.ask` and `DEHB.tell`."""
+"""DEHB: `DEHB.run` with its own Dask processes or with simulated workers, or `DEHB.ask` and `DEHB.tell`."""
 
 from __future__ import annotations
 
 import math
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from ConfigSpace import ConfigurationSpace
 
+    from zerowait.suite.executor import SimulatedExecutor
     from zerowait.suite.rules.evaluation import AskTellOptimizer
     from zerowait.suite.simulator import Simulator
 
@@ -41,7 +43,7 @@ class DEHBAdapter(Adapter):
 
     name = "dehb"
     library = "dehb"
-    modes = frozenset({"native", "ask_tell"})
+    modes = frozenset({"native", "ask_tell", "native-simulated"})
     default_mode = "ask_tell"
     uses_fidelity = True
     requires: ClassVar[Mapping[str, str]] = {"dehb": '"zerowait[dehb]"'}
@@ -90,38 +92,45 @@ class DEHBAdapter(Adapter):
         """Run `DEHB.run` with one Dask process for each worker, or in this process when there is one worker."""
         from zerowait.adapters.dehb.processes import dask_client, prepare_workers
 
-        n_workers = run.budget.useful_workers(run.n_workers)
+        n_workers = _places(run)
         if n_workers > 1:
             prepare_workers()
 
         from distributed import KilledWorker
 
-        from zerowait.adapters.dehb.library import SimulatedDEHB, Translation, dehb_options
-
-        def optimize(folder: str, client: Any = None) -> None:
-            dehb = SimulatedDEHB(
-                simulator,
-                Translation(run.benchmark.fidelity, self._identifies),
-                client=client,
-                budget=run.budget,
-                output_path=folder,
-                **dehb_options(self.parameters, run),
-            )
-            simulator.start()
+        with tempfile.TemporaryDirectory(prefix="dehb-") as folder, ExitStack() as stack:
+            client = stack.enter_context(dask_client(n_workers, folder)) if n_workers > 1 else None
             try:
-                dehb.optimize()
+                self._optimize(run, simulator, folder, client)
             except KilledWorker as error:
                 raise WorkerDied(f"one of the {n_workers} Dask processes died during an evaluation") from error
-            except BaseException:
-                simulator.abort()  # the other processes may wait for a call that will not come
-                raise
 
+    def native_simulated(self, run: Run, executor: SimulatedExecutor) -> None:
+        """Run `DEHB.run` with simulated workers in the place of its Dask processes."""
+        from zerowait.adapters.simulated_dask import CallsOnWorkers, SimulatedClient
+
+        n_workers = _places(run)
+        client = SimulatedClient(executor, n_workers) if n_workers > 1 else None
         with tempfile.TemporaryDirectory(prefix="dehb-") as folder:
-            if n_workers == 1:
-                optimize(folder)
-            else:
-                with dask_client(n_workers, folder) as client:
-                    optimize(folder, client)
+            self._optimize(run, CallsOnWorkers(executor), folder, client)
+
+    def _optimize(self, run: Run, simulator: Any, folder: str, client: Any) -> None:
+        from zerowait.adapters.dehb.library import SimulatedDEHB, Translation, dehb_options
+
+        dehb = SimulatedDEHB(
+            simulator,
+            Translation(run.benchmark.fidelity, self._identifies),
+            client=client,
+            budget=run.budget,
+            output_path=folder,
+            **dehb_options(self.parameters, run),
+        )
+        simulator.start()
+        try:
+            dehb.optimize()
+        except BaseException:
+            simulator.abort()  # the other processes may wait for a call that will not come
+            raise
 
     @property
     def _identifies(self) -> bool:
@@ -138,6 +147,11 @@ class DEHBAdapter(Adapter):
         if not 0 < lower < upper:
             return f"DEHB needs fidelities 0 < min < max, and they are {lower!r} and {upper!r}"
         return None
+
+
+def _places(run: Run) -> int:
+    """Return how many jobs run at once: no more than there will be."""
+    return run.budget.useful_workers(run.n_workers)
 
 
 def refuses_space(space: ConfigurationSpace) -> str | None:

@@ -1,8 +1,9 @@
-"""SMAC3: `optimize` with its own Dask processes, or `ask` and `tell` of its facades."""
+"""SMAC3: `optimize` with its own Dask processes or with simulated workers, or `ask` and `tell` of its facades."""
 
 from __future__ import annotations
 
 import tempfile
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from smac.facade.abstract_facade import AbstractFacade
 
+    from zerowait.suite.executor import SimulatedExecutor
     from zerowait.suite.rules.evaluation import AskTellOptimizer
     from zerowait.suite.simulator import Simulator
 
@@ -29,7 +31,7 @@ _EXTRA = '"zerowait[smac]"'
 class SmacAdapter(Adapter):
     """What the adapters of SMAC's facades have in common.
 
-    Both modes run in processes with a fixed hash seed: the local search of SMAC's acquisition maximizer starts from a
+    All modes run in processes with a fixed hash seed: the local search of SMAC's acquisition maximizer starts from a
     set of configurations, in whose order the random numbers are used up.
 
     Parameters
@@ -44,7 +46,7 @@ class SmacAdapter(Adapter):
     """
 
     library = "smac"
-    modes = frozenset({"native", "ask_tell"})
+    modes = frozenset({"native", "ask_tell", "native-simulated"})
     requires: ClassVar[Mapping[str, str]] = {"smac": _EXTRA, "distributed": _EXTRA, "sklearn": "scikit-learn"}
     isolated = True
     asks_isolated = True
@@ -108,9 +110,20 @@ class SmacAdapter(Adapter):
             from zerowait.adapters.smac.cluster import start_forkserver
 
             start_forkserver()  # before SMAC is imported here, which takes as long as it does there
+        from zerowait.adapters.smac.cluster import local_cluster
         from zerowait.adapters.smac.native import optimize
 
-        optimize(self.name, run, simulator, self.settings(run))
+        optimize(self.name, run, simulator, self.settings(run), local_cluster)
+
+    def native_simulated(self, run: Run, executor: SimulatedExecutor) -> None:
+        """Run SMAC's loop with simulated workers in the place of its Dask processes."""
+        from zerowait.adapters.simulated_dask import CallsOnWorkers, SimulatedClient
+        from zerowait.adapters.smac.native import optimize
+
+        def workers(n_workers: int, _: Path) -> AbstractContextManager[SimulatedClient]:
+            return nullcontext(SimulatedClient(executor, n_workers))
+
+        optimize(self.name, run, CallsOnWorkers(executor), self.settings(run), workers)
 
 
 class ModelBasedAdapter(SmacAdapter):

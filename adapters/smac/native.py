@@ -29,31 +29,39 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distributed import wait as wait_for_futures
+from distributed import wait as dask_wait
 from smac.runhistory import StatusType, TrialInfo, TrialValue
 from smac.runner.abstract_serial_runner import AbstractSerialRunner
 from smac.runner.dask_runner import DaskParallelRunner
 
-from zerowait.adapters.smac.cluster import local_cluster
+from zerowait.adapters.simulated_dask import CallsOnWorkers
 from zerowait.adapters.smac.facade import crashed, make_facade, make_scenario, succeeded
 from zerowait.adapters.smac.space import fidelity_of, plain_config
 from zerowait.adapters.start_up import wait_for_calls
 from zerowait.suite.rules.errors import BudgetExhausted, ZerowaitError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from ConfigSpace import Configuration
-    from distributed import Client
     from smac import Scenario
 
     from zerowait.adapters.adapter import Run
     from zerowait.suite.rules.evaluation import Evaluation
-    from zerowait.suite.simulator import Simulator
 
 
-def optimize(optimizer: str, run: Run, simulator: Simulator, settings: Mapping[str, Any]) -> None:
-    """Run SMAC's loop until the budget is spent or the space has no new configuration."""
+def optimize(
+    optimizer: str,
+    run: Run,
+    simulator: Any,
+    settings: Mapping[str, Any],
+    cluster: Callable[[int, Path], AbstractContextManager[Any]],
+) -> None:
+    """Run SMAC's loop until the budget is spent or the space has no new configuration.
+
+    Where several trials run at once, `cluster` gives a client of so many workers, whose files lie in a folder.
+    """
     n_workers = run.budget.useful_workers(run.n_workers)
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="zerowait-smac-"))
@@ -61,8 +69,9 @@ def optimize(optimizer: str, run: Run, simulator: Simulator, settings: Mapping[s
         evaluator = SimulatedRunner(scenario, simulator, run.benchmark.fidelity)
         runner: SimulatedRunner | SimulatedDaskRunner = evaluator
         if n_workers > 1:
-            client = stack.enter_context(local_cluster(n_workers, Path(folder)))
-            client.run(evaluator.warm_up)  # imports and opens files, which is nothing that the optimizer spends
+            client = stack.enter_context(cluster(n_workers, Path(folder)))
+            if not isinstance(simulator, CallsOnWorkers):
+                client.run(evaluator.warm_up)  # imports and opens files, which is nothing that the optimizer spends
             runner = SimulatedDaskRunner(evaluator, client, n_workers, measured=run.overhead.is_measured)
         facade = make_facade(optimizer, scenario, settings, runner)
         if not run.overhead.is_measured:
@@ -88,7 +97,7 @@ class SimulatedRunner(AbstractSerialRunner):
         The benchmark's range of training budgets, or None.
     """
 
-    def __init__(self, scenario: Scenario, simulator: Simulator, fidelity: Any) -> None:
+    def __init__(self, scenario: Scenario, simulator: Any, fidelity: Any) -> None:
         super().__init__(scenario=scenario, required_arguments=[])
         self.simulator = simulator
         self._fidelity = fidelity
@@ -127,7 +136,8 @@ class SimulatedRunner(AbstractSerialRunner):
         return StatusType.SUCCESS, evaluation.value, evaluation.runtime, 0.0, {}
 
     def _evaluate(self, config: Configuration, budget: float | None) -> Evaluation:
-        return self.simulator(plain_config(config), fidelity_of(budget, self._fidelity))
+        evaluation: Evaluation = self.simulator(plain_config(config), fidelity_of(budget, self._fidelity))
+        return evaluation
 
 
 class SimulatedDaskRunner(DaskParallelRunner):
@@ -145,11 +155,12 @@ class SimulatedDaskRunner(DaskParallelRunner):
         Whether the real time of the optimizer is charged.
     """
 
-    def __init__(self, single_worker: SimulatedRunner, client: Client, n_workers: int, *, measured: bool) -> None:
+    def __init__(self, single_worker: SimulatedRunner, client: Any, n_workers: int, *, measured: bool) -> None:
         super().__init__(single_worker=single_worker, dask_client=client)
         self._simulator = single_worker.simulator
         self._n_workers = n_workers
         self._measured = measured
+        self._wait_for: Callable[..., Any] = client.wait if isinstance(self._simulator, CallsOnWorkers) else dask_wait
         self._submitted: dict[Any, TrialInfo] = {}
         self._n_started = 0
         self._n_refused = 0
@@ -182,7 +193,7 @@ class SimulatedDaskRunner(DaskParallelRunner):
     def wait(self) -> None:
         """Wait until a trial has ended, and collect its result."""
         if self._pending_trials:
-            wait_for_futures(self._pending_trials, return_when="FIRST_COMPLETED")  # type: ignore[no-untyped-call]
+            self._wait_for(self._pending_trials, return_when="FIRST_COMPLETED")
             self._process_pending_trials()
 
     def _process_pending_trials(self) -> None:

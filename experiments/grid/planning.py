@@ -164,7 +164,7 @@ def _optimizers(study: Study, source: str) -> Iterator[_Optimizer]:
             )
         with at(place):
             adapter = adapters.load(entry.name, **entry.parameters)
-        modes: list[Mode] = [mode for mode in ("native", "ask_tell") if mode in adapter.modes]
+        modes: list[Mode] = [mode for mode in adapters.MODES if mode in adapter.modes]
         mode = entry.mode or study.mode or adapter.usual_mode()
         if mode not in modes:
             where = f"{place}.mode" if entry.mode else f"{source}: mode"

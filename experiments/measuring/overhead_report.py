@@ -262,6 +262,8 @@ def report(
     rows = []
     for name in names:
         for mode in known[name].modes:
+            if mode == "native-simulated":  # its workers are in the optimizer's process, where nothing waits
+                continue
             for n in workers:
                 tell(f"{name}, {mode}, {n} workers")
                 rows.append(measure(name, mode, n, evaluations))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-Mode = Literal["native", "ask_tell"]
+Mode = Literal["native", "ask_tell", "native-simulated"]
 LARGEST_FILE = 1 << 24
 """Bytes of a study file; one that names a thousand tasks has some tens of thousands."""
 MOST_SEEDS = 100_000

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerowait.suite.records.trace import Columns, build_trace, make_metadata, measured_facts
+from zerowait.suite.records.trace import Columns, build_trace, by_name, make_metadata, measured_facts
 from zerowait.suite.rules.errors import RunDirectoryError, ZerowaitError
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.rules.seeds import ObjectiveSeeds
@@ -41,8 +41,8 @@ def columns_of(records: Sequence[journal.Record], *, run_seed: int, measured: bo
         seed=[r["seed"] if "seed" in r else seeds.seed(identity_of(r)) for r in records],
         wall_time=[r["wall"] if measured else math.nan for r in records],
         overhead=[r["overhead"] for r in records],
-        metrics=[r["metrics"] for r in records],
-        config=[r["config"] for r in records],
+        metrics=by_name([r["metrics"] for r in records], math.nan),
+        config=by_name([r["config"] for r in records]),
     )
 
 

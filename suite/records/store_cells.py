@@ -43,7 +43,7 @@ RUN_COLUMNS: Mapping[str, tuple[str, str]] = {
 CELL_COLUMNS: Mapping[str, tuple[str, str]] = {
     **RUN_COLUMNS,
     "adapter": ("str", "name that `zerowait list optimizers` shows"),
-    "mode": ("str", "native or ask_tell"),
+    "mode": ("str", "native, ask_tell or native-simulated"),
     "family": ("str", "name that `zerowait list benchmarks` shows"),
     "task": ("str", "the family's task; null when it has none"),
     "max_evaluations": ("int64", "budget in evaluations; null when there is none"),

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 Labels: TypeAlias = np.ndarray[Any, np.dtype[np.int32]]
 Times: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
+Values: TypeAlias = Sequence[Any] | np.ndarray[Any, np.dtype[Any]]
+
 FORMAT_VERSION = 1
 ATTRIBUTE = "zerowait"
 
@@ -71,28 +73,30 @@ COMMON_LIBRARIES = ("zerowait", "numpy", "ConfigSpace")
 class Columns:
     """A run's records by column, in delivery order; see `COLUMNS`."""
 
-    freed: Sequence[float]
-    start: Sequence[float]
-    end: Sequence[float]
-    runtime: Sequence[float]
-    value: Sequence[float]
-    fidelity: Sequence[float | None]
-    resumed_from: Sequence[float | None]
-    clipped: Sequence[int]
-    status: Sequence[str]
-    config_id: Sequence[str]
-    seed: Sequence[int]
-    wall_time: Sequence[float]
-    overhead: Sequence[float]
-    metrics: Sequence[Mapping[str, float]]
-    config: Sequence[Mapping[str, Any]]
+    freed: Values
+    start: Values
+    end: Values
+    runtime: Values
+    value: Values
+    fidelity: Values
+    resumed_from: Values
+    clipped: Values
+    status: Values
+    config_id: Values
+    seed: Values
+    wall_time: Values
+    overhead: Values
+    metrics: Mapping[str, Values]
+    """By name."""
+    config: Mapping[str, Values]
+    """By name; None where a configuration has no such parameter."""
 
 
 def worker_labels(
-    freed: Sequence[float],
-    start: Sequence[float],
-    end: Sequence[float],
-    config_id: Sequence[str],
+    freed: Values,
+    start: Values,
+    end: Values,
+    config_id: Values,
     n_workers: int,
 ) -> Labels:
     """Return one worker number a row, derived from the times alone.
@@ -110,12 +114,13 @@ def worker_labels(
         np.asarray(freed, dtype=np.float64), np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64),
         config_id, n_workers,
     )  # fmt: skip
-    return _labels_one_by_one(freed, start, end, config_id, n_workers) if labels is None else labels
+    if labels is not None:
+        return labels
+    times = [np.asarray(column, dtype=np.float64).tolist() for column in (freed, start, end)]
+    return _labels_one_by_one(times[0], times[1], times[2], config_id, n_workers)
 
 
-def _labels_of_chains(
-    freed: Times, start: Times, end: Times, config_id: Sequence[str], n_workers: int
-) -> Labels | None:
+def _labels_of_chains(freed: Times, start: Times, end: Times, config_id: Values, n_workers: int) -> Labels | None:
     """Return the labels where the times leave no choice, as they nearly always do; else None.
 
     When no two evaluations end at the same time and none takes no time, every row but a worker's first has one
@@ -148,7 +153,7 @@ def _labels_of_chains(
 
 
 def _labels_one_by_one(
-    freed: Sequence[float], start: Sequence[float], end: Sequence[float], config_id: Sequence[str], n_workers: int
+    freed: Sequence[float], start: Sequence[float], end: Sequence[float], config_id: Values, n_workers: int
 ) -> Labels:
     """Return the labels row by row, as `worker_labels` describes it."""
     n = len(start)
@@ -198,30 +203,34 @@ def build_trace(columns: Columns, n_workers: int, metadata: Mapping[str, Any]) -
     for name, (kind, _) in COLUMNS.items():
         if name not in data:
             values = getattr(columns, name)
-            data[name] = _texts(values) if kind == "str" else np.array(values, dtype=kind)
-    for name in _names(columns.metrics):
-        data[f"metric.{name}"] = np.array([m.get(name, math.nan) for m in columns.metrics], dtype=np.float64)
-    for name in _names(columns.config):
-        data[f"config.{name}"] = _config_column([c.get(name) for c in columns.config])
+            data[name] = _texts(values) if kind == "str" else np.asarray(values, dtype=kind)
+    for name in sorted(columns.metrics):
+        data[f"metric.{name}"] = np.asarray(columns.metrics[name], dtype=np.float64)
+    for name in sorted(columns.config):
+        data[f"config.{name}"] = _config_column(columns.config[name])
     trace = pd.DataFrame(data, copy=False)
     trace.attrs[ATTRIBUTE] = dict(metadata)
     return trace
 
 
-def _texts(values: Sequence[str | None]) -> pd.Series[Any]:
+def _texts(values: Values) -> pd.Series[Any]:
     """Return texts in the type that this version of pandas has for them, so that a trace is what its file gives."""
     import pandas as pd
 
-    return pd.Series(np.array(values, dtype=object), dtype=pd.Series([""]).dtype)
+    return pd.Series(np.asarray(values, dtype=object), dtype=pd.Series([""]).dtype, copy=False)
 
 
-def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def by_name(rows: Sequence[Mapping[str, Any]], absent: float | None = None) -> dict[str, list[Any]]:
+    """Return the values of rows by name, with `absent` where a row has none."""
     distinct: set[tuple[str, ...]] = set(map(tuple, filter(None, rows)))
-    return sorted(set(itertools.chain.from_iterable(distinct)))
+    names = sorted(set(itertools.chain.from_iterable(distinct)))
+    return {name: [row.get(name, absent) for row in rows] for name in names}
 
 
-def _config_column(values: list[Any]) -> Any:  # noqa: PLR0911 - one return a kind of column
+def _config_column(values: Values) -> Any:  # noqa: PLR0911 - one return a kind of column
     """Return numbers, booleans or strings as such; anything mixed as its JSON text, so that Parquet can hold it."""
+    if isinstance(values, np.ndarray):
+        return values
     kinds = set(map(type, values))
     try:
         if kinds == {bool}:
@@ -244,8 +253,9 @@ def make_metadata(
     specification: Mapping[str, Any], columns: Columns, idle_releases: int, measured: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return a trace's metadata; `measured` is what depends on the machine's speed and stays out of the file."""
-    makespan = max(columns.end, default=0.0)
-    lost_or_failed = {status: columns.status.count(status) for status in ("ok", "failed", "lost")}
+    makespan = float(np.max(columns.end, initial=0.0))
+    statuses = np.asarray(columns.status, dtype=object)
+    lost_or_failed = {status: int((statuses == status).sum()) for status in ("ok", "failed", "lost")}
     return {
         "format": FORMAT_VERSION,
         "specification": dict(specification),

@@ -44,6 +44,11 @@ class Budget:
         """How many evaluations a run can have at most: infinity when their number is not limited."""
         return math.inf if self.max_evaluations is None else self.max_evaluations
 
+    @property
+    def latest(self) -> float:
+        """The simulated time in seconds after which nothing is recorded: infinity when it is not limited."""
+        return math.inf if self.max_time is None else self.max_time
+
     def useful_workers(self, n_workers: int) -> int:
         """Return how many of the workers can ever get an evaluation."""
         return n_workers if self.max_evaluations is None else min(n_workers, self.max_evaluations)

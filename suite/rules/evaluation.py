@@ -17,7 +17,7 @@ LONGEST = 1e300
 """Seconds that no single evaluation or configuration may take, so that a sum of many is finite."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Evaluation:
     """One query of the objective, with its simulated start and end.
 
@@ -36,10 +36,29 @@ class Evaluation:
     end: float = math.nan
     """Simulated time at which the result was delivered, in seconds."""
 
+    def __init__(
+        self,
+        value: float,
+        runtime: float,
+        metrics: Mapping[str, float] | None = None,
+        start: float = math.nan,
+        end: float = math.nan,
+    ) -> None:
+        # What `dataclass` writes for a frozen class takes twice as long, and each evaluation makes two of these.
+        _set_value(self, value)
+        _set_runtime(self, runtime)
+        _set_metrics(self, {} if metrics is None else metrics)
+        _set_start(self, start)
+        _set_end(self, end)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # Results travel between processes; the default for a frozen dataclass costs several times as much.
         return Evaluation, (self.value, self.runtime, self.metrics, self.start, self.end)
 
+
+_set_value, _set_runtime, _set_metrics, _set_start, _set_end = (
+    Evaluation.__dict__[name].__set__ for name in ("value", "runtime", "metrics", "start", "end")
+)
 
 LOST = Evaluation(math.inf, 0.0)
 """What an optimizer that cannot take an exception gets for what it asks past its budget."""

@@ -10,12 +10,10 @@ import contextlib
 import multiprocessing
 import tempfile
 import threading
-from pathlib import Path
 
 from zerowait import SimulatedExecutor
 from zerowait.suite import Query, Simulator, simulate
 from zerowait.suite.records.check import check, render
-from zerowait.suite.records.trace import write_trace
 from zerowait.suite.rules.errors import BudgetExhausted, StalledError
 
 
@@ -68,7 +66,7 @@ def executor(queries, objective, *, n_workers, directory=None, **specification):
         if query is not None:
             running.add(workers.submit(workers.objective, query.config, query.fidelity, query.config_id))
 
-    with SimulatedExecutor(objective, n_workers=n_workers, **specification) as workers:
+    with SimulatedExecutor(objective, n_workers=n_workers, directory=directory, **specification) as workers:
         for _ in range(n_workers):
             submit_next()
         while running:
@@ -78,10 +76,7 @@ def executor(queries, objective, *, n_workers, directory=None, **specification):
                     with contextlib.suppress(Diverged):
                         future.result()
                     submit_next()
-    trace = workers.trace()
-    if directory is not None:
-        write_trace(trace, Path(directory) / "trace.parquet")
-    return trace
+    return workers.trace()
 
 
 def wait_unless_refused(simulator, n, refused):

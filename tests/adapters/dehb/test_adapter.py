@@ -51,6 +51,14 @@ class TestDEHBAskedAndTold(AdapterConformance):
         return load("dehb")
 
 
+class TestDEHBOnSimulatedWorkers(AdapterConformance):
+    modes = ("native-simulated",)
+
+    @pytest.fixture
+    def adapter(self):
+        return load("dehb")
+
+
 @pytest.mark.stress
 class TestDEHBWithDask(AdapterConformance):
     modes = ("native",)
@@ -171,10 +179,11 @@ def test_one_worker_evaluates_what_dehb_evaluates_without_a_simulator(
     assert len({fidelity for _, fidelity in asked}) == 4
 
 
-def test_native_and_ask_and_tell_give_the_same_trace(run):
+def test_all_modes_give_the_same_trace(run):
     bowl = fidelity_bowl(conditional_space)
     native = run(load("dehb"), bowl, "native", 4, 50)
     assert_frame_equal(native, run(load("dehb"), bowl, "ask_tell", 4, 50), check_exact=True)
+    assert_frame_equal(native, run(load("dehb"), bowl, "native-simulated", 4, 50), check_exact=True)
     assert len(set(native["fidelity"])) > 1
     assert native.attrs["zerowait"]["idle_releases"] == 0
 
@@ -191,7 +200,8 @@ def test_native_and_ask_and_tell_give_the_same_trace(run):
 def test_a_budget_of_time_ends_both_modes_at_the_same_evaluation(run, n_workers, options):
     bowl = fidelity_bowl()
     native = run(load("dehb"), bowl, "native", n_workers, **options)
-    assert_frame_equal(native, run(load("dehb"), bowl, "ask_tell", n_workers, **options), check_exact=True)
+    for mode in ("ask_tell", "native-simulated"):
+        assert_frame_equal(native, run(load("dehb"), bowl, mode, n_workers, **options), check_exact=True)
     assert native.attrs["zerowait"]["idle_releases"] == 0
 
 
@@ -202,7 +212,9 @@ def test_many_workers_repeat_themselves(run, n_workers, overhead):
     bowl = fidelity_bowl()
     first, second = (run(load("dehb"), bowl, "native", n_workers, 150, overhead=overhead) for _ in range(2))
     assert_frame_equal(first, second, check_exact=True)
-    assert_frame_equal(first, run(load("dehb"), bowl, "ask_tell", n_workers, 150, overhead=overhead), check_exact=True)
+    for mode in ("ask_tell", "native-simulated"):
+        other = run(load("dehb"), bowl, mode, n_workers, 150, overhead=overhead)
+        assert_frame_equal(first, other, check_exact=True)
 
 
 def test_a_promoted_configuration_keeps_its_id_and_its_training_may_be_continued(run):
@@ -271,7 +283,9 @@ class Wrong:
         return {"loss": 1.0}
 
 
-@pytest.mark.parametrize(("mode", "n_workers"), [("native", 1), ("native", 2), ("ask_tell", 2)])
+@pytest.mark.parametrize(
+    ("mode", "n_workers"), [("native", 1), ("native", 2), ("ask_tell", 2), ("native-simulated", 2)]
+)
 def test_an_error_of_the_run_is_raised(run, mode, n_workers):
     with pytest.raises(InvalidEvaluationError, match="without 'value'"):
         run(load("dehb"), Wrong(mixed_space()), mode, n_workers)

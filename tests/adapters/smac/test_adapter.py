@@ -93,6 +93,11 @@ def asked(name, run, **parameters):
     return load(name, **{**CHEAP[name], **parameters})._asked_and_told(run)
 
 
+def simulated(name, run, **parameters):
+    """SMAC's own loop over simulated workers."""
+    return load(name, **{**CHEAP[name], **parameters})._on_simulated_workers(run)
+
+
 def plain_smac(name, n_trials):
     """Run SMAC as its documentation shows it, without anything of zerowait but the translation of what comes out."""
     from smac import Scenario
@@ -203,6 +208,7 @@ def _parallel_runs(pairs):
             native(name, make_run(name, n_workers)),
             asked_ahead(name, make_run(name, n_workers)),
             asked(name, make_run(name, n_workers)),
+            simulated(name, make_run(name, n_workers)),
         )
         for name, n_workers in pairs
     }
@@ -214,9 +220,10 @@ def parallel():
 
 
 def check_parallel(name, traces):
-    native_trace, asked_ahead_trace, asked_trace = traces
+    native_trace, asked_ahead_trace, asked_trace, simulated_trace = traces
     # Nothing real takes part in the second one, which has no processes and no messages.
     assert_frame_equal(native_trace, asked_ahead_trace, check_exact=True)
+    assert_frame_equal(native_trace, simulated_trace, check_exact=True)
     assert native_trace.attrs["zerowait"]["idle_releases"] == 0
     assert len(asked_trace) == len(native_trace) == EVALUATIONS[name]
 
@@ -255,6 +262,7 @@ def _limited_runs():
         run = make_run("smac-hyperband", n_workers, budget=Budget(max_time=40.0), overhead=overhead)
         other = asked if n_workers == 1 else asked_ahead
         found.append((native("smac-hyperband", run), other("smac-hyperband", run)))
+        found.append((simulated("smac-hyperband", run), found[-1][1]))
     return found
 
 

@@ -22,6 +22,10 @@ class TestHyperbandWhenAsked(AdapterConformance):
         return load("smac-hyperband")
 
 
+class TestHyperbandOnSimulatedWorkers(TestHyperbandWhenAsked):
+    modes = ("native-simulated",)
+
+
 @pytest.mark.stress  # each of some ten runs starts a cluster, which takes seconds
 class TestHyperband(TestHyperbandWhenAsked):
     modes = ("native", "ask_tell")

@@ -162,9 +162,6 @@ def test_without_a_finished_cell_there_is_no_figure(zerowait, study_file):
     finished, modes = done.stdout.splitlines()
     assert finished == "0 of 4 cells are finished (0 now, 0 before)"
     assert modes == "mode ask_tell: random, optuna-tpe"
-        "0 of 4 cells are finished (0 now, 0 before)",
-        "mode ask_tell: random, optuna-tpe",
-    ]
 
 
 def wait_for(condition, what, seconds=300):

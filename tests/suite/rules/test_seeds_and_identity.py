@@ -240,7 +240,8 @@ def test_an_objectives_seed_is_that_of_the_book(run_seed, identity):
 @given(run_seeds, st.lists(digests, max_size=20))
 def test_many_seeds_at_once_are_the_single_ones(run_seed, identities):
     seeds = ObjectiveSeeds(run_seed)
-    assert seeds.many(identities) == [seeds.seed(identity) for identity in identities]
+    words = np.frombuffer(b"".join(identities), dtype=np.uint32)
+    assert seeds.many(words).tolist() == [seeds.seed(identity) for identity in identities]
 
 
 @given(run_seeds)
