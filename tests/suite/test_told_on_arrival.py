@@ -187,7 +187,7 @@ def test_the_trace_of_a_simulator_says_what_it_does(tmp_path, overhead, told):
 
 @pytest.mark.parametrize("told", ["on arrival", True, 1])
 def test_what_is_no_way_of_being_told_is_refused(told):
-    with pytest.raises(SpecificationError, match=r"told is .*; it must be 'arrival', 'turn' or None"):
+    with pytest.raises(SpecificationError, match=r"told is .*; it must be one of 'arrival', 'turn', None"):
         simulate(Spoken([]), Lookup(()), n_workers=1, told=told)
 
 
