@@ -440,7 +440,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
         """Make this executor joblib's backend of that name: `with joblib.parallel_config("zerowait"): ...`."""
         from zerowait.suite.joblib_backend import register
 
-        register(self, name)
+        register(self, self.n_workers, name)
 
     # -- results -----------------------------------------------------------------------------------------------------
 

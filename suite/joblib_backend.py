@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from typing import Any
 
 from joblib import register_parallel_backend
 from joblib.parallel import ParallelBackendBase, SequentialBackend
-
-from zerowait.suite.executor import SimulatedExecutor, SimulatedFuture
 
 
 class SimulatedBackend(ParallelBackendBase):  # type: ignore[misc]
@@ -19,14 +18,16 @@ class SimulatedBackend(ParallelBackendBase):  # type: ignore[misc]
     ----------
     executor
         Has the workers.
+    n_workers
+        How many there are.
     options
         What joblib hands to every backend.
     """
 
-    def __init__(self, executor: SimulatedExecutor, **options: Any) -> None:
+    def __init__(self, executor: Executor, n_workers: int, **options: Any) -> None:
         super().__init__(**options)
         self._executor = executor
-        self.default_n_jobs = executor.n_workers
+        self.default_n_jobs = n_workers
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """Return how many calls run at once: all workers, or one.
@@ -36,7 +37,7 @@ class SimulatedBackend(ParallelBackendBase):  # type: ignore[misc]
         ValueError
             It is another number: joblib dispatches more calls than `n_jobs`, and the workers would run them.
         """
-        most = self._executor.n_workers
+        most: int = self.default_n_jobs
         if n_jobs is None or n_jobs < 0 or n_jobs >= most:
             return most
         if n_jobs == 1:
@@ -46,14 +47,14 @@ class SimulatedBackend(ParallelBackendBase):  # type: ignore[misc]
             "leave n_jobs out"
         )
 
-    def submit(self, func: Callable[[], Any], callback: Callable[[Any], object] | None = None) -> SimulatedFuture:
+    def submit(self, func: Callable[[], Any], callback: Callable[[Any], object] | None = None) -> Future[Any]:
         """Have a worker run a batch of calls: one, because no batch size but 1 is ever proposed."""
         future = self._executor.submit(func)
         if callback is not None:
             future.add_done_callback(callback)
         return future
 
-    def retrieve_result(self, out: SimulatedFuture, timeout: float | None = None) -> Any:  # noqa: ARG002 - joblib's
+    def retrieve_result(self, out: Future[Any], timeout: float | None = None) -> Any:  # noqa: ARG002 - joblib's
         """Wait for the result of a batch."""
         return out.result()
 
@@ -62,6 +63,6 @@ class SimulatedBackend(ParallelBackendBase):  # type: ignore[misc]
         return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None
 
 
-def register(executor: SimulatedExecutor, name: str) -> None:
+def register(executor: Executor, n_workers: int, name: str) -> None:
     """Make the executor's workers the backend of that name."""
-    register_parallel_backend(name, functools.partial(SimulatedBackend, executor))
+    register_parallel_backend(name, functools.partial(SimulatedBackend, executor, n_workers))

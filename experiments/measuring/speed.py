@@ -21,6 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from zerowait import SimulatedExecutor
 from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
 
 Config = dict[str, float]
@@ -157,6 +158,24 @@ def simulated_loop(configs: list[Config], workers: int) -> float:
     return time.perf_counter() - began
 
 
+def simulated_executor(configs: list[Config], workers: int) -> float:
+    """Time the same through a `SimulatedExecutor`: each result is answered by the next submission."""
+    todo = iter(configs)
+    executor = SimulatedExecutor(objective, n_workers=workers, max_evaluations=len(configs), overhead=Overhead.none())
+
+    def submit(_: object = None) -> None:
+        config = next(todo, None)
+        if config is not None:
+            executor.submit(executor.objective, config).add_done_callback(submit)
+
+    began = time.perf_counter()
+    for _ in range(workers):
+        submit()
+    executor.drain()
+    executor.trace()
+    return time.perf_counter() - began
+
+
 def peer_loop(configs: list[Config], workers: int) -> float:
     """Time the peer's ask-and-tell mode."""
     from benchmark_simulator import ObjectiveFuncWrapper
@@ -207,6 +226,7 @@ def has_peer() -> bool:
 
 
 POOL_WORKERS = (1, 4, 8, 32, 64, 256)
+EXECUTOR_WORKERS = (8, 1024)
 LOOP_WORKERS = (1000, 100_000)
 USUAL_WORKERS, MOST_PEER_WORKERS = 8, 32
 
@@ -218,7 +238,7 @@ def plan(
 
     All lengths are multiples of `evaluations`: a quarter and twelve and a half times as many show what the length of a
     run costs; ask and tell, which is faster, has five times as many. `workers` are those of every row; by default a
-    pool has few and ask and tell has many.
+    pool has few, an executor some and ask and tell many.
     """
     pool: dict[str, Contender] = {"bare": bare_pool, "zerowait": simulated_pool}
     loop: dict[str, Contender] = {"bare": bare_loop, "zerowait": simulated_loop}
@@ -232,6 +252,9 @@ def plan(
         yield "pool", {**pool, **pool_peer}, usual, evaluations, 1
     for n in (max(1, evaluations // 4), evaluations * 25 // 2):
         yield "pool, run length", pool, usual, n, turns
+    executor: dict[str, Contender] = {"bare": bare_loop, "zerowait": simulated_executor}
+    for p in workers or EXECUTOR_WORKERS:
+        yield "executor", executor, p, 5 * evaluations, turns
     first, *others = workers or LOOP_WORKERS
     yield "ask and tell", {**loop, **loop_peer}, first, 5 * evaluations, turns
     for p in others:
@@ -247,8 +270,8 @@ def main(evaluations: int = 4000, workers: list[int] | None = None, *, peers: bo
     evaluations
         How many evaluations a run of the pool has; other rows have multiples of it.
     workers
-        Numbers of workers of every row; by default 1, 4, 8, 32, 64 and 256 with a pool, and 1000 and 100,000 with ask
-        and tell.
+        Numbers of workers of every row; by default 1, 4, 8, 32, 64 and 256 with a pool, 8 and 1024 with an executor,
+        and 1000 and 100,000 with ask and tell.
     peers
         Whether to measure the peer, which takes minutes.
     turns

@@ -18,10 +18,12 @@ def test_by_default_it_measures_what_the_documentation_reports():
         ("pool", 8, 4000),
         ("pool, run length", 8, 1000),
         ("pool, run length", 8, 50_000),
+        ("executor", 8, 20_000),
+        ("executor", 1024, 20_000),
         ("ask and tell", 1000, 20_000),
         ("ask and tell", 100_000, 300_000),
     ]
-    assert [k for k, (_, contenders, _, _) in enumerate(found) if PEER in contenders] == [6, 9]
+    assert [k for k, (_, contenders, _, _) in enumerate(found) if PEER in contenders] == [6, 11]
 
 
 @pytest.mark.parametrize("peers", [True, False])
@@ -30,7 +32,7 @@ def test_its_options_are_those_of_every_row(peers):
     assert {p for _, _, p, _ in found} == {2, 16}
     assert max(n for _, _, _, n in found) == 5000
     assert any(PEER in contenders for _, contenders, _, _ in found) == peers
-    assert {what for what, _, _, _ in found} == {"pool", "pool, run length", "ask and tell"}
+    assert {what for what, _, _, _ in found} == {"pool", "pool, run length", "executor", "ask and tell"}
 
 
 def test_the_peer_is_spared_the_hours_that_many_workers_take_it():
