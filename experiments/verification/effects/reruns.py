@@ -241,7 +241,7 @@ def of_the_study(cells: pd.DataFrame, scope: Scope) -> list[Task]:
 def _is_plain(specification: Mapping[str, Any]) -> bool:
     return (
         specification["mode"] == "ask_tell"
-        and specification["overhead"] == Overhead.none().to_json()
+        and specification["overhead"]["name"] == Overhead.none().name
         and Budget.from_json(specification).max_time is None
     )
 

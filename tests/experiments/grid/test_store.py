@@ -22,6 +22,7 @@ import zerowait
 from zerowait.experiments.grid import store
 from zerowait.experiments.grid.engines import InProcess
 from zerowait.experiments.grid.runner import StudyFolder, Summary, run_grid
+from zerowait.suite.records import store as records
 from zerowait.suite.records.store_cells import CELL_COLUMNS, MEASURED_COLUMNS, RUN_COLUMNS
 from zerowait.suite.records.trace import COLUMNS, read_trace
 from zerowait.suite.rules.errors import SpecificationError, TraceError
@@ -351,14 +352,14 @@ SOME = ["optimizer", "benchmark", "n_workers", "run_seed", "end", "value"]
 @pytest.fixture
 def opened(monkeypatch):
     """Return the files of Parquet that are opened, in their order."""
-    files, original = [], store.open_regular
+    files, original = [], records.open_regular
 
-    def opening(path):
+    def opening(path, *arguments, **named):
         if path.suffix == ".parquet":
             files.append(path)
-        return original(path)
+        return original(path, *arguments, **named)
 
-    monkeypatch.setattr(store, "open_regular", opening)
+    monkeypatch.setattr(records, "open_regular", opening)
     return files
 
 

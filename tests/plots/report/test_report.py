@@ -65,20 +65,21 @@ def run(folder, optimizer, benchmark, n_workers, seed, name):
 
 def write_study(folder, name=HOSTILE):
     """Write a study of which one cell has failed and one is missing."""
-    cells = {}
+    cells, runs = {}, {}
     for o, optimizer in enumerate(OPTIMIZERS):
         for b, benchmark in enumerate(BENCHMARKS):
             for n in WORKERS:
                 for seed in range(SEEDS):
                     key = f"cells/{o}-{b}-{n}-{seed}"
                     cells[key] = f"{optimizer} on {benchmark}, {n} worker{'s' * (n > 1)}, seed {seed}"
+                    runs[key] = [optimizer, benchmark, n, seed]
                     if (o, n, seed) == (1, 2, 1):
                         continue
                     run(folder, optimizer, benchmark, n, seed, key.removeprefix("cells/"))
     failed = folder / "cells" / "1-0-2-1.failed"
     failed.mkdir()
     (failed / "error.txt").write_text("Traceback\n  ...\nsuite.errors.ObjectiveError: no <i>more</i> disk\n\n")
-    (folder / "study.json").write_text(json.dumps({"name": name, "cells": cells}))
+    (folder / "study.json").write_text(json.dumps({"name": name, "cells": cells, "runs": runs}))
     return folder
 
 
@@ -461,7 +462,7 @@ begin = time.perf_counter()
 ones = pandas.Series(1.0, index=study.cells.index)
 totals = pandas.DataFrame(dict(n_workers=study.cells["n_workers"], evaluations=450, failed=0, lost=0,
                                simulated_time=study.cells["makespan"], wall_time=ones))
-page = render(Material(pathlib.Path("large"), "large", study, totals, [], [], None, {{}}, []))
+page = render(Material(pathlib.Path("large"), "large", study, totals, [], [], None, None, {{}}, []))
 kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps([time.perf_counter() - begin, len(page) / 1e6, kilobytes / 1e6]))
 """
