@@ -500,3 +500,17 @@ def test_the_real_surrogates_have_the_reference_statistics(task, monkeypatch):
             assert found == pytest.approx(share, abs=5 * math.sqrt(share * (1 - share) / 4000) + 2 / 4000)
     assert min(e.value for e in sample) >= statistics_.optimal_val.min() - 0.005
     assert benchmark.optimum == statistics_.optimal_val.min()
+
+
+def test_the_linear_clock_takes_the_share_of_the_full_training(benchmark_):
+    linear = load("jahs", task="cifar10", allow_pickle=True, clock="linear", fidelity_range=[1, 200])
+    assert linear.label == "jahs/cifar10(fidelity_range=[1, 200], clock=linear)"
+    assert pickle.loads(pickle.dumps(linear)).label == linear.label
+    benchmark_.space.seed(0)
+    for config in map(dict, benchmark_.space.sample_configuration(10)):
+        full = benchmark_(config).runtime
+        for epoch in (1, 22, 67, 200):
+            assert linear(config, fidelity=epoch).runtime == full * (epoch / 200)
+            assert linear(config, fidelity=epoch).value == benchmark_(config, fidelity=epoch).value
+    with pytest.raises(SpecificationError, match="jahs/cifar10: clock is 'real'; it must be 'surrogate' or 'linear'"):
+        load("jahs", task="cifar10", allow_pickle=True, clock="real")
