@@ -87,7 +87,11 @@ def test_overhead_is_named_or_modelled(study_file, text, overhead):
         ("max_evaluations = 12", "", "budget: it has no max_evaluations, max_time or full_trainings; give at"),
         ("max_evaluations = 12", "max_time = inf", "budget.max_time is inf; it must be a finite number"),
         ("[budget]", "[budgets]", "budgets is not a key that a study has; did you mean 'budget'?"),
-        ('mode = "ask_tell"', 'mode = "async"', "optimizers[0].mode is 'async'; it must be 'native' or 'ask_tell'"),
+        (
+            'mode = "ask_tell"',
+            'mode = "async"',
+            "optimizers[0].mode is 'async'; it must be 'native', 'ask_tell' or 'native-simulated'",
+        ),
         ("parameters =", "params =", "optimizers[1].params is not a key that a study has"),
         ('"optuna-tpe"', '"random"', "optimizers has 'random' more than once; give one of them a label"),
         ("[[benchmarks]]", "[benchmarks]", "it must be a list of tables: write [[benchmarks]] once for each"),

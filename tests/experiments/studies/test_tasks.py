@@ -115,7 +115,10 @@ def test_the_study_gives_what_an_optimizer_does_not_say(plan):
         (('"optuna-tpe"', '"optuna-tpe"\nbudget = {}'), "optimizers[1].budget: it has no max_evaluations, max_time or"),
         (('"optuna-tpe"', '"optuna-tpe"\nbudget = {evals = 1}'), "optimizers[1].budget.evals is not a key"),
         (('"optuna-tpe"', '"optuna-tpe"\noverhead = {fixd = 1}'), "optimizers[1].overhead: fixd is not a key"),
-        (("seeds = 2", 'seeds = 2\nmode = "async"'), "mode is 'async'; it must be 'native' or 'ask_tell'"),
+        (
+            ("seeds = 2", 'seeds = 2\nmode = "async"'),
+            "mode is 'async'; it must be 'native', 'ask_tell' or 'native-simulated'",
+        ),
     ],
 )
 def test_budgets_and_modes_that_cannot_be_used_are_one_line(study_file, change, message):
