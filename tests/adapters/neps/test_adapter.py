@@ -21,6 +21,7 @@ from zerowait.adapters.conformance import AdapterConformance
 from zerowait.adapters.conformance.benchmark import Bowl, Epochs, unordered_space
 from zerowait.adapters.conformance.leak_check import watch
 from zerowait.suite.records.check import check
+from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError, WorkerDied
 from zerowait.suite.rules.seeds import optimizer_seed
 
@@ -282,7 +283,7 @@ def make_worker():
     def query(name, config):
         return Query(config, None, name)
 
-    job = Job(_Simulator(), ("random_search", {}), None, query, float, Path("r"), 0, 9)
+    job = Job(_Simulator(), ("random_search", {}), None, query, float, Path("r"), 0, Budget(9))
     return _Worker(job, multiprocessing.get_context("fork").Event())
 
 
