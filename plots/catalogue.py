@@ -1,4 +1,8 @@
-"""All figures in one table: name, title, what each computes, and how it is drawn, captioned and written."""
+"""All figures in one table: name, title, what each computes, and how it is drawn, captioned and written.
+
+A new figure is a module of `plots.figures`, an entry of `_KINDS` here and a line of `plots.notebook`; the command, the
+report and the gallery follow.
+"""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Engine:
         """Real seconds that the optimizer has spent since it handed out its last configuration."""
         self.dropped = False
         """Whether the budget took a configuration from the optimizer, which may wait for its result for ever."""
-        # What `timeline.may_call`, `may_start` and `may_record` compare with, for the loop that costs microseconds.
+        # What the rules of `Budget` compare with, for the loop that costs microseconds.
         self.most = budget.most_evaluations
         self.latest = budget.latest
         self.began = time.perf_counter()

@@ -2,6 +2,8 @@
 
 The value is what YAHPO Gym's own single-objective suite minimises: 1 - accuracy (rbv2), mean misclassification
 error, which is the same, (iaml).
+
+A new scenario is a line of `_ALL` here, its name in `benchmarks.registry` and its files in `benchmarks.data.sources`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Where cells are executed: in this process, or on the processes of a Dask cluster."""
+"""Where cells are executed: in this process, or on the processes of a Dask cluster.
+
+`remote` and `slurm` are two more places. A new one is a class with `Engine.run`, chosen by the command
+(`commands.study`).
+"""
 
 from __future__ import annotations
 

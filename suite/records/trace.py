@@ -59,7 +59,8 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
 }
 """Name, type and meaning of the fixed columns; `full.*`, `metric.*` and `config.*` follow them, by name.
 
-A reader fills what an older file lacks, so a column can be added here.
+A reader fills what an older file lacks, so a column can be added here. One that follows from the others is computed in
+`build_trace`; one that is recorded comes from `journal_to_trace` and, in one process, from `pending`.
 """
 FULL = "full."
 """Begins the columns that say what a configuration is worth at the highest fidelity, which no optimizer sees."""

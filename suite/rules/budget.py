@@ -1,4 +1,9 @@
-"""When a run ends."""
+"""When a run ends.
+
+A new limit is a field of `Budget` with its rule here. The single-process loop writes the comparisons out once more
+(`suite.engine`), and what it counts must be kept by both: in `sharing.header` and in the engine. A limit that is not
+given must stay out of `to_json`, or every cell of every study gets another name.
+"""
 
 from __future__ import annotations
 
