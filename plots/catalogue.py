@@ -17,16 +17,28 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from zerowait.plots.drawing import style
 from zerowait.plots.drawing.panels import CAPTION, Canvas, FigureFiles, new_figure, save_figure
-from zerowait.plots.figures import agreement, anytime, comparison, performance, runtime, scaling
+from zerowait.plots.figures import (
+    agreement,
+    anytime,
+    comparison,
+    critical_difference,
+    performance,
+    ranks_by_workers,
+    runtime,
+    scaling,
+)
+from zerowait.plots.studies.labels import NO_LABELS, Labels
 from zerowait.plots.studies.loading import load_study
+from zerowait.plots.studies.results import SCORE
 from zerowait.plots.studies.study import Study
+from zerowait.suite.records.incumbents import Result
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-VALUES = ("end", "value")
+VALUES = ("end", "value", "fidelity")
 """The columns that most figures read."""
 
 
@@ -67,6 +79,8 @@ class FigureKind:
     """Draws such a table onto a canvas and returns the panels."""
     columns: tuple[str, ...] = VALUES
     """The columns of traces that it reads."""
+    judges: bool = True
+    """Whether it shows results, so that it has the options `result` and `score`."""
     needs_reference: bool = False
     """Whether it compares with a second study, so that a study alone does not have this figure."""
 
@@ -77,7 +91,8 @@ class FigureKind:
     def options(self) -> Mapping[str, inspect.Parameter]:
         """Return the figure's options with their defaults."""
         parameters = inspect.signature(self.table).parameters
-        return {name: p for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+        own = {name: p for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+        return {**own, **inspect.signature(_results).parameters} if self.judges else own
 
     def make(
         self,
@@ -110,29 +125,38 @@ class FigureKind:
         """
         for name in options:
             self._check(name)
+        if self.judges:
+            study = study.judged(options.pop("result", None), options.pop("score", SCORE))
         table = self.table(study, **options)
+        if self.judges:
+            table.attrs[CAPTION] = f"{table.attrs[CAPTION]} {study.judged_sentence}"
         if table.empty:
             raise SpecificationError(
                 "there is nothing to draw: no run that it would show has a result within its budget"
             )
-        return self.draw_table(table, optimizers=study.optimizers, look=look, width=width, figure=figure)
+        return self.draw_table(
+            table, optimizers=study.optimizers, labels=study.labels, look=look, width=width, figure=figure
+        )
 
     def draw_table(
         self,
         table: pd.DataFrame,
         *,
         optimizers: typing.Iterable[str],
-        look: str = "web",
+        labels: Labels = NO_LABELS,
+        look: str | style.Look = "web",
         width: style.Width | None = None,
         figure: Figure | None = None,
     ) -> Drawn:
         """Draw a table of this figure; `optimizers` are all of the study, so that colours are the same everywhere."""
-        chosen = style.look(look)
+        chosen = style.look(look) if isinstance(look, str) else look
         if width is not None and width not in chosen.widths:
             raise SpecificationError(f"width is {width!r}; it must be one of {', '.join(chosen.widths)}")
         with style.context(chosen):
-            canvas = Canvas(new_figure() if figure is None else figure, style.styles(optimizers), chosen, width)
+            looks = style.styles(optimizers, labels.colours)
+            canvas = Canvas(new_figure() if figure is None else figure, looks, chosen, width, labels)
             axes = self.draw(table, canvas)
+            canvas.settle()
             # Ticks are made when they are first drawn, and with the settings of that moment.
             canvas.figure.draw_without_rendering()
         return Drawn(self.name, self.title, canvas.figure, axes, table, chosen)
@@ -159,6 +183,8 @@ class FigureKind:
         kind = self._kind(option)
         if typing.get_origin(kind) is Literal:
             return "|".join(map(str, typing.get_args(kind)))
+        if option == "score":
+            return "METRIC"
         return {str: "FOLDER", int: "INTEGER", float: "NUMBER"}.get(kind, "NUMBER,NUMBER,...")
 
     def _kind(self, option: str) -> Any:
@@ -169,7 +195,8 @@ class FigureKind:
             "Study": Study,
             "pd": types.SimpleNamespace(DataFrame=object),
         }
-        kind = typing.get_type_hints(self.table, globalns=names)[option]
+        found = {**typing.get_type_hints(self.table, globalns=names), **typing.get_type_hints(_results)}
+        kind = found[option]
         if typing.get_origin(kind) in (typing.Union, types.UnionType):
             kinds = [k for k in typing.get_args(kind) if k is not type(None)]
             # A study that may be given as an object is given as its folder here.
@@ -180,6 +207,10 @@ class FigureKind:
         if name not in self.options():
             there = ", ".join(self.options()) or "none"
             raise SpecificationError(f"the figure {self.name} has no option {name!r}; it has: {there}")
+
+
+def _results(*, result: Result | None = None, score: str = SCORE) -> None:
+    """Hold the options of all figures of results; see `zerowait.plots.studies.results`."""
 
 
 def _converted(name: str, text: str, kind: Any) -> Any:
@@ -220,11 +251,18 @@ _KINDS = (
         anytime.draw_rank,
     ),
     FigureKind(
+        "rank_by_workers",
+        "Ranks with more workers",
+        "Average rank against the number of workers, and whether the order of optimizers depends on it.",
+        ranks_by_workers.rank_by_workers_table,
+        ranks_by_workers.draw_rank_by_workers,
+    ),
+    FigureKind(
         "critical_difference",
         "Critical differences",
         "Average ranks at shares of the budget, with bars that join what does not differ significantly.",
-        comparison.critical_difference_table,
-        comparison.draw_critical_difference,
+        critical_difference.critical_difference_table,
+        critical_difference.draw_critical_difference,
     ),
     FigureKind(
         "win_rates",
@@ -260,6 +298,7 @@ _KINDS = (
         "How much waiting the simulation saves, also as a LaTeX table.",
         runtime.wall_time_table,
         runtime.draw_wall_time,
+        judges=False,
     ),
     FigureKind(
         "overhead_breakdown",
@@ -268,6 +307,7 @@ _KINDS = (
         runtime.overhead_table,
         runtime.draw_overhead,
         columns=(*VALUES, *(c for c in runtime.OCCUPATION_COLUMNS if c not in VALUES)),
+        judges=False,
     ),
     FigureKind(
         "worker_timeline",
@@ -276,6 +316,7 @@ _KINDS = (
         runtime.timeline_table,
         runtime.draw_timeline,
         columns=(*VALUES, *(c for c in runtime.OCCUPATION_COLUMNS if c not in VALUES)),
+        judges=False,
     ),
     FigureKind(
         "order_match",
@@ -284,6 +325,7 @@ _KINDS = (
         agreement.match_table,
         agreement.draw_order_match,
         columns=agreement.MATCH_COLUMNS,
+        judges=False,
         needs_reference=True,
     ),
     FigureKind(
@@ -293,6 +335,7 @@ _KINDS = (
         agreement.match_table,
         agreement.draw_time_match,
         columns=agreement.MATCH_COLUMNS,
+        judges=False,
         needs_reference=True,
     ),
 )

@@ -15,6 +15,7 @@ import typer
 
 from zerowait.plots.catalogue import FIGURES, Drawn
 from zerowait.plots.drawing import style
+from zerowait.plots.studies.blocks import counted, numbered
 from zerowait.plots.studies.loading import load_study
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 DOTS_PER_INCH = 90
 STUDY_FILE = "study.toml"
 """Beside the gallery: the study that it shows."""
-COLOURS = 64
-"""Of a picture's palette: enough for lines with their bands, and a third of the bytes."""
 MOST_BENCHMARKS = 3
 """In the pictures that have a row of panels for each."""
 
@@ -62,14 +61,14 @@ def write_gallery(folder: str | Path, out: str | Path) -> list[Path]:
 
 
 def small_png(drawn: Drawn) -> bytes:
-    """Return a figure as PNG with a palette."""
+    """Return a figure as PNG in its true colours, without what is transparent."""
     from PIL import Image
 
     raw, small = io.BytesIO(), io.BytesIO()
     with style.context(drawn.look):
         drawn.figure.savefig(raw, format="png", dpi=DOTS_PER_INCH)
     with Image.open(raw) as image:
-        image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+        image.convert("RGB").save(small, format="png", optimize=True)
     return small.getvalue()
 
 
@@ -90,13 +89,14 @@ def _figures(study: Study) -> Iterator[tuple[Drawn, str]]:
 def _head(study: Study, folder: Path, file: Path) -> str:
     cells = study.cells
     named = "STUDY" if folder.is_absolute() else folder.as_posix()  # nobody else has this machine's folders
-    workers = ", ".join(str(n) for n in sorted(cells["n_workers"].unique()))
     linked = f" ([{file.name}]({file.name}))" if file.is_file() else ""
     return (
         "# Gallery\n"
         f"Made by `python -m zerowait.plots.gallery {named}` from a study{linked} of "
-        f"{', '.join(study.optimizers)} on {', '.join(sorted(cells['benchmark'].unique()))}, with {workers} workers "
-        f"and {cells['seed'].nunique()} seeds: {len(study)} runs. How to draw a figure for a paper, and its options: "
+        f"{', '.join(map(study.labels.text, study.optimizers))} on "
+        f"{', '.join(map(study.labels.text, study.labels.ordered(cells['benchmark'].unique())))}, with "
+        f"{numbered(cells['n_workers'].tolist(), 'worker')} and {counted([cells['seed'].nunique()], 'seed')}: "
+        f"{counted([len(study)], 'run')}. How to draw a figure for a paper, and its options: "
         "[figures](../figures.md). All of them on one page, with filters and tables: [the report](../report.md).\n"
     )
 

@@ -50,6 +50,7 @@ def _description(kind: FigureKind) -> str:
 performance_over_time = _function("performance_over_time")
 normalised_regret = _function("normalised_regret")
 rank_over_time = _function("rank_over_time")
+rank_by_workers = _function("rank_by_workers")
 critical_difference = _function("critical_difference")
 win_rates = _function("win_rates")
 targets_reached = _function("targets_reached")

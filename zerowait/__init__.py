@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from zerowait import adapters, benchmarks
     from zerowait.suite.asktell import simulate
     from zerowait.suite.executor import SimulatedExecutor
+    from zerowait.suite.records.incumbents import load_incumbents
     from zerowait.suite.records.store import load_cells, load_study
     from zerowait.suite.records.trace import read_trace, write_trace
     from zerowait.suite.rules.budget import Budget
@@ -52,6 +53,7 @@ _HOMES = {
     "zerowait.suite.sharing.idle": ("Idle",),
     "zerowait.suite.rules.overhead": ("Overhead",),
     "zerowait.suite.simulator": ("Simulator",),
+    "zerowait.suite.records.incumbents": ("load_incumbents",),
     "zerowait.suite.records.store": ("load_cells", "load_study"),
     "zerowait.suite.records.trace": ("read_trace", "write_trace"),
 }  # fmt: skip
@@ -61,8 +63,8 @@ __all__ = [
     "AskTellOptimizer", "Budget", "BudgetExhausted", "Evaluation", "Idle", "InvalidEvaluationError", "Objective",
     "Overhead", "Query", "RunAborted", "RunDirectoryError", "RunMismatchError", "SimulatedExecutor", "Simulator",
     "SpecificationError", "StalledError", "TooManyCallsError", "TraceError", "UnsupportedPlatformError",
-    "WorkerDied", "ZerowaitError", "__version__", "adapters", "benchmarks", "load_cells", "load_study", "read_trace",
-    "simulate", "write_trace",
+    "WorkerDied", "ZerowaitError", "__version__", "adapters", "benchmarks", "load_cells",
+    "load_incumbents", "load_study", "read_trace", "simulate", "write_trace",
 ]  # fmt: skip
 
 

@@ -14,11 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zerowait.plots.drawing.panels import FigureFiles
+    from zerowait.plots.studies.labels import Labels
 
 # Everything heavy is imported inside the functions, so that `zerowait --help` answers at once.
 
 DEFAULT, ALL = "performance_over_time", "all"
 SUFFIXES = (".pdf", ".png", ".csv")
+Names = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--names", metavar="NAME=LABEL", show_default=False,
+        help="What figures call an optimizer or a benchmark: 'optuna-tpe=TPE', with a colour 'optuna-tpe=TPE:#0072B2', "
+        "or a TOML file with the table [labels]; may be repeated, and figures keep the order.",
+    ),
+]  # fmt: skip
 STUDY_HELP = f"The study's output folder, its TOML file, or the name of one of ours: {', '.join(shipped_studies())}."
 
 
@@ -47,6 +56,7 @@ def plot(
             help="An option of the figure, such as 'statistic=median'; may be repeated; --list shows them.",
         ),
     ] = None,
+    names: Names = None,
     look: Annotated[str, typer.Option("--style", help="What for: paper, slides or web.")] = "web",
     width: Annotated[
         str | None,
@@ -67,7 +77,7 @@ def plot(
         return
     if study is None:
         raise SpecificationError("name the output folder of a study: zerowait plot STUDY [FIGURE]")
-    draw(study, figure, where=where or (), options=option or (), look=look, width=width, out=out)
+    draw(study, figure, where=where or (), options=option or (), names=names or (), look=look, width=width, out=out)
 
 
 def draw(
@@ -76,6 +86,7 @@ def draw(
     *,
     where: Sequence[str] = (),
     options: Sequence[str] = (),
+    names: Sequence[str] = (),
     look: str = "web",
     width: str | None = None,
     out: Path | None = None,
@@ -96,7 +107,7 @@ def draw(
     parsed: dict[str, Any] = {} if figure == ALL else kinds[0].parse(options)
     folder = study_folder(study)
     columns = dict.fromkeys(name for kind in kinds for name in kind.columns)
-    loaded = load_study(folder, columns=tuple(columns), where=where)
+    loaded = load_study(folder, columns=tuple(columns), where=where, labels=labels_for(study, folder, names))
     for kind in kinds:
         try:
             drawn = kind.make(loaded, look=look, width=width, **parsed)  # type: ignore[arg-type]  # checked by make
@@ -108,6 +119,26 @@ def draw(
         _report(drawn.save(_stem(out, folder, kind.name)))
         if figure != ALL:
             _out(f"caption: {drawn.caption}")
+
+
+def labels_for(study: Path, folder: Path, names: Sequence[str]) -> Labels | None:
+    """Return the labels of a study: those of `--names` first, then those of its file; None for those of its folder.
+
+    Raises
+    ------
+    SpecificationError
+        The names cannot be read.
+    """
+    from zerowait.experiments.studies.shipped import study_file
+    from zerowait.plots.studies.labels import labels_of, merged, table_of
+    from zerowait.plots.studies.loading import kept_labels
+
+    given = labels_of(table_of(names))
+    if study_file(study).is_file():
+        from zerowait.experiments.studies.study import load_study
+
+        return merged(given, labels_of(load_study(study).labels))
+    return merged(given, kept_labels(folder)) if names else None
 
 
 def _stem(out: Path | None, folder: Path, name: str) -> Path:

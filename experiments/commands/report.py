@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zerowait.experiments.commands.plot import STUDY_HELP, study_folder
+from zerowait.experiments.commands.plot import STUDY_HELP, Names, labels_for, study_folder
 from zerowait.experiments.studies.shipped import study_file
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def report(
             show_default=False,
         ),
     ] = None,
+    names: Names = None,
     look: Annotated[str, typer.Option("--style", help="Of the figures: paper, slides or web.")] = "web",
 ) -> None:  # fmt: skip
     """Write a study as one HTML page: figures, tables, what is missing, and how to reproduce it.
@@ -45,7 +46,7 @@ def report(
     from zerowait.plots.report.report import write_report
 
     folder = study_folder(study)
-    material = gather(folder)
+    material = gather(folder, labels_for(study, folder, names or ()))
     facts, notes = saved(material)
     text = file.read_text(encoding="utf-8") if (file := study_file(study)).is_file() else ""
     path = write_report(

@@ -168,8 +168,10 @@ def _draw(folder: Path) -> None:
     try:
         for line in draw_study(folder, None):
             _out(line)
-    except SpecificationError as error:  # the study is finished all the same
+    except SpecificationError as error:
         _err(f"figure left out: {error}")
+    except Exception as error:  # noqa: BLE001 - the study is finished all the same, and its exit code says so
+        _err(f"figure left out: {type(error).__name__}: {error}")
 
 
 def status(study: StudyFile, *, output: Output = None, skip_missing_data: SkipMissingData = False) -> None:

@@ -112,6 +112,9 @@ class Study(Table):
     """When a run ends, unless its optimizer has a budget of its own."""
     optimizers: list[OptimizerTable] = Field(min_length=1)
     benchmarks: list[BenchmarkTable] = Field(min_length=1)
+    labels: dict[str, Any] = Field(default_factory=dict)
+    """What figures call optimizers and benchmarks, in their order; see `zerowait.plots.studies.labels`. No part of what
+    a run is: labels may change when all runs are finished."""
 
     @model_validator(mode="after")
     def _names_nothing_twice(self) -> Study:
@@ -122,6 +125,22 @@ class Study(Table):
         plain = [b for b in self.benchmarks if not b.parameters]
         tasks = [f"{b.name}/{t}" if t else b.name for b in plain for t in b.tasks or [""]]
         _refuse_repetition("benchmarks", tasks)
+        return self
+
+    @model_validator(mode="after")
+    def _labels_what_it_has(self) -> Study:
+        from zerowait.plots.studies.labels import labels_of
+
+        optimizers = [optimizer.shown_as for optimizer in self.optimizers]
+        try:
+            labels = labels_of(self.labels)
+            labels.check(optimizers, [], known=False)
+        except SpecificationError as error:
+            raise ValueError(str(error)) from None
+        for name in labels.order:
+            # Which tasks a pattern stands for is not known before benchmarks are loaded: their names are enough.
+            if name not in optimizers and not any(name.startswith(b.name.partition("*")[0]) for b in self.benchmarks):
+                raise ValueError(f"[labels] names {shown(name)}, and the study has {suggestion(name, optimizers)}")
         return self
 
     @model_validator(mode="after")

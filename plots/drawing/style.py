@@ -2,28 +2,32 @@
 
 Colours are those of Okabe and Ito (jfly.uni-koeln.de/color), which people with any of the common
 colour-vision deficiencies can tell apart; their yellow is left out because thin lines of it vanish on white.
-A line style and a marker double each colour, so that figures survive a black-and-white print. A `Look` is what a
-figure is made for: a paper's column, a slide or a page on the web.
+No two of 35 methods share both colour and line, or both colour and marker, or both line and marker, so that figures
+survive a black-and-white print. A `Look` is what a figure is made for: a paper's column, a slide or a page on the web.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
+import warnings
+from collections import Counter
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
+from zerowait.plots.drawing import text
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterable, Iterator, Mapping
 
 LineStyle: TypeAlias = str | tuple[int, tuple[float, ...]]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-"""One a colour, in figures whose lines have few points."""
+"""As many as colours, in figures whose lines have few points."""
 LINES: tuple[LineStyle, ...] = (
     "-",
     (0, (5, 1.5)),
@@ -43,8 +47,8 @@ DOTS_PER_INCH = 200
 """Of the PNG."""
 
 PARAMETERS: Mapping[str, Any] = {
-    # DejaVu Sans comes with matplotlib, so the figure looks the same on every machine.
-    "font.family": "DejaVu Sans",
+    "font.family": text.FAMILY,
+    "text.parse_math": False,  # a label is text: two dollars in it are no formula
     "font.size": 8.0,
     "axes.titlesize": 9.0,
     "axes.labelsize": 8.0,
@@ -110,6 +114,8 @@ LOOKS: Mapping[str, Look] = MappingProxyType(
     }
 )
 """By name; `web` is the default."""
+PHONE = Look("phone", 8.0, {"one": 3.7, "two": 3.7}, PANEL_HEIGHT, DOTS_PER_INCH, 1.4)
+"""What the report shows on a narrow screen."""
 
 
 def look(name: str) -> Look:
@@ -125,59 +131,47 @@ def look(name: str) -> Look:
     return LOOKS[name]
 
 
-def context(chosen: Look | None = None) -> AbstractContextManager[None]:
-    """Return a context in which matplotlib draws and saves with the settings of a look, by default those of `web`."""
+@contextlib.contextmanager
+def context(chosen: Look | None = None) -> Iterator[None]:
+    """Return a context in which matplotlib draws and saves with the settings of a look, by default those of `web`.
+
+    What matplotlib itself warns of stays silent: room is measured, and what is left out is named in the caption.
+    """
     import matplotlib as mpl
 
-    return mpl.rc_context(cast("Any", (chosen or LOOKS["web"]).parameters()))
-
-
-_INCHES_PER_LETTER = 0.062
-"""Of the labels and the legend, on average and rounded up."""
-_LEGEND_HANDLE = 0.55
-"""Inches that an entry of the legend needs beside its text."""
-LEGEND_LINE = 0.17
-"""Inches."""
-
-
-def legend_columns(names: Sequence[str], width: float, scale: float = 1.0) -> int:
-    """Return how many of these names fit side by side into a legend of so many inches, its letters `scale` as large."""
-    entry = scale * (_LEGEND_HANDLE + _INCHES_PER_LETTER * max(map(len, names), default=0))
-    return max(1, min(len(names), int(width / entry)))
-
-
-def fit(names: Sequence[str], inches: float, scale: float = 1.0) -> bool:
-    """Tell whether each of these names fits into so many inches, letters being `scale` as large."""
-    return scale * _INCHES_PER_LETTER * max(map(len, names), default=0) <= inches
-
-
-def broken(label: str, inches: float = PANEL_HEIGHT) -> str:
-    """Return a benchmark's label, broken at task and options if it is longer than a panel is high, or than `inches`."""
-    if len(label) * _INCHES_PER_LETTER <= inches:
-        return label
-    return label.replace("/", "/\n").replace("(", "\n(")
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    with mpl.rc_context(cast("Any", (chosen or LOOKS["web"]).parameters())), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning)
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How one optimizer is drawn, in every figure."""
+    """How one method is drawn, in every figure."""
 
     colour: str
     line: LineStyle
-
-    @property
-    def marker(self) -> str:
-        """Doubles the colour where a line has few points."""
-        return MARKERS[COLOURS.index(self.colour)]
+    marker: str = MARKERS[0]
+    """Where a line has few points."""
 
 
-def _style(slot: int) -> Style:
-    """Return style number `slot`: neighbours differ in colour and in line."""
-    return Style(COLOURS[slot % len(COLOURS)], LINES[(slot + slot // len(COLOURS)) % len(LINES)])
+def _style(colour: int, line: int) -> Style:
+    # Of colour, line and marker any two name the third, so no two methods share a pair of them.
+    return Style(COLOURS[colour], LINES[line], MARKERS[(colour + line) % len(MARKERS)])
+
+
+def _slot_style(slot: int) -> Style:
+    """Return style number `slot` of all: neighbours differ in colour and in line."""
+    return _style(slot % len(COLOURS), (slot + slot // len(COLOURS)) % len(LINES))
 
 
 N_STYLES = len(COLOURS) * len(LINES)
-"""How many optimizers one figure can tell apart."""
+"""How many methods one figure can tell apart."""
 
 STATES = MappingProxyType(
     {
@@ -190,49 +184,68 @@ STATES = MappingProxyType(
 )
 """Colour and hatching of what a worker does."""
 
-# The optimizers that appear together most often get styles that differ as much as possible, in grey print too.
-RESERVED = {
-    "random": Style("#000000", LINES[2]),
-    "optuna-tpe": Style("#0072B2", LINES[0]),
-    "optuna-cmaes": Style("#D55E00", LINES[1]),
-    "optuna-random": Style("#E69F00", LINES[2]),
-    "optuna-gp": Style("#56B4E9", LINES[4]),
-    "optuna-hyperband": Style("#009E73", LINES[1]),
-    "smac-hpo": Style("#CC79A7", LINES[0]),
-    "smac-blackbox": Style("#CC79A7", LINES[1]),
-    "smac-mf": Style("#CC79A7", LINES[3]),
-    "smac-hyperband": Style("#E69F00", LINES[4]),
-    "bohb": Style("#D55E00", LINES[0]),
-    "hyperband": Style("#009E73", LINES[3]),
-    "dehb": Style("#E69F00", LINES[1]),
-    "hebo": Style("#56B4E9", LINES[0]),
-    "neps-random": Style("#56B4E9", LINES[2]),
-    "neps-hyperband": Style("#009E73", LINES[4]),
-    "neps-asha": Style("#0072B2", LINES[3]),
-    "neps-priorband": Style("#D55E00", LINES[4]),
-    "neps-ifbo": Style("#000000", LINES[0]),
-}
+# The optimizers that appear together most often get styles that differ as much as possible, in grey print too. By the
+# numbers of colour and line; whoever stands first keeps its own in any company.
+RESERVED = MappingProxyType(
+    {
+        "random": (6, 2),
+        "optuna-tpe": (0, 0),
+        "optuna-cmaes": (1, 1),
+        "bohb": (1, 0),
+        "dehb": (5, 1),
+        "smac-hpo": (3, 0),
+        "smac-blackbox": (3, 1),
+        "smac-mf": (3, 3),
+        "hebo": (4, 0),
+        "hyperband": (2, 3),
+        "optuna-random": (5, 2),
+        "optuna-gp": (4, 4),
+        "optuna-hyperband": (2, 1),
+        "smac-hyperband": (5, 4),
+        "neps-random": (4, 2),
+        "neps-hyperband": (2, 4),
+        "neps-asha": (0, 3),
+        "neps-priorband": (1, 4),
+        "neps-ifbo": (6, 0),
+    }
+)
 
 
-def styles(names: Iterable[str]) -> dict[str, Style]:
-    """Return one style a name.
+def styles(names: Iterable[str], colours: Mapping[str, str] = MappingProxyType({})) -> dict[str, Style]:
+    """Return one style a name; `colours` are given ones.
 
-    A reserved name always has its own; any other keeps its style from figure to figure, because it follows
-    from the name, unless another name of the same figure has that colour or that line already: then the one that
-    comes later in the alphabet takes the next of which both are free, else the next free colour, or the next free line
-    once the colours are used up. Styles repeat beyond `N_STYLES` names.
+    A name has the style that is reserved for it, or that follows from its letters. If its colour is taken while another
+    is free, or its pair of colour and line is, it gets the nearest whose colour, and then whose line, the fewest have.
+    Names with a given colour choose first, reserved ones next, the others by the alphabet. Styles repeat beyond
+    `N_STYLES` names.
     """
     chosen: dict[str, Style] = {}
-    for name in sorted(set(names), key=lambda n: (n not in RESERVED, n)):
-        if name in RESERVED:
-            chosen[name] = RESERVED[name]
-            continue
-        slot = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "big") % N_STYLES
-        used = set(chosen.values())
-        candidates = [_style((slot + step) % N_STYLES) for step in range(N_STYLES)]
-        # A colour that nobody has yet is preferred to a mere other line; both, so that grey prints tell them apart.
-        colours, lines = {style.colour for style in used}, {style.line for style in used}
-        free = [s for s in candidates if s.colour not in colours] or [s for s in candidates if s not in used]
-        free = [s for s in free if s.line not in lines] or free
-        chosen[name] = (free or candidates)[0]
-    return chosen
+    rank = {name: at for at, name in enumerate(RESERVED)}
+    for name in sorted(set(names), key=lambda n: (n not in colours, rank.get(n, len(rank)), n)):
+        taken = set(chosen.values())
+        of_colour = Counter(style.colour for style in taken)
+        of_line = Counter(style.line for style in taken)
+        of_marker = Counter(style.marker for style in taken)
+        candidates = _candidates(name, colours.get(name))
+        free = [style for style in candidates if style not in taken] or candidates
+        fewest = min(of_colour[style.colour] for style in free)
+        if free[0] == candidates[0] and of_colour[free[0].colour] == fewest and (name in rank or name in colours):
+            chosen[name] = free[0]
+        else:
+            # min takes the first of equals, which is the nearest.
+            chosen[name] = min(free, key=lambda s: (of_colour[s.colour], of_line[s.line] + of_marker[s.marker]))
+    return {name: chosen[name] for name in sorted(chosen)}
+
+
+def _candidates(name: str, colour: str | None) -> list[Style]:
+    """Return all styles that a name may have, the one that is its own first."""
+    if name in RESERVED:
+        at, line = RESERVED[name]
+        # The slot of this colour and line, as `_slot_style` counts them.
+        start = at + len(COLOURS) * (2 * (line - at) % len(LINES))
+    else:
+        start = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "big") % N_STYLES
+    found = [_slot_style((start + step) % N_STYLES) for step in range(N_STYLES)]
+    if colour is None:
+        return found
+    return list(dict.fromkeys(Style(colour, style.line, style.marker) for style in found))

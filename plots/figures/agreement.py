@@ -10,7 +10,7 @@ import numpy as np
 
 from zerowait.plots.drawing import style
 from zerowait.plots.drawing.panels import Canvas, described
-from zerowait.plots.studies.blocks import counted, listed
+from zerowait.plots.studies.blocks import called, counted, listed
 from zerowait.plots.studies.study import KEYS, Study
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -94,7 +94,7 @@ def match_table(study: Study, *, reference: str | Path | Study | None = None) ->
     frames, unmatched, alone, taus = [], 0, [], []
     for run, key in enumerate(study.cells[list(KEYS)].itertuples(index=False)):
         if tuple(key) not in theirs:
-            alone.append(f"{key[2]} on {key[0]} with {key[1]} workers and seed {key[3]}")
+            alone.append(f"{called(study, key[2], key[0])} with {counted([key[1]], 'worker')} and seed {key[3]}")
             continue
         at, there = study.rows(run), reference.rows(theirs[tuple(key)])
         table = matched(study.evaluations.iloc[at], reference.evaluations.iloc[there])
@@ -114,9 +114,9 @@ def match_table(study: Study, *, reference: str | Path | Study | None = None) ->
     return described(
         table,
         "Each point is an evaluation: across, as it was in the reference; up, as it was simulated.",
-        f"{counted([len(taus)], 'run')}, {len(table)} evaluations, {same} of them in the very same place;",
+        f"{counted([len(taus)], 'run')}, {counted([len(table)], 'evaluation')}, {same} of them in the very same place;",
         f"least Kendall's tau of a run {min(taus):.4g}, largest difference of times {difference:.3g} s.",
-        f"{unmatched} evaluations are in one of the two only and not drawn." if unmatched else "",
+        f"Not drawn, because one of the two alone has them: {counted([unmatched], 'evaluation')}." if unmatched else "",
         f"No reference for {listed(alone)}." if alone else "",
     )  # fmt: skip
 
@@ -132,29 +132,27 @@ def draw_time_match(table: pd.DataFrame, canvas: Canvas) -> Any:
 
 
 def _draw(table: pd.DataFrame, canvas: Canvas, x: str, y: str, xlabel: str, ylabel: str) -> Any:
-    benchmarks = sorted(table["benchmark"].unique())
-    columns = min(len(benchmarks), MOST_COLUMNS)
-    rows = -(-len(benchmarks) // columns)
-    names = [*sorted(table["optimizer"].unique()), IDENTICAL]
-    panels = canvas.panels(rows, columns, names, suits="one" if columns == 1 else "two", heights=[1.15] * rows)
-    for panel, benchmark in zip(panels.flat, benchmarks, strict=False):
+    benchmarks = canvas.labels.ordered(table["benchmark"].unique())
+    names = canvas.labels.ordered(table["optimizer"].unique())
+    panels, used = canvas.grid(len(benchmarks), [*names, IDENTICAL], most=MOST_COLUMNS, height=1.15)
+    for panel, benchmark in zip(used, benchmarks, strict=True):
         of_panel = table[table["benchmark"] == benchmark]
-        for optimizer, points in of_panel.groupby("optimizer", sort=True):
-            look = canvas.styles[str(optimizer)]
-            panel.plot(
-                points[x], points[y], linestyle="none", marker=look.marker, color=look.colour,
-                markersize=2.2 * canvas.look.scale,
-                alpha=0.7, markeredgewidth=0, label=str(optimizer),
-            )  # fmt: skip
+        for name in names:
+            points = of_panel[of_panel["optimizer"] == name]
+            look = canvas.styles[str(name)]
+            if len(points):
+                panel.plot(
+                    points[x], points[y], linestyle="none", marker=look.marker, color=look.colour,
+                    markersize=2.2 * canvas.look.scale,
+                    alpha=0.7, markeredgewidth=0, label=str(name),
+                )  # fmt: skip
         top = 1.03 * float(max(of_panel[x].max(), of_panel[y].max()))
         panel.plot([0, top], [0, top], color=style.OPTIMUM_COLOUR, linewidth=0.7, label=IDENTICAL, zorder=1)
         panel.set_xlim(0, top)
         panel.set_ylim(0, top)
-        panel.set_title(canvas.title(str(benchmark), columns))
-    for panel in list(panels.flat)[len(benchmarks) :]:
-        panel.set_visible(False)
+        canvas.title(panel, canvas.name(benchmark))
     for panel in panels[:, 0]:
-        panel.set_ylabel(ylabel)
+        canvas.ylabel(panel, ylabel)
     canvas.xlabel(xlabel)
-    canvas.legend(panels.flat, last=(IDENTICAL,))
+    canvas.legend(used, last=(IDENTICAL,))
     return panels

@@ -7,6 +7,7 @@ workers are compared (`zerowait.plots.studies.blocks`). Every optimizer is read 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -59,7 +60,7 @@ def regret_table(study: Study, *, horizon: Horizon = "common", scale: Scale = "w
     SpecificationError
         Nothing can be compared; see `zerowait.plots.studies.blocks.blocks`.
     """
-    groups = blocks(study, horizon)
+    groups = _groups(study, horizon)
     rows = []
     for group in groups:
         fractions = _fractions(study, group)
@@ -77,7 +78,7 @@ def regret_table(study: Study, *, horizon: Horizon = "common", scale: Scale = "w
         compared_sentence(groups, horizon),
         left_out_sentence(groups),
         "A curve begins when all its runs have a result.",
-        _without_a_curve(groups, rows),
+        _without_a_curve(study, groups, rows),
     )
 
 
@@ -89,7 +90,7 @@ def rank_table(study: Study, *, horizon: Horizon = "common") -> pd.DataFrame:
     SpecificationError
         There is one optimizer, or nothing can be compared.
     """
-    groups = blocks(study, horizon)
+    groups = _groups(study, horizon)
     if len(groups[0].optimizers) < 2:  # noqa: PLR2004 - a rank needs a rival
         raise SpecificationError(f"ranks compare optimizers, and there is only {groups[0].optimizers[0]}")
     rows = []
@@ -124,7 +125,7 @@ def target_table(study: Study, *, horizon: Horizon = "common", targets: int = TA
 
     if targets < 1:
         raise SpecificationError(f"targets is {targets}; there must be at least 1")
-    groups = blocks(study, horizon)
+    groups = _groups(study, horizon)
     goals = _goals(study, groups, targets)
     rows = []
     for group in groups:
@@ -160,54 +161,57 @@ def target_table(study: Study, *, horizon: Horizon = "common", targets: int = TA
 
 def draw_regret(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw what `regret_table` returned: a panel a number of workers."""
-    panels = _draw(table, canvas, "mean")
+    panels = _draw(table, canvas, "mean", "normalised regret")
     positive = table["mean"][table["mean"] > 0]
     if len(positive):
         panels[0, 0].set_yscale("log", nonpositive="clip")
         panels[0, 0].set_ylim(bottom=0.7 * positive.min())
         label_decades(panels[0, 0].yaxis, positive.min(), positive.max())
-    panels[0, 0].set_ylabel("normalised regret")
     return panels
 
 
 def draw_rank(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw what `rank_table` returned: a panel a number of workers, the best rank on top."""
-    panels = _draw(table, canvas, "mean")
-    panels[0, 0].set_ylabel("average rank (1 is best)")
-    panels[0, 0].set_ylim(table["optimizer"].nunique() + 0.1, 0.9)
-    panels[0, 0].set_yticks(range(1, table["optimizer"].nunique() + 1))
+    panels = _draw(table, canvas, "mean", "average rank (1 is best)")
+    k = table["optimizer"].nunique()
+    panels[0, 0].set_ylim(k + 0.1, 0.9)
+    panels[0, 0].set_yticks(range(1, k + 1), [str(rank) for rank in range(1, k + 1)])
     return panels
 
 
 def draw_targets(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw what `target_table` returned: a panel a number of workers."""
-    panels = _draw(table, canvas, "reached")
-    panels[0, 0].set_ylabel("share of (run, target)")
+    panels = _draw(table, canvas, "reached", "share of (run, target)")
     panels[0, 0].set_ylim(0, 1)
     return panels
 
 
-def _draw(table: pd.DataFrame, canvas: Canvas, quantity: str) -> Any:
+def _draw(table: pd.DataFrame, canvas: Canvas, quantity: str, ylabel: str) -> Any:
     workers = sorted(table["n_workers"].unique())
-    names = sorted(table["optimizer"].unique())
-    panels = canvas.panels(1, len(workers), names, suits="two" if len(workers) > 1 else "one", sharex=True, sharey=True)
-    for panel, n_workers in zip(panels[0], workers, strict=True):
-        for optimizer, curve in table[table["n_workers"] == n_workers].groupby("optimizer", sort=True):
-            band = (curve["lower"], curve["upper"]) if "lower" in curve else (None, None)
-            draw_curve(panel, str(optimizer), canvas.styles[str(optimizer)], curve["budget"], curve[quantity], *band)
-        panel.set_title(workers_title(int(n_workers)))
+    names = canvas.labels.ordered(table["optimizer"].unique())
+    panels, used = canvas.grid(len(workers), names, sharex=True, sharey=True)
+    for panel, n_workers in zip(used, workers, strict=True):
+        of_panel = table[table["n_workers"] == n_workers]
+        for name in names:
+            curve = of_panel[of_panel["optimizer"] == name]
+            if len(curve):
+                band = (curve["lower"], curve["upper"]) if "lower" in curve else (None, None)
+                draw_curve(panel, str(name), canvas.styles[str(name)], curve["budget"], curve[quantity], *band)
+        canvas.title(panel, workers_title(int(n_workers)))
     panels[0, 0].set_xscale("log")
     panels[0, 0].set_xlim(table["budget"].min(), 1.0)
     label_decades(panels[0, 0].xaxis, table["budget"].min(), 1.0)
+    for panel in panels[:, 0]:
+        canvas.ylabel(panel, ylabel)
     canvas.xlabel("share of the simulated time budget")
-    canvas.legend(panels.flat)
+    canvas.legend(used)
     return panels
 
 
-def _without_a_curve(groups: list[Blocks], rows: list[pd.DataFrame]) -> str:
+def _without_a_curve(study: Study, groups: list[Blocks], rows: list[pd.DataFrame]) -> str:
     """Return whose mean is defined nowhere, because a run has no result until the end of the comparison."""
     absent = [
-        f"{optimizer} ({workers_title(group.n_workers)})"
+        f"{study.labels.text(optimizer)} ({workers_title(group.n_workers)})"
         for group, table in zip(groups, rows, strict=True)
         for optimizer in group.optimizers
         if optimizer not in set(table["optimizer"])
@@ -215,15 +219,35 @@ def _without_a_curve(groups: list[Blocks], rows: list[pd.DataFrame]) -> str:
     return f"No curve, because a run has no result in that time: {listed(absent)}." if absent else ""
 
 
+def _groups(study: Study, horizon: Horizon) -> list[Blocks]:
+    """Return the blocks of each number of workers with which some run has a success; the others are named.
+
+    Raises
+    ------
+    SpecificationError
+        Nothing can be compared, or no run has a success.
+    """
+    found = blocks(study, horizon)
+    groups = [group for group in found if math.isfinite(_first_share(study, group))]
+    if not groups:
+        raise SpecificationError("no run has a success; there is nothing to draw")
+    without = tuple(
+        f"everything with {workers_title(group.n_workers)} (no run has a success)"
+        for group in found
+        if group.n_workers not in {of.n_workers for of in groups}
+    )
+    return [replace(groups[0], left_out=(*without, *groups[0].left_out)), *groups[1:]]
+
+
+def _first_share(study: Study, group: Blocks) -> float:
+    """Return at which share of its budget a run of this group has the first success of all; infinity if none has."""
+    shares = zip(group.runs, group.horizons, strict=True)
+    return min(float(study.first_success[runs.ravel()].min()) / float(until) for runs, until in shares)
+
+
 def _fractions(study: Study, group: Blocks) -> Floats:
     """Return at which shares of the budget a group is read: from the first success of any run on, geometrically."""
-    first = min(
-        float(study.first_success[runs.ravel()].min()) / until
-        for runs, until in zip(group.runs, group.horizons, strict=True)
-    )
-    if not math.isfinite(first):
-        raise SpecificationError(f"with {group.n_workers} workers no run has a success; there is nothing to draw")
-    fractions = np.geomspace(min(max(first, EARLIEST), 0.5), 1.0, POINTS)
+    fractions = np.geomspace(min(max(_first_share(study, group), EARLIEST), 0.5), 1.0, POINTS)
     fractions[-1] = 1.0
     return fractions
 

@@ -43,6 +43,7 @@ from zerowait.plots.statistics.arithmetic import (
     time_grid,
 )
 from zerowait.plots.studies.blocks import counted
+from zerowait.plots.studies.labels import NO_LABELS, Labels
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -124,27 +125,41 @@ def performance_table(
 
 
 def draw_performance(table: pd.DataFrame, canvas: Canvas) -> Any:
-    """Draw what `performance_table` returned: a row of panels a benchmark, a column a number of workers."""
-    benchmarks = sorted(table["benchmark"].unique())
+    """Draw what `performance_table` returned: a row of panels a benchmark, or several where they have no room in one.
+
+    Within a row stands a column a number of workers.
+    """
+    benchmarks = canvas.labels.ordered(table["benchmark"].unique())
     workers = sorted(table["n_workers"].unique())
-    names = [*sorted(table["optimizer"].unique())]
-    panels = canvas.panels(len(benchmarks), len(workers), names, sharex="row", sharey="row")
-    for row, benchmark in enumerate(benchmarks):
+    names = canvas.labels.ordered(table["optimizer"].unique())
+    columns = canvas.columns(len(workers))
+    rows_each = -(-len(workers) // columns)
+    panels = canvas.panels(len(benchmarks) * rows_each, columns, [*names, OPTIMUM])
+    for position, benchmark in enumerate(benchmarks):
         of_row = table[table["benchmark"] == benchmark]
-        for column, n_workers in enumerate(workers):
-            panel = panels[row, column]
-            draw_panel(panel, of_row[of_row["n_workers"] == n_workers], canvas.styles)
-            panel.tick_params(labelleft=column == 0)
-            if row == 0:
-                panel.set_title(workers_title(n_workers))
-        _label_row(panels[row, 0], str(benchmark), of_row, canvas.look)
-        _scale_row(panels[row, 0], of_row)
-    canvas.xlabel(f"simulated time [s]\n{_what_is_drawn(table)}")
+        rows = panels[position * rows_each : (position + 1) * rows_each]
+        first = rows[0, 0]
+        for at, panel in enumerate(rows.flat):
+            if at >= len(workers):
+                panel.set_visible(False)
+                continue
+            if panel is not first:
+                panel.sharex(first)
+                panel.sharey(first)
+            draw_panel(panel, of_row[of_row["n_workers"] == workers[at]], canvas.styles, canvas.labels)
+            panel.tick_params(labelleft=at % columns == 0)
+            if position == 0 or rows_each > 1:
+                canvas.title(panel, workers_title(workers[at]))
+        for panel in rows[:, 0]:
+            quantity = "regret" if (of_row["quantity"] == "regret").all() else "best value"
+            canvas.ylabel(panel, canvas.name(benchmark), quantity)
+        _scale_row(first, of_row)
+    canvas.xlabel("simulated time [s]", _what_is_drawn(table))
     canvas.legend(panels.flat, last=(OPTIMUM,))
     return panels
 
 
-def draw_panel(axes: Axes, table: pd.DataFrame, styles: Any = None) -> Axes:
+def draw_panel(axes: Axes, table: pd.DataFrame, styles: Any = None, labels: Labels = NO_LABELS) -> Axes:
     """Draw the curves of one benchmark and one number of workers on given axes and return them.
 
     Parameters
@@ -155,9 +170,12 @@ def draw_panel(axes: Axes, table: pd.DataFrame, styles: Any = None) -> Axes:
         Rows of `performance_table`, of one panel.
     styles
         Style by optimizer; chosen from the names in the table when not given.
+    labels
+        In which order optimizers are drawn.
     """
     styles = style.styles(table["optimizer"].unique()) if styles is None else styles
-    for optimizer, curve in table.groupby("optimizer", sort=True):
+    for optimizer in labels.ordered(table["optimizer"].unique()):
+        curve = table[table["optimizer"] == optimizer]
         centre = curve[_statistic(table)].to_numpy()
         draw_curve(
             axes, str(optimizer), styles[str(optimizer)], curve["time"].to_numpy(), centre, *_band(curve, centre)
@@ -262,13 +280,8 @@ def _caption(study: Study, table: pd.DataFrame, statistic: Statistic, interval: 
         f"The value itself is drawn where no optimum is known or noise goes below it: {', '.join(values)}."
         if values
         else "",
-        f"{absent} curves are left out because a seed has no success." if absent else "",
+        f"Left out, because a seed has no success: {counted([absent], 'curve')}." if absent else "",
     ]
-
-
-def _label_row(panel: Axes, benchmark: str, of_row: pd.DataFrame, look: style.Look) -> None:
-    quantity = "regret" if (of_row["quantity"] == "regret").all() else "best value"
-    panel.set_ylabel(f"{style.broken(benchmark, look.panel_height / look.scale)}\n{quantity}")
 
 
 def _scale_row(panel: Axes, of_row: pd.DataFrame) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.plots.drawing import style
+from zerowait.plots.drawing import style, text
 from zerowait.plots.drawing.panels import (
     Canvas,
     described,
@@ -19,7 +19,7 @@ from zerowait.plots.drawing.panels import (
 )
 from zerowait.plots.statistics.arithmetic import bootstrap_means, generator, percentile_interval
 from zerowait.plots.statistics.occupation import STATES, columns_of, intervals, shares
-from zerowait.plots.studies.blocks import counted
+from zerowait.plots.studies.blocks import called, counted, listed
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from zerowait.plots.studies.study import Study
 
 MOST_TIMELINES = 6
-"""So many runs fit into one figure."""
+"""A study with no more runs shows them all, another one a run of each optimizer."""
+MOST_IN_A_COLUMN = 4
+"""Timelines below one another, before they take two columns."""
+MOST_BARS = 6
+"""Of optimizers and numbers of workers, in a figure of one column."""
+WIDE_ENOUGH = 3.0
+"""Inches of a panel of bars with its names, in letters of 8 points; two stand beside one another where both have it."""
 OCCUPATION_COLUMNS = ("worker", "freed", "start", "end", "overhead", "status")
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 _HEAD = {"optimizer": "Optimizer", "n_workers": "$P$", "simulated": "Simulated", "wall": "Real", "ratio": "Ratio"}
@@ -89,7 +95,9 @@ def wall_time_table(study: Study) -> pd.DataFrame:
             "run",
         ),
         "The real time holds the optimizer's own computing and depends on the machine.",
-        f"Left out: {absent} runs that do not say how long they took, or have no result." if absent else "",
+        f"Left out: {counted([absent], 'run')} that do not say how long they took, or have no result."
+        if absent
+        else "",
         latex=wall_time_latex(table),
     )
 
@@ -176,18 +184,27 @@ def timeline_table(study: Study, *, until: float | None = None) -> pd.DataFrame:
             raise SpecificationError("no run has recorded an evaluation; its budget may be less than a training takes")
     else:
         stop = until
-    rows = []
+    rows, empty = [], []
     for run in runs.tolist():
         cell = study.cells.iloc[run]
-        table = intervals(study.evaluations.iloc[study.rows(run)], int(cell["n_workers"]))
+        at = study.rows(run)
+        if at.start == at.stop:
+            empty.append(f"{called(study, cell['optimizer'], cell['benchmark'])} (seed {cell['seed']})")
+            continue
+        table = intervals(study.evaluations.iloc[at], int(cell["n_workers"]))
         table = table[table["begin"] < stop].assign(end=np.minimum(table["end"], stop)[table["begin"] < stop])
         for position, name in enumerate(("optimizer", "benchmark", "n_workers", "seed")):
             table.insert(position, name, cell[name])
         rows.append(table)
     cells = study.cells.iloc[runs]
+    absent = [
+        study.labels.text(name)
+        for name in study.labels.ordered(set(study.cells["optimizer"]) - set(cells["optimizer"]))
+    ]
     example = f" Shown, of {len(study)} runs:" if len(runs) < len(study) else ""
     shown = (
-        f"{', '.join(sorted(cells['benchmark'].unique()))}, {counted(cells['n_workers'].tolist(), 'worker')}, "
+        f"{', '.join(map(study.labels.text, sorted(cells['benchmark'].unique())))}, "
+        f"{counted(cells['n_workers'].tolist(), 'worker')}, "
         f"seed {', '.join(str(seed) for seed in sorted(cells['seed'].unique()))}"
     )
     return described(
@@ -195,75 +212,96 @@ def timeline_table(study: Study, *, until: float | None = None) -> pd.DataFrame:
         f"What each worker does, a row a worker, up to {readable(stop)} of simulated time.{example} {shown}.",
         "Sampling: the optimizer makes the worker's configuration; waiting: it makes another worker's; idle: it has",
         "nothing to evaluate; lost: the process died.",
+        f"Not shown, for want of such a run: {listed(absent)}." if absent else "",
+        f"Left out, because they have recorded nothing by then: {listed(empty)}." if empty else "",
     )
 
 
 def draw_wall_time(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw what `wall_time_table` returned."""
-    panels = canvas.panels(1, 1, sorted(table["optimizer"].unique()), suits="one")
-    panel = panels[0, 0]
-    draw_points(panel, table, "ratio", canvas.styles)
+    panels, used = canvas.grid(1, canvas.labels.ordered(table["optimizer"].unique()))
+    (panel,) = used
+    draw_points(panel, table, "ratio", canvas)
     panel.set_yscale("log")
     label_decades(panel.yaxis, *panel.get_ylim())
     label_workers(panel, table["n_workers"])
-    panel.set_ylabel("simulated s / real s")
+    canvas.ylabel(panel, "simulated s / real s")
     canvas.xlabel("workers P")
-    canvas.legend([panel])
+    canvas.legend(used)
     return panels
 
 
 def draw_overhead(table: pd.DataFrame, canvas: Canvas) -> Any:
-    """Draw what `overhead_table` returned: a bar an optimizer and number of workers."""
-    optimizers = sorted(table["optimizer"].unique())
+    """Draw what `overhead_table` returned: a bar an optimizer and number of workers, in columns if they are many."""
+    optimizers = canvas.labels.ordered(table["optimizer"].unique())
     workers = sorted(table["n_workers"].unique())
     states = [state for state in STATES if (table.loc[table["state"] == state, "share"] > 0).any()]
-    suits: style.Width = "two" if len(optimizers) * len(workers) > 6 else "one"  # noqa: PLR2004 - what has room in one
-    panels = canvas.panels(1, 1, states, suits=suits)
-    panel = panels[0, 0]
-    width = len(workers) + 1
-    for state in states:
-        of_state = table[table["state"] == state].set_index(["optimizer", "n_workers"])["share"]
-        below = (
-            table[table["state"].isin(STATES[: STATES.index(state)])].groupby(["optimizer", "n_workers"])["share"].sum()
-        )
-        colour, hatch = style.STATES[state]
-        x = [i * width + j for i, o in enumerate(optimizers) for j, n in enumerate(workers) if (o, n) in of_state.index]
-        pairs = [(o, n) for o in optimizers for n in workers if (o, n) in of_state.index]
-        panel.bar(
-            x, [of_state[p] for p in pairs], bottom=[below.get(p, 0.0) for p in pairs], width=0.85, color=colour,
-            hatch=hatch, edgecolor="white", linewidth=0.3, label=state,
-        )  # fmt: skip
-    at = [i * width + j for i in range(len(optimizers)) for j in range(len(workers))]
-    panel.set_xticks(at, [str(n) for n in workers] * len(optimizers))
-    panel.tick_params(axis="x", length=0)
-    panel.grid(visible=False, axis="x")
-    # An eighth of the width is that of the vertical axis and the margins.
-    side_by_side = style.fit(optimizers, 0.875 * canvas.inches(1, suits) / len(optimizers), canvas.look.scale)
-    turned: dict[str, Any] = {"ha": "center", "va": "top"}
-    if not side_by_side:
-        turned = {"ha": "right", "va": "center", "rotation": 30, "rotation_mode": "anchor"}
-    for i, optimizer in enumerate(optimizers):
-        middle = i * width + (len(workers) - 1) / 2
-        panel.annotate(
-            optimizer, (middle, 0), xycoords=("data", "axes fraction"), xytext=(0, -2.4 * canvas.look.font),
-            textcoords="offset points", **turned,
-        )  # fmt: skip
-    panel.set_ylim(0, 1)
-    panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    panel.set_ylabel("share of worker time")
-    canvas.xlabel("workers P, by optimizer")
-    canvas.legend([panel])
+    suits: style.Width = "two" if len(optimizers) * len(workers) > MOST_BARS else "one"
+    columns = 2 if suits == "two" and len(optimizers) > 1 and _fits_two(canvas, suits) else 1
+    each = -(-len(optimizers) // columns)
+    chunks = [optimizers[at : at + each] for at in range(0, len(optimizers), each)]
+    points = canvas.points("xtick.labelsize")
+    share = 0.36 * canvas.inches(len(chunks), suits) / len(chunks)
+    number = text.widest([str(n) for n in workers], points)
+    names = {name: text.wrapped(canvas.name(name), share - number - 0.1, points) for name in optimizers}
+    # A bar is as high as its number, and an optimizer's bars together at least as high as its name.
+    high = {
+        name: max(text.height("", points) * len(workers), text.height(of, points)) + 0.5 * points / 72
+        for name, of in names.items()
+    }
+    inches = max(sum(high[name] for name in chunk) for chunk in chunks)
+    panels = canvas.panels(1, len(chunks), states, suits=suits, heights=[inches / canvas.look.panel_height])
+    shares = table.set_index(["optimizer", "n_workers", "state"])["share"]
+    for panel, chunk in zip(panels.flat, chunks, strict=True):
+        places: dict[tuple[str, int], float] = {}
+        top = 0.0
+        for name in chunk:
+            there = [n for n in workers if (name, n) in set(zip(table["optimizer"], table["n_workers"], strict=True))]
+            bar = text.height("", points)
+            begin = top + (high[name] - bar * len(there)) / 2
+            places |= {(name, n): begin + bar * (at + 0.5) for at, n in enumerate(there)}
+            panel.annotate(
+                names[name], (0, top + high[name] / 2), xycoords=("axes fraction", "data"), ha="right", va="center",
+                xytext=(-72 * (number + 0.1), 0), textcoords="offset points", fontsize=points,
+            )  # fmt: skip
+            top += high[name]
+        left = np.zeros(len(places))
+        for state in states:
+            colour, hatch = style.STATES[state]
+            widths = np.array([shares[name, n, state] for name, n in places])
+            panel.barh(
+                list(places.values()), widths, left=left, height=0.85 * text.height("", points), color=colour,
+                hatch=hatch, edgecolor="white", linewidth=0.3, label=state,
+            )  # fmt: skip
+            left = left + widths
+        panel.set_yticks(list(places.values()), [str(n) for _, n in places])
+        panel.set_ylim(inches, 0)
+        panel.set_xlim(0, 1)
+        panel.tick_params(axis="y", length=0)
+        panel.grid(visible=False, axis="y")
+        panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+    canvas.xlabel("share of worker time, a bar a number of workers")
+    canvas.legend(panels.flat, last=states)
     return panels
+
+
+def _fits_two(canvas: Canvas, suits: style.Width) -> bool:
+    """Tell whether two panels with long names beside them, or above them, have room side by side."""
+    return canvas.look.widths[canvas.width or suits] >= 2 * WIDE_ENOUGH * canvas.look.scale
 
 
 def draw_timeline(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw what `timeline_table` returned: a panel a run, a bar a worker."""
     keys = ["benchmark", "n_workers", "optimizer", "seed"]
-    runs: list[tuple[Any, Any]] = list(table.groupby(keys, sort=True))
+    runs: list[tuple[Any, Any]] = sorted(
+        table.groupby(keys, sort=True), key=lambda run: (run[0][:2], canvas.labels.place(run[0][2]), run[0][3])
+    )
     states = [state for state in STATES if (table["state"] == state).any()]
-    heights = [max(0.35, min(0.075 * (int(run[0][1]) + 2), 1.5)) for run in runs]
-    panels = canvas.panels(len(runs), 1, states, heights=heights, sharex=True)
-    for panel, ((benchmark, n_workers, optimizer, seed), of_run) in zip(panels.flat, runs, strict=True):
+    high = max(max(0.35, min(0.075 * (int(run[0][1]) + 2), 1.5)) for run in runs)
+    alike = len(runs) > 1 and len({(key[0], key[1], key[3]) for key, _ in runs}) == 1
+    columns = 2 if len(runs) > MOST_IN_A_COLUMN and _fits_two(canvas, "two") else 1
+    panels, used = canvas.grid(len(runs), states, most=columns, suits="two", height=high, panel_width=4.4, sharex=True)
+    for panel, ((benchmark, n_workers, optimizer, seed), of_run) in zip(used, runs, strict=True):
         for state in states:
             of_state = of_run[of_run["state"] == state]
             if of_state.empty:
@@ -274,14 +312,17 @@ def draw_timeline(table: pd.DataFrame, canvas: Canvas) -> Any:
                 color=colour, hatch=hatch, edgecolor="white", label=state,
                 linewidth=0.25 if state == "evaluating" else 0.0,
             )  # fmt: skip
-        panel.set_title(f"{optimizer} on {benchmark}, {workers_title(int(n_workers))}, seed {seed}", loc="left")
+        rest = f"{canvas.name(benchmark)}, {workers_title(int(n_workers))}, seed {seed}"
+        canvas.title(panel, canvas.name(optimizer) if alike else f"{canvas.name(optimizer)} on {rest}", loc="left")
         panel.set_ylim(int(n_workers) - 0.4, -0.6)
-        panel.set_yticks([0, int(n_workers) - 1] if n_workers > 1 else [0])
-        panel.set_ylabel("worker")
+        ends = [0, int(n_workers) - 1] if n_workers > 1 else [0]
+        panel.set_yticks(ends, [str(end) for end in ends])
+        canvas.ylabel(panel, "worker")
         panel.grid(visible=False)
     panels[0, 0].set_xlim(0, table["end"].max())
-    canvas.xlabel("simulated time [s]")
-    canvas.legend(panels.flat)
+    # What is the same for all of them stands below them once.
+    canvas.xlabel("simulated time [s]", *([rest] if alike else []))
+    canvas.legend(used, last=states)
     return panels
 
 
@@ -301,8 +342,7 @@ def _examples(study: Study) -> Integers:
     counts = cells.groupby("benchmark")["optimizer"].nunique()
     cells = cells[cells["benchmark"] == counts.index[int(np.argmax(counts.to_numpy()))]]
     cells = cells[cells["n_workers"] == cells["n_workers"].max()]
-    first = cells.drop_duplicates("optimizer")
-    return np.asarray(first.index[:MOST_TIMELINES], dtype=np.int64)
+    return np.asarray(cells.drop_duplicates("optimizer").index, dtype=np.int64)
 
 
 def _needs(study: Study, columns: tuple[str, ...]) -> None:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from zerowait.plots.drawing import style
-from zerowait.plots.drawing.panels import Canvas, described, draw_points, label_decades, label_workers, spread_sentence
+from zerowait.plots.drawing.panels import (
+    Canvas,
+    described,
+    draw_points,
+    label_decades,
+    label_workers,
+    spread_sentence,
+    workers_title,
+)
 from zerowait.plots.figures.anytime import SCALES, Scale
 from zerowait.plots.statistics.arithmetic import (
     RESAMPLES,
@@ -21,7 +29,7 @@ from zerowait.plots.statistics.arithmetic import (
     time_to_target,
     upper_median,
 )
-from zerowait.plots.studies.blocks import counted, listed, reference_sentence
+from zerowait.plots.studies.blocks import called, counted, listed, reference_sentence
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -99,7 +107,7 @@ def speed_up_table(study: Study, *, target: float | None = None, panels: Panels 
             "resamples whose median misses it with one worker are left out.",
             "bar",
         ),
-        "The grey line is the ideal, P times sooner. Optimizers are drawn a little apart.",
+        "The dashed grey line is the ideal, P times sooner. Points stand at P; their bars stand a little apart.",
         f"Left out: {listed(unmeasured)}." if unmeasured else "",
     )
 
@@ -143,7 +151,7 @@ def quality_table(
         for (optimizer, n_workers), chosen_runs in study.groups_of(runs, "optimizer", "n_workers"):
             group = np.searchsorted(runs, chosen_runs)
             if np.isnan(regrets[group]).any():
-                unknown.append(f"{optimizer} on {benchmark} with {n_workers} workers")
+                unknown.append(f"{called(study, optimizer, benchmark)} with {workers_title(int(n_workers))}")
             else:
                 gathered.setdefault((str(optimizer), int(n_workers)), {})[str(benchmark)] = regrets[group]
     rows = []
@@ -151,7 +159,7 @@ def quality_table(
         # A mean over other benchmarks than those of the neighbouring point would be another quantity.
         everywhere = set.intersection(*(set(of) for (name, _), of in gathered.items() if name == optimizer))
         chosen = sorted(everywhere) if panels == "all" else sorted(found)
-        unknown += [f"{optimizer} on {name}" for name in sorted(set(found) - everywhere) if panels == "all"]
+        unknown += [called(study, optimizer, name) for name in sorted(set(found) - everywhere) if panels == "all"]
         for names in [chosen] if panels == "all" else [[name] for name in chosen]:
             if names:
                 strata = [found[name] for name in names]
@@ -173,38 +181,38 @@ def quality_table(
         reference_sentence(study, sorted(times)),
         f"The mean over {counted([int(n) for n in table['n_benchmarks']], 'benchmark')}." if panels == "all" else "",
         spread_sentence(table["lower"], "Bars are 95 % bootstrap intervals over seeds within benchmarks.", "bar"),
-        "Optimizers are drawn a little apart.",
+        "Points stand at P; their bars stand a little apart." if table["lower"].notna().any() else "",
         f"Left out, because a run has no result by then: {listed(sorted(set(unknown)))}." if unknown else "",
     )
 
 
 def draw_speed_up(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw what `speed_up_table` returned, with the ideal line."""
-    panels = _draw(table, canvas, "speed_up", [IDEAL])
+    panels, used = _draw(table, canvas, "speed_up", [IDEAL])
     workers = sorted(table["n_workers"].unique())
-    for panel in _used(panels, table):
+    for panel in used:
+        # Above the curves: whether a curve lies below it is what the figure is for.
         panel.plot(
-            workers, workers, color=style.OPTIMUM_COLOUR, linestyle=(0, (4, 2)), linewidth=0.9, label=IDEAL, zorder=1
+            workers, workers, color=style.OPTIMUM_COLOUR, linestyle=(0, (4, 2)), linewidth=0.9, label=IDEAL, zorder=3
         )
     corner = panels[0, 0]
     corner.set_yscale("log", base=2)
-    corner.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     shown = table["speed_up"][(table["speed_up"] > 0) & np.isfinite(table["speed_up"])]
     # A bar that ends in a multiple of the ideal, or in infinity, leaves through the top.
     highest = max(*workers, shown.max())
     upper = min(table["upper"][np.isfinite(table["upper"])].max(), 2.5 * highest)
     corner.set_ylim(min(0.8, 0.8 * shown.min()), 1.15 * np.fmax(highest, upper))
     for panel in panels[:, 0]:
-        panel.set_ylabel("speed-up to target")
+        canvas.ylabel(panel, "speed-up to target")
     canvas.xlabel("workers P")
-    canvas.legend(panels.flat, last=(IDEAL,))
+    canvas.legend(used, last=(IDEAL,))
     return panels
 
 
 def draw_quality(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw what `quality_table` returned."""
-    panels = _draw(table, canvas, "mean", [])
-    for benchmark, panel in zip(sorted(table["benchmark"].unique()), _used(panels, table), strict=True):
+    panels, used = _draw(table, canvas, "mean", [])
+    for benchmark, panel in zip(canvas.labels.ordered(table["benchmark"].unique()), used, strict=True):
         of_panel = table[table["benchmark"] == benchmark]
         if (of_panel["mean"] > 0).all():
             panel.set_yscale("log", nonpositive="clip")
@@ -213,33 +221,22 @@ def draw_quality(table: pd.DataFrame, canvas: Canvas) -> Any:
             panel.set_ylim(bottom=0.85 * lowest.min(), top=1.15 * np.fmax(of_panel["upper"], of_panel["mean"]).max())
             label_decades(panel.yaxis, *panel.get_ylim())
     for panel in panels[:, 0]:
-        panel.set_ylabel("normalised regret")
+        canvas.ylabel(panel, "normalised regret")
     canvas.xlabel("workers P")
-    canvas.legend(panels.flat)
+    canvas.legend(used)
     return panels
 
 
-def _draw(table: pd.DataFrame, canvas: Canvas, quantity: str, more: list[str]) -> Any:
-    benchmarks = sorted(table["benchmark"].unique())
-    columns = min(len(benchmarks), 4)
-    rows = -(-len(benchmarks) // columns)
-    legend = [*sorted(table["optimizer"].unique()), *more]
-    panels = canvas.panels(
-        rows, columns, legend, suits="one" if columns == 1 else "two", sharex=True, sharey=quantity == "speed_up",
-    )  # fmt: skip
-    for benchmark, panel in zip(benchmarks, panels.flat, strict=False):
-        of_panel = table[table["benchmark"] == benchmark]
-        draw_points(panel, of_panel, quantity, canvas.styles)
+def _draw(table: pd.DataFrame, canvas: Canvas, quantity: str, more: list[str]) -> tuple[Any, list[Any]]:
+    benchmarks = canvas.labels.ordered(table["benchmark"].unique())
+    legend = [*canvas.labels.ordered(table["optimizer"].unique()), *more]
+    panels, used = canvas.grid(len(benchmarks), legend, most=4, sharex=True, sharey=quantity == "speed_up")
+    for benchmark, panel in zip(benchmarks, used, strict=True):
+        draw_points(panel, table[table["benchmark"] == benchmark], quantity, canvas)
         if benchmark != ALL:
-            panel.set_title(canvas.title(benchmark, columns))
+            canvas.title(panel, canvas.name(benchmark))
     label_workers(panels[0, 0], table["n_workers"])
-    for panel in list(panels.flat)[len(benchmarks) :]:
-        panel.set_visible(False)
-    return panels
-
-
-def _used(panels: Any, table: pd.DataFrame) -> list[Any]:
-    return list(panels.flat)[: table["benchmark"].nunique()]
+    return panels, used
 
 
 def _by_workers(study: Study, runs: Integers) -> dict[int, Integers]:
@@ -266,12 +263,12 @@ def _measured(
     for (benchmark,), of_benchmark in study.groups_of(runs, "benchmark"):
         by_workers = _by_workers(study, of_benchmark)
         if set(by_workers) != every:
-            without.append(f"{optimizer} on {benchmark} (not run with every number of workers)")
+            without.append(f"{called(study, optimizer, benchmark)} (not run with every number of workers)")
             continue
         goal = _goal(study, benchmark, by_workers, target)
         times = {n: _times(study, of, goal) for n, of in by_workers.items()}
         if math.isnan(goal) or math.isinf(float(upper_median(times[1]))):
-            without.append(f"{optimizer} on {benchmark} (half of the runs with 1 worker miss the target)")
+            without.append(f"{called(study, optimizer, benchmark)} (half of the runs with 1 worker miss the target)")
             continue
         for n, reached in times.items():
             random = generator("speed-up", benchmark, optimizer, n)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.plots.drawing import style
+from zerowait.plots.drawing import style, text
 from zerowait.plots.figures.performance import performance_table
 from zerowait.plots.figures.scaling import ALL, speed_up_table
 from zerowait.plots.statistics.arithmetic import LOGARITHMIC_FROM
+from zerowait.plots.studies.labels import NO_LABELS, Labels
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -44,13 +45,13 @@ def interactive_data(study: Study) -> dict[str, Any]:
     """Return what the page's script reads: names, and the numbers of three charts; NaN is None."""
     names: dict[str, list[Any]] = {
         "o": list(study.optimizers),
-        "b": sorted(str(name) for name in study.cells["benchmark"].unique()),
+        "b": study.labels.ordered(map(str, study.cells["benchmark"].unique())),
         "p": sorted(int(n) for n in study.cells["n_workers"].unique()),
     }
     index = {key: {name: at for at, name in enumerate(of_key)} for key, of_key in names.items()}
     return {
-        "optimizers": optimizer_looks(study.optimizers),
-        "benchmarks": names["b"],
+        "optimizers": optimizer_looks(study.optimizers, study.labels),
+        "benchmarks": [text.plain(study.labels.text(name)) for name in names["b"]],
         "workers": names["p"],
         "logarithmicFrom": LOGARITHMIC_FROM,
         "performance": _performance(study, index),
@@ -59,15 +60,21 @@ def interactive_data(study: Study) -> dict[str, Any]:
     }
 
 
-def optimizer_looks(optimizers: Sequence[str]) -> list[dict[str, str]]:
-    """Return name, colour and dashes (in pixels, as SVG has them) of each optimizer; black is the page's ink."""
-    looks = style.styles(optimizers)
+def optimizer_looks(optimizers: Sequence[str], labels: Labels = NO_LABELS) -> list[dict[str, str]]:
+    """Return name, colour, marker and dashes (in pixels, as SVG has them) of each; black is the page's ink."""
+    looks = style.styles(optimizers, labels.colours)
     found = []
     for name in optimizers:
-        line = looks[name].line
-        dashes = "" if isinstance(line, str) else " ".join(f"{1.8 * part:g}" for part in line[1])
-        colour = looks[name].colour
-        found.append({"name": name, "colour": "currentColor" if colour == "#000000" else colour, "dash": dashes})
+        look = looks[name]
+        dashes = "" if isinstance(look.line, str) else " ".join(f"{1.8 * part:g}" for part in look.line[1])
+        found.append(
+            {
+                "name": text.plain(labels.text(name)),
+                "colour": "currentColor" if look.colour == "#000000" else look.colour,
+                "dash": dashes,
+                "marker": look.marker,
+            }
+        )
     return found
 
 

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zerowait.plots.catalogue import FIGURES
-from zerowait.plots.studies.loading import STUDY_FILE, listed_cells, listed_runs, load_runs, load_study
+from zerowait.plots.studies.loading import (
+    STUDY_FILE,
+    STUDY_TEXT,
+    kept_labels,
+    listed_cells,
+    listed_runs,
+    load_runs,
+    load_study,
+)
 from zerowait.plots.studies.study import study_of_runs
 from zerowait.suite.records import store
 from zerowait.suite.records.failures import error_line
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from zerowait.plots.studies.labels import Labels
     from zerowait.plots.studies.run import Run
     from zerowait.plots.studies.study import Study
 
@@ -52,6 +61,8 @@ class Material:
     """Failed cells in words, each with the last line of its error."""
     missing: Sequence[str]
     """Cells in words that have neither a trace nor an error."""
+    text: str = ""
+    """The study's own file, if its folder has it."""
 
     @property
     def worker_seconds(self) -> float:
@@ -64,8 +75,8 @@ class Material:
         return math.fsum(self.totals["wall_time"].dropna().tolist())
 
 
-def gather(folder: str | Path) -> Material:
-    """Read what a report of the study in a folder needs.
+def gather(folder: str | Path, labels: Labels | None = None) -> Material:
+    """Read what a report of the study in a folder needs; `labels` as for `load_study`.
 
     Raises
     ------
@@ -77,7 +88,7 @@ def gather(folder: str | Path) -> Material:
     folder = Path(folder)
     columns = list(dict.fromkeys(c for kind in FIGURES.values() if not kind.needs_reference for c in kind.columns))
     if any((folder / name).exists() for name in (STORE, CELLS_FILE)):
-        study = load_study(folder, columns=columns)
+        study = load_study(folder, columns=columns, labels=labels)
         cells = store.load_cells(folder)
         finished = set(cells["cell"])
         totals = cells[["n_workers", *COUNTS, "simulated_time", "wall_time"]]
@@ -86,6 +97,7 @@ def gather(folder: str | Path) -> Material:
     else:
         runs = load_runs(folder)
         study = study_of_runs(runs, columns=columns)
+        study = study.labelled(kept_labels(folder), known=False) if labels is None else study.labelled(labels)
         finished = None
         totals, specifications = _totals(runs), []
         versions = [json.loads(text) for text in sorted({_versions(run) for run in runs})]
@@ -109,6 +121,7 @@ def gather(folder: str | Path) -> Material:
         listed_runs(listing) if listed else None,
         failed,
         missing,
+        text.read_text(encoding="utf-8", errors="replace") if (text := folder / STUDY_TEXT).is_file() else "",
     )
 
 

@@ -20,7 +20,7 @@ LARGEST_SVG, MOST_POINTS_OF_SVG = 150_000, 3_000
 """Bytes, and rows of the table behind it; a larger picture goes into the page as PNG if that is smaller."""
 PNG_DOTS_PER_INCH = 120
 MOST_PANELS = 24
-"""So many panels of performance over time are drawn into the page; the interactive chart has them all."""
+"""So many panels of performance over time are drawn into one picture, which fits a printed page; others follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,51 +34,55 @@ class Picture:
     uri: str
     width: int
     height: int
+    narrow_uri: str
+    """The same for a narrow screen."""
     command: str
 
 
 def pictures(material: Material, look: str) -> tuple[list[Picture], list[str], dict[str, Drawn]]:
     """Return the pictures, why others are not drawn, and the figures by name with the tables behind them."""
-    found, left_out, made = [], [], {}
+    found: list[Picture] = []
+    left_out: list[str] = []
+    made: dict[str, Drawn] = {}
     for kind in FIGURES.values():
         if kind.needs_reference:
             continue
-        study, more = _drawable(kind, material.study)
-        try:
-            drawn = kind.make(study, look=look)
-        except SpecificationError as error:
-            left_out.append(f"{kind.title}: {error}.")
-            continue
-        made[kind.name] = drawn
-        width, height = (round(96 * float(inches)) for inches in drawn.figure.get_size_inches())
-        found.append(
-            Picture(
-                name=kind.name,
-                title=kind.title,
-                caption=f"{drawn.caption}{more}",
-                alt=f"{kind.summary} Optimizers: {', '.join(material.study.optimizers)}.",
-                uri=picture_uri(drawn),
-                width=width,
-                height=height,
-                command=f"zerowait plot {quoted_folder(material)} {kind.name}",
+        parts = _parts(kind, material.study)
+        for at, part in enumerate(parts, 1):
+            which = f" ({at} of {len(parts)})" if len(parts) > 1 else ""
+            try:
+                drawn = kind.make(part, look=look)
+            except SpecificationError as error:
+                left_out.append(f"{kind.title}{which}: {error}.")
+                continue
+            made.setdefault(kind.name, drawn)
+            narrow = kind.draw_table(drawn.table, optimizers=part.optimizers, labels=part.labels, look=style.PHONE)
+            width, height = (round(96 * float(inches)) for inches in drawn.figure.get_size_inches())
+            optimizers = ", ".join(map(part.labels.text, part.optimizers))
+            found.append(
+                Picture(
+                    name=f"{kind.name}-{at}" if at > 1 else kind.name,
+                    title=f"{kind.title}{which}",
+                    caption=drawn.caption,
+                    alt=f"{kind.summary} Optimizers: {optimizers}.",
+                    uri=picture_uri(drawn),
+                    width=width,
+                    height=height,
+                    narrow_uri=picture_uri(narrow),
+                    command=f"zerowait plot {quoted_folder(material)} {kind.name}",
+                )
             )
-        )
     return found, left_out, made
 
 
-def _drawable(kind: FigureKind, study: Study) -> tuple[Study, str]:
-    """Return the part of the study that this figure can show in a page, and what to say about the rest."""
-    if kind.name != "performance_over_time":
-        return study, ""
-    names = sorted(study.cells["benchmark"].unique())
-    shown = names[: max(1, MOST_PANELS // study.cells["n_workers"].nunique())]
-    if len(shown) == len(names):
-        return study, ""
-    more = (
-        f" Shown are {len(shown)} of {len(names)} benchmarks, in the order of their names: Explore has all of them, "
-        "and the command below draws them."
-    )
-    return study.take(study.cells["benchmark"].isin(shown).to_numpy()), more
+def _parts(kind: FigureKind, study: Study) -> list[Study]:
+    """Return the parts of the study that go into a picture each: for performance over time, some benchmarks."""
+    names = study.labels.ordered(study.cells["benchmark"].unique())
+    each = max(1, MOST_PANELS // study.cells["n_workers"].nunique())
+    if kind.name != "performance_over_time" or len(names) <= each:
+        return [study]
+    chunks = [names[at : at + each] for at in range(0, len(names), each)]
+    return [study.take(study.cells["benchmark"].isin(chunk).to_numpy()) for chunk in chunks]
 
 
 def picture_uri(drawn: Drawn) -> str:

@@ -84,7 +84,8 @@ def render(
     from jinja2.utils import htmlsafe_json_dumps
     from markupsafe import Markup
 
-    study, index = material.study, tables.Index(material.study)
+    study = material.study.judged()
+    index = tables.Index(study)
     drawn, left_out, numbers = pictures(material, look)
     script = "\n".join((PAGE / name).read_text(encoding="utf-8") for name in ("panels.js", "report.js"))
     data = interactive_data(study)
@@ -122,7 +123,8 @@ def render(
         tables=made,
         settings=tables.setting_tables(material.specifications, material.versions),
         commands=_commands(material),
-        study_file=study_file,
+        has_text=bool(material.text),
+        study_file=study_file or material.text,
     )
 
 
@@ -168,12 +170,17 @@ def _charts(data: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _commands(material: Material) -> str:
+    """Return commands that work as they are copied, in the folder that holds the study's."""
     folder = quoted_folder(material)
     lines = [
-        ("zerowait run STUDY.toml", "run what is missing; every cell's specification is in its cell.json"),
-        ("zerowait status STUDY.toml", "what is finished, failed or missing"),
         (f"zerowait report {folder}", "this page"),
         (f"zerowait plot {folder} all", "all figures as PDF and PNG, with the tables behind them as CSV"),
     ]
+    if material.text:
+        lines = [
+            (f"zerowait run {folder}", "run what is missing"),
+            (f"zerowait status {folder}", "what is finished, failed or missing"),
+            *lines,
+        ]
     longest = max(len(command) for command, _ in lines)
     return "\n".join(f"{command:<{longest}}  # {comment}" for command, comment in lines)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zerowait.plots.figures.runtime import readable
-from zerowait.plots.studies.blocks import counted
+from zerowait.plots.studies.blocks import counted, numbered
 
 if TYPE_CHECKING:
     from zerowait.plots.report.material import Material
@@ -33,7 +33,7 @@ def subtitle(study: Study) -> str:
     seeds = cells.groupby(["optimizer", "benchmark", "n_workers"]).size().tolist()
     return (
         f"{counted([len(study.optimizers)], 'optimizer')} on {counted([cells['benchmark'].nunique()], 'benchmark')} "
-        f"with {', '.join(str(n) for n in sorted(cells['n_workers'].unique()))} workers, {counted(seeds, 'seed')} each"
+        f"with {numbered(cells['n_workers'].tolist(), 'worker')}, {counted(seeds, 'seed')} each"
     )
 
 

@@ -93,8 +93,14 @@ class Index:
     """Positions of names, as the page's filters count them."""
 
     def __init__(self, study: Study) -> None:
+        self.labels = study.labels
         names = {"o": study.optimizers, "b": study.cells["benchmark"].unique(), "p": study.cells["n_workers"].unique()}
-        self._of = {key: {name: at for at, name in enumerate(sorted(of_key))} for key, of_key in names.items()}
+        ordered = {key: study.labels.ordered(of_key) for key, of_key in names.items()}
+        self._of = {key: {name: at for at, name in enumerate(of_key)} for key, of_key in ordered.items()}
+
+    def named(self, name: object) -> Value:
+        """Return the cell of an optimizer's or a benchmark's name."""
+        return Value(self.labels.text(name))
 
     def keys(self, **names: Any) -> dict[str, int]:
         """Return the positions of an optimizer (o), a benchmark (b), a number of workers (p)."""
@@ -114,12 +120,12 @@ def matrix(study: Study, runs: Iterable[tuple[str, str, int]] | None) -> Matrix:
     finished = Counter(study.cells[["optimizer", "benchmark", "n_workers"]].itertuples(index=False, name=None))
     planned = None if runs is None else Counter(runs)
     every = planned or finished
-    optimizers = sorted({optimizer for optimizer, _, _ in every} | set(study.optimizers))
-    benchmarks = sorted({benchmark for _, benchmark, _ in every})
+    optimizers = study.labels.ordered({optimizer for optimizer, _, _ in every} | set(study.optimizers))
+    benchmarks = study.labels.ordered({benchmark for _, benchmark, _ in every})
     workers = sorted({n for _, _, n in every})
     rows = [
         MatrixRow(
-            benchmark,
+            study.labels.text(benchmark),
             int(n),
             [
                 _count(finished[o, benchmark, n], None if planned is None else planned[o, benchmark, n])
@@ -130,7 +136,7 @@ def matrix(study: Study, runs: Iterable[tuple[str, str, int]] | None) -> Matrix:
         for n in workers
         if any(every[o, benchmark, n] for o in optimizers)
     ]
-    return Matrix(optimizers, rows)
+    return Matrix([study.labels.text(name) for name in optimizers], rows)
 
 
 def _count(finished: int, planned: int | None) -> Count:
@@ -154,7 +160,7 @@ def final_table(study: Study, index: Index) -> Table:
             rows.append(
                 Row(
                     [
-                        Value(str(benchmark)), _integer(n), Value(str(optimizer)), _integer(len(of)), _number(mean),
+                        index.named(benchmark), _integer(n), index.named(optimizer), _integer(len(of)), _number(mean),
                         _number(error), _number(float(np.median(values))), _number(float(np.min(values))),
                         _number(mean - optimum if known else math.nan), _duration(until),
                     ],
@@ -184,7 +190,7 @@ def rank_summary(table: pd.DataFrame, index: Index) -> Table:
         rows.append(
             Row(
                 [
-                    _integer(n), Value(str(optimizer)),
+                    _integer(n), index.named(optimizer),
                     _number(float(early["mean"].iloc[-1]) if len(early) else math.nan, 3),
                     _number(float(end["mean"]), 3), _number(float(end["lower"]), 3), _number(float(end["upper"]), 3),
                     _integer(end["n_benchmarks"]),
@@ -209,7 +215,7 @@ def time_table(table: pd.DataFrame, index: Index) -> Table:
     rows = [
         Row(
             [
-                Value(str(row.optimizer)), _integer(row.n_workers), _integer(row.n_runs),
+                index.named(row.optimizer), _integer(row.n_workers), _integer(row.n_runs),
                 _duration(float(row.simulated_time)), _duration(float(row.wall_time)),  # type: ignore[arg-type]
                 _number(float(row.ratio), 3), _number(float(row.lower), 3), _number(float(row.upper), 3),  # type: ignore[arg-type]
             ],

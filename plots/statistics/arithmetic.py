@@ -51,6 +51,15 @@ def best_at(ends: Floats, values: Floats, times: Floats) -> Floats:
     return out
 
 
+def last_at(ends: Floats, values: Floats, times: Floats) -> Floats:
+    """Return the last value delivered at or before each time; arguments and result as for `best_at`."""
+    order = np.argsort(ends, kind="stable")
+    last = np.searchsorted(ends[order], times, side="right") - 1
+    out = np.full(len(times), math.nan)
+    out[last >= 0] = values[order][last[last >= 0]]
+    return out
+
+
 def mean_and_standard_error(values: Floats) -> tuple[Floats, Floats]:
     """Return mean and standard error over seeds, both of shape (m,).
 

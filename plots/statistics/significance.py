@@ -20,7 +20,7 @@ from zerowait.suite.rules.errors import SpecificationError
 if TYPE_CHECKING:
     from zerowait.plots.statistics.arithmetic import Floats
 
-PostHoc = Literal["conover", "nemenyi"]
+PostHoc = Literal["conover", "nemenyi", "wilcoxon"]
 FEWEST_BLOCKS = 2
 
 
@@ -37,7 +37,8 @@ class Comparison:
     ranks: Floats
     """Average rank of each optimizer, shape (k,)."""
     pairs: Floats
-    """Adjusted p-value of each pair, shape (k, k), 1 on the diagonal and where the first test found no difference."""
+    """Adjusted p-value of each pair, shape (k, k), 1 on the diagonal; NaN where the first test found no difference, so
+    that no pair was tested."""
     n_blocks: int
     """Number of blocks."""
 
@@ -53,7 +54,9 @@ def compare(losses: Floats, *, alpha: float = 0.05, post_hoc: PostHoc = "conover
         Level of the first test, above which no pair is looked at.
     post_hoc
         For three or more: Conover's test (Conover 1999, Practical Nonparametric Statistics, section 5.8) with the
-        adjustment of Holm 1979, or Nemenyi's (Demsar 2006, section 3.2.2), which is adjusted in itself.
+        adjustment of Holm 1979; Nemenyi's (Demsar 2006, section 3.2.2), which is adjusted in itself; or Wilcoxon's
+        signed-rank test with the adjustment of Holm, whose result for a pair does not depend on who else is in the pool
+        but for the number of pairs (Benavoli et al. 2016, JMLR 17(5):1-10).
 
     Raises
     ------
@@ -76,9 +79,10 @@ def compare(losses: Floats, *, alpha: float = 0.05, post_hoc: PostHoc = "conover
         statistic, p = wilcoxon(losses[:, 0], losses[:, 1])
         return Comparison("Wilcoxon signed-rank", statistic, p, ranks, np.array([[1.0, p], [p, 1.0]]), n)
     statistic, p = friedman(losses)
-    pairs: Floats = np.ones((k, k))
+    pairs: Floats = np.full((k, k), math.nan)
+    np.fill_diagonal(pairs, 1.0)
     if p < alpha:
-        pairs = nemenyi(losses) if post_hoc == "nemenyi" else conover_holm(losses)
+        pairs = {"conover": conover_holm, "nemenyi": nemenyi, "wilcoxon": wilcoxon_holm}[post_hoc](losses)
     return Comparison("Friedman", statistic, p, ranks, pairs, n)
 
 
@@ -131,6 +135,26 @@ def nemenyi(losses: Floats) -> Floats:
     import scikit_posthocs
 
     return np.asarray(scikit_posthocs.posthoc_nemenyi_friedman(average_ranks(losses)), dtype=np.float64)
+
+
+def wilcoxon_holm(losses: Floats) -> Floats:
+    """Return the p-values of Wilcoxon's signed-rank test of all pairs, adjusted after Holm 1979, shape (k, k)."""
+    from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
+
+    k = losses.shape[1]
+    first, second = np.triu_indices(k, 1)
+    raw = [wilcoxon(losses[:, i], losses[:, j])[1] for i, j in zip(first, second, strict=True)]
+    pairs = np.ones((k, k))
+    pairs[first, second] = pairs[second, first] = multipletests(raw, method="holm")[1]
+    return pairs
+
+
+def least_wilcoxon_p(n_blocks: int, n_pairs: int) -> float:
+    """Return the least adjusted p-value that Wilcoxon's test of so many pairs over so many blocks can give.
+
+    All differences of one sign have the probability 2 / 2^n (Wilcoxon 1945), times the number of pairs.
+    """
+    return min(1.0, n_pairs * 2.0 ** (1 - n_blocks))
 
 
 def critical_difference(n_optimizers: int, n_blocks: int, alpha: float = 0.05) -> float:

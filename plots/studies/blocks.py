@@ -5,7 +5,7 @@ Nothing is filled in: a benchmark that an optimizer has no run on is left out fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -49,13 +49,28 @@ class Blocks:
 def blocks(study: Study, horizon: Horizon = "common") -> list[Blocks]:
     """Return the blocks of each number of workers, ascending.
 
+    A number of workers with which no benchmark has a seed that all optimizers have is left out, and named.
+
     Raises
     ------
     SpecificationError
-        With some number of workers, no benchmark has a seed that all optimizers have.
+        It is so with all of them.
     """
     optimizers = tuple(sorted(study.cells["optimizer"].unique()))
-    return [_of(study, int(n), runs, optimizers, horizon) for (n,), runs in study.groups("n_workers")]
+    found = [_of(study, int(n), runs, optimizers, horizon) for (n,), runs in study.groups("n_workers")]
+    groups = [group for group in found if group.benchmarks]
+    if not groups:
+        reasons = "; ".join(f"with {counted([group.n_workers], 'worker')}: {listed(group.left_out)}" for group in found)
+        raise SpecificationError(
+            f"nothing can be compared {reasons}; choose optimizers that ran on the same benchmarks, such as "
+            "--where optimizer=A,B"
+        )
+    without = tuple(
+        f"everything with {counted([group.n_workers], 'worker')} ({listed(group.left_out)})"
+        for group in found
+        if not group.benchmarks
+    )
+    return [replace(groups[0], left_out=(*without, *groups[0].left_out)), *groups[1:]]
 
 
 def _of(study: Study, n_workers: int, runs: Integers, optimizers: tuple[str, ...], horizon: Horizon) -> Blocks:
@@ -65,19 +80,15 @@ def _of(study: Study, n_workers: int, runs: Integers, optimizers: tuple[str, ...
     for benchmark, of_benchmark in cells.groupby("benchmark", sort=True):
         table = of_benchmark.pivot(index="seed", columns="optimizer", values="run").reindex(columns=list(optimizers))
         complete = table.dropna()
+        called = study.labels.text(benchmark)
         if len(complete):
             kept[str(benchmark)] = complete.to_numpy(dtype=np.int64)
             if len(complete) < len(table):
-                left_out.append(f"{len(table) - len(complete)} of {len(table)} seeds on {benchmark}")
+                left_out.append(f"{len(table) - len(complete)} of {counted([len(table)], 'seed')} on {called}")
         else:
-            absent = [name for name in optimizers if table[name].isna().all()]
+            absent = [study.labels.text(name) for name in optimizers if table[name].isna().all()]
             reason = f"no run of {' and '.join(absent)}" if absent else "no seed that all optimizers have"
-            left_out.append(f"{benchmark} ({reason})")
-    if not kept:
-        raise SpecificationError(
-            f"with {n_workers} workers nothing can be compared: {listed(left_out)}; choose optimizers that ran on the "
-            "same benchmarks, such as --where optimizer=A,B"
-        )
+            left_out.append(f"{called} ({reason})")
     until = study.cells["until"].to_numpy()
     return Blocks(
         n_workers,
@@ -97,6 +108,11 @@ def listed(names: Sequence[str]) -> str:
     if len(names) <= MOST_NAMED:
         return ", ".join(names)
     return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
+
+
+def called(study: Study, optimizer: object, benchmark: object) -> str:
+    """Return what figures call an optimizer on a benchmark."""
+    return f"{study.labels.text(optimizer)} on {study.labels.text(benchmark)}"
 
 
 def left_out_sentence(groups: Sequence[Blocks]) -> str:
@@ -124,6 +140,12 @@ def counted(numbers: Sequence[int], noun: str) -> str:
     """Return `3 seeds`, or `2 to 5 seeds`."""
     low, high = min(numbers), max(numbers)
     return f"{low if low == high else f'{low} to {high}'} {noun}{'' if high == 1 else 's'}"
+
+
+def numbered(numbers: Sequence[int], noun: str) -> str:
+    """Return `1 worker`, or `1, 4, 8 workers`: all of the numbers."""
+    different = sorted(set(map(int, numbers)))
+    return f"{', '.join(map(str, different))} {noun}{'' if different == [1] else 's'}"
 
 
 def reference_sentence(study: Study, benchmarks: Sequence[str]) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zerowait.plots.studies.labels import NO_LABELS, Labels, labels_of
+from zerowait.plots.studies.labels import TABLE as LABELS
 from zerowait.plots.studies.run import Run
 from zerowait.plots.studies.study import EVALUATION_COLUMNS, FACTS, KEYS, Study, study_of, study_of_runs
 from zerowait.suite.records.selection import Where
 from zerowait.suite.records.store_cells import CELLS_FILE, STORE
+from zerowait.suite.records.trace import FULL
 from zerowait.suite.rules.errors import TraceError
 from zerowait.suite.sharing.regular_files import read_json
 
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 
 STUDY_FILE = "study.json"
 """Lists, under `cells`, the folders whose traces are the study's; others there are of its older versions."""
+STUDY_TEXT = "study.toml"
+"""The study's own file, as it was when the study was run last: for its labels, and to run it again."""
 TRACE_FILE = "trace.parquet"
 MOST_ROWS_AT_ONCE = 5_000_000
 """Of a store."""
@@ -28,10 +34,17 @@ STATUSES = ("ok", "failed", "lost")
 """Of an evaluation."""
 
 
-def load_study(folder: str | Path, *, columns: Sequence[str] = (), where: Where = None) -> Study:
+def load_study(
+    folder: str | Path,
+    *,
+    columns: Sequence[str] = (),
+    where: Where = None,
+    labels: Labels | None = None,
+) -> Study:
     """Return the study in a folder, of its traces these columns (all that figures read by default).
 
     `where` chooses runs, see `zerowait.suite.records.selection`; colours and references are those of the whole study.
+    `labels` stand in the place of those of the study's file.
 
     Raises
     ------
@@ -42,10 +55,45 @@ def load_study(folder: str | Path, *, columns: Sequence[str] = (), where: Where 
     """
     folder = Path(folder)
     if any((folder / name).exists() for name in (STORE, CELLS_FILE)):
-        study = _of_store(folder, list(columns or EVALUATION_COLUMNS))
+        study = _of_store(folder, [*(columns or EVALUATION_COLUMNS), *_full_columns(folder)])
     else:
         study = study_of_runs(load_runs(folder), unfinished(folder), columns)
+    study = study.labelled(kept_labels(folder), known=False) if labels is None else study.labelled(labels)
     return study.where(where)
+
+
+def kept_labels(folder: Path) -> Labels:
+    """Return the labels that the study's file gave when it was run; none if the folder does not have it.
+
+    Raises
+    ------
+    TraceError
+        The file is damaged.
+    """
+    file = folder / STUDY_TEXT
+    if not file.is_file():
+        return NO_LABELS
+    try:
+        return labels_of(tomllib.loads(file.read_text(encoding="utf-8")).get(LABELS, {}))
+    except ValueError as error:
+        raise TraceError(f"{file} is damaged ({error}); run the study again to write it anew") from None
+
+
+def _full_columns(folder: Path) -> list[str]:
+    """Return the store's columns of what configurations give at the highest fidelity; older stores have none."""
+    from zerowait.suite.records import store
+
+    names: set[str] = set()
+    for path in store.partition_paths(store.store_of(folder)[0]):
+        names |= {name for name in pq_names(path) if name.startswith(FULL)}
+    return sorted(names)
+
+
+def pq_names(path: Path) -> list[str]:
+    """Return the names of the columns of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    return list(pq.read_schema(path).names)
 
 
 def _of_store(folder: Path, columns: Sequence[str]) -> Study:

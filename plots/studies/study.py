@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.plots.statistics.arithmetic import best_at, normalised_regret
+from zerowait.plots.statistics.arithmetic import best_at, last_at, normalised_regret
+from zerowait.plots.studies.labels import NO_LABELS, Labels
+from zerowait.plots.studies.results import (
+    SCORE,
+    chosen_rule,
+    counted_values,
+    full_columns,
+    highest_fidelities,
+    incumbent_rows,
+    sentence,
+)
+from zerowait.suite.records.incumbents import FULL_VALUE
 from zerowait.suite.records.selection import Where, parse
-from zerowait.suite.records.trace import ATTRIBUTE
+from zerowait.suite.records.trace import ATTRIBUTE, FULL
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
     from zerowait.plots.statistics.arithmetic import Floats, Integers, Mask
     from zerowait.plots.studies.run import Run
+    from zerowait.suite.records.incumbents import Result
 
 KEYS = ("benchmark", "n_workers", "optimizer", "seed")
 """What names a run, in the order by which runs are sorted."""
@@ -46,9 +59,19 @@ class Study:
     references: pd.DataFrame
     """One row a benchmark, of all runs of the study: `reference`, `source`, `worst` and `first` losses."""
     optimizers: tuple[str, ...]
-    """All optimizers of the study, chosen or not: they decide who has which colour."""
+    """All optimizers of the study, chosen or not, in the order of figures: they decide who has which colour."""
     unfinished: tuple[str, ...] = ()
     """Runs that the study lists and that have no trace."""
+    highest: Mapping[str, float] = field(default_factory=dict)
+    """Highest fidelity of each benchmark, of all runs of the study; NaN where it has none."""
+    others: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    """`references` under other rules of results: by `full`, or by the column that a recommendation is judged by."""
+    rule: tuple[Result, str] = ("any", SCORE)
+    """What counts as a result, and the score that a recommendation is judged by."""
+    judged_sentence: str = ""
+    """What a caption says of the rule."""
+    labels: Labels = NO_LABELS
+    """What figures call optimizers and benchmarks, in which order they stand, and which colours they are given."""
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -69,11 +92,39 @@ class Study:
 
     def best_at(self, runs: Sequence[int] | Integers, times: Floats) -> Floats:
         """Return the best value of each run delivered at or before each time, shape (runs, times); see `best_at`."""
+        # Under other rules than `any` a result may become worse: what counts is the last incumbent.
+        read = best_at if self.rule[0] == "any" else last_at
         out = np.empty((len(runs), len(times)))
         for row, run in enumerate(runs):
             at = self.rows(int(run))
-            out[row] = best_at(self.ends[at], self.losses[at], times)
+            out[row] = read(self.ends[at], self.losses[at], times)
         return out
+
+    def judged(self, result: str | None = None, score: str = SCORE) -> Study:
+        """Return the study with the values of its incumbents under a rule; see `zerowait.plots.studies.results`.
+
+        Without a wish, recommendations count where the traces say what they are worth, else the least value of all.
+
+        Raises
+        ------
+        SpecificationError
+            There is no such rule or score, or a trace lacks what it needs.
+        """
+        rule, known = chosen_rule(self.evaluations, self.offsets, result, score)
+        text = sentence(rule, score, known=known)
+        if rule == "any":
+            return replace(self, judged_sentence=text)
+        column = "value" if rule == "full" else f"{FULL}{score}"
+        highest: Floats = np.array([self.highest[name] for name in self.cells["benchmark"]], dtype=np.float64)
+        rows, counts = incumbent_rows(self.evaluations, self.offsets, highest, rule)
+        evaluations = self.evaluations[["end"]].iloc[rows].reset_index(drop=True)
+        evaluations["value"] = self.evaluations[column].to_numpy(dtype=np.float64)[rows]
+        cells = self.cells if score == SCORE else self.cells.assign(optimum=math.nan)
+        references = self.others["full" if rule == "full" else column]
+        return replace(
+            self, cells=cells, evaluations=evaluations, offsets=_offsets(counts), references=references,
+            rule=(rule, score), judged_sentence=text,
+        )  # fmt: skip
 
     @functools.cached_property
     def first_success(self) -> Floats:
@@ -121,14 +172,23 @@ class Study:
     def take(self, chosen: Mask) -> Study:
         """Return the runs for which the mask, shape (runs,), is true."""
         counts = np.diff(self.offsets)
-        return Study(
-            self.cells[chosen].reset_index(drop=True),
-            self.evaluations[np.repeat(chosen, counts)].reset_index(drop=True),
-            _offsets(counts[chosen]),
-            self.references,
-            self.optimizers,
-            self.unfinished,
+        return replace(
+            self,
+            cells=self.cells[chosen].reset_index(drop=True),
+            evaluations=self.evaluations[np.repeat(chosen, counts)].reset_index(drop=True),
+            offsets=_offsets(counts[chosen]),
         )
+
+    def labelled(self, labels: Labels, *, known: bool = True) -> Study:
+        """Return the same study with these labels.
+
+        Raises
+        ------
+        SpecificationError
+            They call two optimizers or two benchmarks the same or, unless told otherwise, name what is not there.
+        """
+        labels.check(self.optimizers, list(map(str, self.references.index)), known=known)
+        return replace(self, optimizers=tuple(labels.ordered(self.optimizers)), labels=labels)
 
 
 def study_of(cells: pd.DataFrame, evaluations: pd.DataFrame, counts: Integers, unfinished: Sequence[str] = ()) -> Study:
@@ -170,7 +230,33 @@ def study_of(cells: pd.DataFrame, evaluations: pd.DataFrame, counts: Integers, u
         cells, offsets = cells.iloc[order].reset_index(drop=True), _offsets(np.diff(offsets)[order])
     _refuse_repeated_runs(cells)
     references = _references(cells, np.asarray(evaluations["value"], dtype=np.float64), offsets)
-    return Study(cells, evaluations, offsets, references, tuple(sorted(cells["optimizer"].unique())), tuple(unfinished))
+    highest = highest_fidelities(cells, evaluations, offsets)
+    return Study(
+        cells,
+        evaluations,
+        offsets,
+        references,
+        tuple(sorted(cells["optimizer"].unique())),
+        tuple(unfinished),
+        MappingProxyType(dict(highest)),
+        MappingProxyType(_other_references(cells, evaluations, offsets, highest)),
+    )
+
+
+def _other_references(
+    cells: pd.DataFrame, evaluations: pd.DataFrame, offsets: Integers, highest: Mapping[str, float]
+) -> dict[str, pd.DataFrame]:
+    """Return what losses are measured against under the other rules, as `Study.others` has it."""
+    tops = np.array([highest.get(name, math.nan) for name in cells["benchmark"]], dtype=np.float64)
+    of_each: Floats = np.repeat(tops, np.diff(offsets))
+    found: dict[str, pd.DataFrame] = {}
+    for column in full_columns(evaluations) or [FULL_VALUE]:
+        for name, values in counted_values(evaluations, of_each, column).items():
+            if name not in found:
+                # The optimum is one of the loss.
+                own = cells if name in {"full", FULL_VALUE} else cells.assign(optimum=math.nan)
+                found[name] = _references(own, values, offsets)
+    return found
 
 
 def study_of_table(table: pd.DataFrame) -> Study:
@@ -207,7 +293,8 @@ def study_of_table(table: pd.DataFrame) -> Study:
     for name in ("benchmark", "optimizer"):
         cells[name] = cells[name].astype(object)
     # A selection of columns would copy them, gigabytes of a large study.
-    evaluations = pd.DataFrame({name: table[name] for name in EVALUATION_COLUMNS if name in table}, copy=False)
+    names = [*(name for name in EVALUATION_COLUMNS if name in table), *full_columns(table)]
+    evaluations = pd.DataFrame({name: table[name] for name in names}, copy=False)
     return study_of(cells, evaluations, counts)
 
 
@@ -224,6 +311,7 @@ def study_of_runs(runs: Sequence[Run], unfinished: Sequence[str] = (), columns: 
     if not runs:
         raise SpecificationError("there are no runs to draw; give at least one")
     wanted = [name for name in columns or EVALUATION_COLUMNS if all(name in run.trace for run in runs)]
+    full = sorted({name for run in runs for name in full_columns(run.trace)})
     cells = pd.DataFrame(
         {
             "benchmark": [run.benchmark for run in runs],
@@ -237,6 +325,9 @@ def study_of_runs(runs: Sequence[Run], unfinished: Sequence[str] = (), columns: 
         }
     )
     evaluations = pd.DataFrame({name: np.concatenate([run.trace[name].to_numpy() for run in runs]) for name in wanted})
+    for name in full:  # older traces have none
+        parts = [run.trace[name] if name in run.trace else np.full(len(run.trace), math.nan) for run in runs]
+        evaluations[name] = np.concatenate([np.asarray(part, dtype=np.float64) for part in parts])
     return study_of(cells, evaluations, np.array([len(run.trace) for run in runs], dtype=np.int64), unfinished)
 
 
@@ -262,8 +353,9 @@ def _refuse_repeated_runs(cells: pd.DataFrame) -> None:
     twice = cells[cells.duplicated(list(KEYS))]
     if len(twice):
         run = twice.iloc[0]
+        workers = f"{run['n_workers']} worker{'' if run['n_workers'] == 1 else 's'}"
         raise SpecificationError(
-            f"{run['optimizer']} on {run['benchmark']} with {run['n_workers']} workers has seed {run['seed']} more "
+            f"{run['optimizer']} on {run['benchmark']} with {workers} has seed {run['seed']} more "
             "than once: the folder holds runs of several studies; draw each study's own folder"
         )
 

@@ -36,10 +36,10 @@ NAMES: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 """Of the ways, in the legend."""
 STYLES: Mapping[str, style.Style] = MappingProxyType({
-    "measured": style.Style(style.COLOURS[0], style.LINES[0]),
-    "asked": style.Style(style.COLOURS[2], style.LINES[1]),
-    "modelled": style.Style(style.COLOURS[6], style.LINES[2]),
-    WITHOUT: style.Style(style.COLOURS[1], style.LINES[3]),
+    "measured": style.Style(style.COLOURS[0], style.LINES[0], style.MARKERS[0]),
+    "asked": style.Style(style.COLOURS[2], style.LINES[1], style.MARKERS[2]),
+    "modelled": style.Style(style.COLOURS[6], style.LINES[2], style.MARKERS[6]),
+    WITHOUT: style.Style(style.COLOURS[1], style.LINES[3], style.MARKERS[1]),
 })  # fmt: skip
 """Of the ways that are compared with the slept one, in the order in which they are drawn."""
 PALE = "#C4C4C4"

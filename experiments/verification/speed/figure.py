@@ -21,9 +21,9 @@ BARE = "bare"
 """The contender that simulates nothing; all others are read against it."""
 STYLES: Mapping[str, style.Style] = MappingProxyType({
     # Chosen here, because those that follow from the names are black for one of them, beside the grey of the bare.
-    "zerowait": style.Style(style.COLOURS[0], style.LINES[0]),
-    "mfhpo-simulator": style.Style(style.COLOURS[1], style.LINES[3]),
-    "Syne Tune": style.Style(style.COLOURS[2], style.LINES[2]),
+    "zerowait": style.Style(style.COLOURS[0], style.LINES[0], style.MARKERS[0]),
+    "mfhpo-simulator": style.Style(style.COLOURS[1], style.LINES[3], style.MARKERS[1]),
+    "Syne Tune": style.Style(style.COLOURS[2], style.LINES[2], style.MARKERS[2]),
 })  # fmt: skip
 """Of the contenders that simulate."""
 PANEL_WIDTH = 3.0

@@ -1,7 +1,7 @@
 "use strict";
 // Draws a panel: curves with bands or points with bars on linear or logarithmic axes, and reads values at the pointer.
 const data = JSON.parse(document.getElementById("data").textContent);
-const WIDTH = 300, HEIGHT = 215, LEFT = 48, RIGHT = 12, TOP = 24, BOTTOM = 38;
+const WIDTH = 270, HEIGHT = 205, LEFT = 50, RIGHT = 12, TOP = 24, BOTTOM = 38;
 
 // -- small helpers ----------------------------------------------------------------------------------------------------
 const element = (id) => document.getElementById(id);
@@ -16,12 +16,56 @@ function shape(parent, name, attributes, text) {
 }
 
 function readable(value) {
-  const size = Math.abs(value), power = Math.round(Math.log10(size));
-  if (size > 0 && Math.abs(power) > 3 && Math.abs(size / 10 ** power - 1) < 1e-9) {
-    return `${value < 0 ? "-" : ""}10${[...String(power)].map((digit) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(digit)]).join("")}`;
+  const size = Math.abs(value);
+  return size !== 0 && (size >= 1e5 || size < 1e-3) ? power(value) : String(Number(value.toPrecision(4)));
+}
+
+function power(value) {
+  if (value === 0) return "0";
+  const [mantissa, exponent] = value.toExponential(3).split("e");
+  const raised = [...String(Number(exponent))].map((digit) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(digit)]).join("");
+  const factor = Number(mantissa);
+  return factor === 1 ? `10${raised}` : factor === -1 ? `-10${raised}` : `${factor}·10${raised}`;
+}
+
+// All numbers of an axis in one way: plain, with equal decimals unless it is logarithmic, or as powers of ten.
+function written(ticks, logarithmic) {
+  const sizes = ticks.filter((tick) => tick !== 0).map(Math.abs);
+  if (sizes.some((size) => size >= 1e5 || size < 1e-3)) return ticks.map(power);
+  const plain = ticks.map((tick) => String(Number(tick.toPrecision(10))));
+  if (logarithmic) return plain;
+  const decimals = Math.max(...plain.map((text) => (text.split(".")[1] || "").length));
+  return ticks.map((tick) => tick.toFixed(decimals));
+}
+
+// Around a point, the marker that the figures have.
+const MARKERS = {
+  o: (r) => `M${-r},0a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0Z`,
+  s: (r) => `M${-r},${-r}H${r}V${r}H${-r}Z`,
+  "^": (r) => `M0,${-1.2 * r}L${1.1 * r},${0.9 * r}H${-1.1 * r}Z`,
+  v: (r) => `M0,${1.2 * r}L${1.1 * r},${-0.9 * r}H${-1.1 * r}Z`,
+  D: (r) => `M0,${-1.3 * r}L${1.3 * r},0L0,${1.3 * r}L${-1.3 * r},0Z`,
+  P: (r) => `M${-r},${-r / 2.5}H${-r / 2.5}V${-r}H${r / 2.5}V${-r / 2.5}H${r}V${r / 2.5}H${r / 2.5}V${r}H${-r / 2.5}V${r / 2.5}H${-r}Z`,
+  X: (r) => `M${-r},${-r}L0,${-r / 2.5}L${r},${-r}L${r / 2.5},0L${r},${r}L0,${r / 2.5}L${-r},${r}L${-r / 2.5},0Z`,
+};
+
+function mark(parent, o, x, y) {
+  const made = data.optimizers[o];
+  return shape(parent, "path", { class: "marker", d: MARKERS[made.marker](2.8), transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`, fill: made.colour });
+}
+
+// What the lines of a chart stand for: the optimizers that are drawn, and the lines that are none.
+function drawKey(parent, optimizers, references, markers) {
+  parent.replaceChildren();
+  for (const o of [...optimizers, ...references]) {
+    const entry = document.createElement("span"), svg = shape(entry, "svg", { width: 34, height: 12, "aria-hidden": "true" });
+    const line = { x1: 1, x2: 33, y1: 6, y2: 6 };
+    if (typeof o === "string") shape(svg, "line", { ...line, class: "reference" });
+    else shape(svg, "line", { ...line, stroke: colour(o), "stroke-width": 2, "stroke-dasharray": data.optimizers[o].dash });
+    if (markers && typeof o !== "string") mark(svg, o, 17, 6);
+    entry.append(Object.assign(document.createElement("span"), { textContent: typeof o === "string" ? o : data.optimizers[o].name }));
+    parent.append(entry);
   }
-  if (size !== 0 && (size >= 1e5 || size < 1e-3)) return value.toExponential(1).replace(".0e", "e").replace("e+", "e");
-  return String(Number(value.toPrecision(4)));
 }
 
 function extent(values) {
@@ -88,28 +132,34 @@ function drawPanel(parent, panel) {
   const y = makeScale(panel.y.domain, [HEIGHT - BOTTOM, TOP], panel.y.log, panel.y.ticks);
   const clip = `clip-${parent.id}-${parent.childElementCount}`;
   shape(shape(svg, "clipPath", { id: clip }), "rect", { x: LEFT, y: TOP - 2, width: WIDTH - LEFT - RIGHT + 2, height: HEIGHT - TOP - BOTTOM + 4 });
-  for (const tick of x.ticks) {
+  const xTexts = written(x.ticks, panel.x.log), yTexts = written(y.ticks, panel.y.log);
+  let right = -Infinity;
+  for (const [i, tick] of x.ticks.entries()) {
     shape(svg, "line", { class: "grid", x1: x(tick), x2: x(tick), y1: TOP, y2: HEIGHT - BOTTOM });
-    shape(svg, "text", { x: x(tick), y: HEIGHT - BOTTOM + 13, "text-anchor": "middle" }, readable(tick));
+    const text = shape(svg, "text", { x: x(tick), y: HEIGHT - BOTTOM + 13, "text-anchor": "middle" }, xTexts[i]);
+    const half = text.getComputedTextLength() / 2;
+    if (x(tick) - half < right + 3) text.remove();
+    else right = x(tick) + half;
   }
-  for (const tick of y.ticks) {
+  for (const [i, tick] of y.ticks.entries()) {
     shape(svg, "line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) });
-    shape(svg, "text", { x: LEFT - 5, y: y(tick) + 4, "text-anchor": "end" }, readable(tick));
+    shape(svg, "text", { x: LEFT - 5, y: y(tick) + 4, "text-anchor": "end" }, yTexts[i]);
   }
   shape(svg, "path", { class: "axis", d: `M${LEFT},${TOP}V${HEIGHT - BOTTOM}H${WIDTH - RIGHT}` });
   fitted(shape(svg, "text", { class: "title", x: (LEFT + WIDTH - RIGHT) / 2, y: 14, "text-anchor": "middle" }, panel.title), WIDTH - LEFT);
   shape(svg, "text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 8, "text-anchor": "middle" }, panel.x.label);
   shape(svg, "text", { "text-anchor": "middle", transform: `translate(11 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)` }, panel.y.label);
   const inside = shape(svg, "g", { "clip-path": `url(#${clip})` });
-  for (const line of panel.references || []) shape(inside, "path", { class: "reference", d: linePath(line, x, y) });
   const floor = panel.y.log ? panel.y.domain[0] / 10 : null;
   for (const series of panel.series) if (series.band) shape(inside, "path", { class: "band", d: bandPath(series.band, x, y, floor), fill: colour(series.o) });
   for (const series of panel.series) {
     const path = shape(inside, "path", { class: "curve", "data-optimizer": data.optimizers[series.o].name, stroke: colour(series.o), "stroke-dasharray": data.optimizers[series.o].dash, d: (panel.steps ? stepPath : linePath)(series.points, x, y) });
     shape(path, "title", {}, data.optimizers[series.o].name);
     for (const [px, low, high] of series.bars || []) shape(inside, "line", { class: "bar", stroke: colour(series.o), x1: x(px), x2: x(px), y1: y(Math.max(low, panel.y.domain[0] / 10)), y2: y(Math.min(high, panel.y.domain[1] * 10)) });
-    if (!panel.steps) for (const [px, py] of series.points) shape(inside, "circle", { cx: x(px), cy: y(py), r: 2.6, fill: colour(series.o) });
+    if (!panel.steps) for (const [px, py] of series.points) mark(inside, series.o, x(px), y(py));
   }
+  // Above the curves: whether one lies below it is what it is for.
+  for (const line of panel.references || []) shape(inside, "path", { class: "reference", d: linePath(line, x, y) });
   watch(svg, panel, x);
 }
 

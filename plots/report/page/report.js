@@ -1,5 +1,5 @@
 // Draws what the filters choose from the embedded data, filters and sorts the tables, and switches the colours.
-const MOST_PANELS = 24;
+const MOST_IN_A_ROW = 4, AT_ONCE = 60;
 
 // -- the three charts -------------------------------------------------------------------------------------------------
 function performancePanels(chosen) {
@@ -18,7 +18,7 @@ function performancePanels(chosen) {
     const x = { log: begin > 0 && end >= data.logarithmicFrom * begin, domain: [begin, end], label: "simulated time [s]" };
     for (const { group, curves } of drawn) {
       panels.push({
-        chart: "Performance over time", title: `${data.benchmarks[b]}, ${workersText(data.workers[group.p])}`, steps: true, x, y,
+        chart: `Performance over time, ${data.benchmarks[b]}`, group: data.benchmarks[b], title: workersText(data.workers[group.p]), steps: true, x, y,
         series: curves.map((curve) => {
           const points = curve.centre.map((value, i) => [group.times[curve.first + i], log ? Math.max(value, y.domain[0] / 10) : value]);
           const band = curve.error && points.map(([time], i) => [time, curve.centre[i] - curve.error[i], curve.centre[i] + curve.error[i]]);
@@ -27,8 +27,7 @@ function performancePanels(chosen) {
       });
     }
   }
-  const note = panels.length > MOST_PANELS ? `Drawn are the first ${MOST_PANELS} of ${panels.length} panels; choose fewer benchmarks or numbers of workers to see others.` : "";
-  return { panels: panels.slice(0, MOST_PANELS), note };
+  return { panels, note: "" };
 }
 
 // An optimizer's rank is 1 plus the number of rivals that beat it, a tie counting half; so the average rank among any
@@ -76,20 +75,22 @@ function speedUpPanels(chosen) {
   if (data.speedUp.reason) return { panels: [], note: data.speedUp.reason };
   const every = chosen.b.length === data.benchmarks.length, series = [];
   const workers = chosen.p.map((p) => data.workers[p]);
+  const gap = Math.min(...workers.slice(1).map((n, i) => Math.log2(n / workers[i])), 1);
+  const apart = Math.min(0.09, (0.3 * gap) / Math.max(chosen.o.length - 1, 1));
   for (const o of chosen.o) {
     const rows = data.speedUp.rows.filter((one) => one.o === o && chosen.p.includes(one.p));
     const averaged = rows.filter((one) => one.b === null), single = rows.filter((one) => chosen.b.includes(one.b));
     const benchmarks = new Set(single.map((one) => one.b));
     const points = [], bars = [];
-    // A little apart, or the bars would hide one another.
-    const aside = 2 ** (0.07 * (chosen.o.indexOf(o) - (chosen.o.length - 1) / 2));
+    // Points stand at P; their bars a little apart, or they would hide one another.
+    const aside = 2 ** (apart * (chosen.o.indexOf(o) - (chosen.o.length - 1) / 2));
     for (const p of chosen.p) {
       const [whole] = averaged.filter((one) => one.p === p), some = single.filter((one) => one.p === p);
       if (!some.length) continue;
       const one = every && whole ? whole : benchmarks.size === 1 ? some[0] : null;
       const value = one ? one.value : Math.exp(some.reduce((sum, row) => sum + Math.log(row.value), 0) / some.length);
       if (!(value > 0)) continue;
-      points.push([data.workers[p] * aside, value]);
+      points.push([data.workers[p], value]);
       if (one && one.low !== null) bars.push([data.workers[p] * aside, Math.max(one.low, 1e-6), one.high === null ? 1e6 : one.high]);
     }
     if (points.length) series.push({ o, points, bars });
@@ -103,7 +104,7 @@ function speedUpPanels(chosen) {
   const y = { log: true, domain: [Math.min(0.8, low * 0.8), top * 1.3], ticks: powers.filter((tick) => tick >= Math.min(0.8, low * 0.8)), label: "speed-up to target" };
   const title = every ? "all benchmarks" : chosen.b.length === 1 ? data.benchmarks[chosen.b[0]] : `${chosen.b.length} benchmarks`;
   const bars = every || chosen.b.length === 1 ? "" : "Bars are drawn for all benchmarks or for one: intervals of several do not combine.";
-  return { panels: [{ chart: "Speed-up", title, x, y, series, references: [[[first, first], [last, last]]] }], note: bars };
+  return { panels: [{ chart: "Speed-up", title, x, y, series, references: [[[first, first], [last, last]]] }], note: bars, references: ["ideal"], markers: true };
 }
 
 const charts = { performance: performancePanels, rank: rankPanels, "speed-up": speedUpPanels };
@@ -117,13 +118,38 @@ function chosenNow() {
   return chosen;
 }
 
+// All panels, a benchmark's in rows of equal length; a large study's in several goes, so that the page answers meanwhile.
+function drawPanels(parent, panels, workers) {
+  parent.replaceChildren();
+  const turn = (drawPanels.turns.get(parent.id) || 0) + 1;
+  drawPanels.turns.set(parent.id, turn);
+  const rows = Math.ceil(workers / MOST_IN_A_ROW), groups = new Map();
+  const some = (from) => {
+    if (drawPanels.turns.get(parent.id) !== turn) return;
+    for (const panel of panels.slice(from, from + AT_ONCE)) {
+      if (!groups.has(panel.group)) {
+        const group = Object.assign(document.createElement("div"), { className: "row" });
+        if (panel.group !== undefined) parent.append(Object.assign(document.createElement("h4"), { textContent: panel.group }));
+        group.style.setProperty("--columns", Math.ceil(workers / rows));
+        group.id = `${parent.id}-${groups.size}`;
+        parent.append(group);
+        groups.set(panel.group, group);
+      }
+      drawPanel(groups.get(panel.group), panel);
+    }
+    if (from + AT_ONCE < panels.length) window.setTimeout(some, 0, from + AT_ONCE);
+  };
+  some(0);
+}
+drawPanels.turns = new Map();
+
 function update() {
   const chosen = chosenNow();
   const nothing = Object.values(chosen).some((indices) => !indices.length);
   for (const [name, make] of Object.entries(charts)) {
-    const { panels, note } = nothing ? { panels: [], note: "Nothing is chosen: tick an optimizer, a benchmark and a number of workers." } : make(chosen);
-    element(name).replaceChildren();
-    for (const panel of panels) drawPanel(element(name), panel);
+    const { panels, note, references, markers } = nothing ? { panels: [], note: "Nothing is chosen: tick an optimizer, a benchmark and a number of workers." } : make(chosen);
+    drawPanels(element(name), panels, chosen.p.length);
+    drawKey(element(`${name}-key`), chosen.o.filter((o) => panels.some((panel) => panel.series.some((one) => one.o === o))), panels.length ? references || [] : [], markers);
     element(`${name}-note`).textContent = note;
   }
   for (const line of document.querySelectorAll("#tables tbody tr")) {

@@ -58,7 +58,7 @@ def options_of(name, study):
 
 SPREADS = {
     "performance_over_time": "band", "normalised_regret": "band", "rank_over_time": "band", "speed_up": "bar",
-    "quality_by_workers": "bar", "wall_time": "bar",
+    "quality_by_workers": "bar", "wall_time": "bar", "rank_by_workers": "bar",
 }  # fmt: skip
 
 
@@ -115,38 +115,6 @@ def test_nothing_is_cut_off_and_nothing_lies_on_another(study, name, look, caplo
         for i, box in enumerate(group):
             for other in group[i + 1 :]:
                 assert overlap(box, other) < 1
-
-
-MANY = ("bohb", "dehb", "hyperband", "neps-hyperband", "optuna-hyperband", "optuna-tpe", "random", "smac-mf")
-
-
-@pytest.fixture(scope="module")
-def crowded(runs):
-    """Eight optimizers with long names, one of which ends before its workers would."""
-    some = [run for run in runs if run.benchmark == BENCHMARKS[0] and run.optimizer == OPTIMIZERS[0]]
-    return study_of_runs([dataclasses.replace(run, optimizer=name) for run in some for name in MANY])
-
-
-@pytest.mark.parametrize("look", ["web", "paper", "slides"])
-@pytest.mark.parametrize("name", ["overhead_breakdown", "win_rates"])
-def test_names_of_many_optimizers_do_not_run_into_one_another(crowded, name, look):
-    drawn = FIGURES[name].make(crowded, look=look)
-    with style.context(drawn.look):
-        drawn.figure.draw_without_rendering()
-        renderer = drawn.figure.canvas.get_renderer()
-        panel = [panel for panel in drawn.figure.axes if panel.get_title() or name != "win_rates"][-1]
-        texts = panel.texts if name == "overhead_breakdown" else panel.get_xticklabels()
-        texts = [text for text in texts if text.get_text() in MANY]
-        heights = [
-            renderer.get_text_width_height_descent(t.get_text(), t.get_fontproperties(), False)[1] for t in texts
-        ]
-        boxes = [text.get_window_extent(renderer) for text in texts]
-    assert len(texts) == len(MANY)
-    for i in range(len(MANY) - 1):
-        angle = math.radians(texts[i].get_rotation())
-        # Upright ones must not share a dot; slanted lines of text must be as far from one another as they are high.
-        apart = boxes[i + 1].x0 - boxes[i].x1 if angle == 0 else (boxes[i + 1].x1 - boxes[i].x1) * math.sin(angle)
-        assert apart >= (0 if angle == 0 else min(heights[i], heights[i + 1]))
 
 
 def test_the_legend_of_a_timeline_has_the_colours_of_its_bars(runs):

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import base64
+import html
 import html.parser
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from made_up import made_up_run
 from typer.testing import CliRunner
 
 from zerowait.experiments.commands.cli import app
 from zerowait.plots.figures.anytime import rank_table
 from zerowait.plots.gallery import write_gallery
 from zerowait.plots.report.data import ALL_POINTS, FEWEST_POINTS, MOST_POINTS, interactive_data, points_each
-from zerowait.plots.report.material import gather
+from zerowait.plots.report.material import Material, gather
 from zerowait.plots.report.report import render, write_report
 from zerowait.plots.report.tables import NONE, matrix
+from zerowait.plots.studies.study import study_of_runs
 from zerowait.suite import simulate
 from zerowait.suite.rules.errors import SpecificationError, TraceError
 from zerowait.suite.rules.evaluation import Evaluation, Query
@@ -299,6 +304,7 @@ def test_the_gallery_has_a_picture_a_caption_and_a_command_for_every_figure(tmp_
     assert len(pictures) >= 9
     for picture in pictures:
         assert picture.read_bytes().startswith(b"\x89PNG")
+        assert picture.read_bytes()[25] == 2  # true colours and no palette, PNG specification 11.2.2
         assert f"]({picture.name})" in text
         assert f"    zerowait plot STUDY {picture.stem}\n" in text
 
@@ -430,6 +436,51 @@ def test_dark_and_light_follow_the_button_and_the_system(opened):
         assert background() == colour
 
 
+def test_figures_are_dark_on_a_dark_page_and_light_on_paper(opened):
+    def filters():
+        return {opened.execute_script("return getComputedStyle(arguments[0]).filter", image)
+                for image in opened.find_elements("css selector", "figure img")}  # fmt: skip
+
+    assert filters() == {"none"}
+    opened.find_element("id", "theme").click()
+    assert len(filters()) == 1
+    assert "invert" in filters().pop()
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert filters() == {"none"}
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_a_row_of_panels_is_one_row_on_paper(opened):
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    opened.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 690, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    )
+    tops = opened.execute_script(
+        "return [...document.querySelectorAll('#performance .row')].map((row) => "
+        "[...row.children].map((svg) => Math.round(svg.getBoundingClientRect().top)))"
+    )
+    opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert [len(row) for row in tops] == [len(WORKERS)] * len(BENCHMARKS)
+    assert all(len(set(row)) == 1 for row in tops)
+
+
+def test_the_key_of_a_chart_names_every_line_of_it(opened):
+    for chart, more in (("performance", []), ("rank", []), ("speed-up", ["ideal"])):
+        entries = [entry.text for entry in opened.find_elements("css selector", f"#{chart}-key > span")]
+        assert sorted(entries) == sorted([*OPTIMIZERS, *more])
+
+
+def test_the_numbers_of_an_axis_are_written_in_one_way(opened):
+    def written(ticks, logarithmic):
+        return opened.execute_script("return written(arguments[0], arguments[1])", ticks, logarithmic)
+
+    assert written([100, 1000, 1e4], True) == ["100", "1000", "10000"]
+    assert written([1e3, 1e4, 1e5], True) == ["10³", "10⁴", "10⁵"]
+    assert written([0, 0.5, 1], False) == ["0.0", "0.5", "1.0"]
+    assert written([2e-4, 0.01], True) == ["2·10⁻⁴", "10⁻²"]
+
+
 def test_it_prints_in_light_colours_without_its_buttons(opened):
     opened.find_element("id", "theme").click()
     opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
@@ -446,7 +497,54 @@ def test_on_a_narrow_screen_nothing_but_tables_needs_scrolling_sideways(opened):
         "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     )
     assert opened.execute_script("return document.documentElement.scrollWidth") <= 360
+    # Pictures of their own, whose letters are not made smaller to fit.
+    scales = opened.execute_script(
+        "return [...document.querySelectorAll('figure img')].map((i) => i.clientWidth / i.naturalWidth)"
+    )
+    sources = opened.execute_script("return [...document.querySelectorAll('figure img')].map((i) => i.currentSrc)")
+    narrow = [source.get_attribute("srcset") for source in opened.find_elements("css selector", "figure source")]
+    assert sources == narrow
+    assert min(scales) > 0.5  # a PNG has more dots than the screen
     opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+# -- a study of many panels, and one that was really run -----------------------------------------------------------
+def test_every_panel_is_drawn_however_many_there_are(browser, tmp_path):
+    study = study_of_runs(
+        [made_up_run(o, f"b{b}", n, 0, number=b) for o in ("x", "y") for b in range(9) for n in (1, 2, 4, 8)]
+    )
+    totals = pd.DataFrame({"n_workers": study.cells["n_workers"], "evaluations": 12, "failed": 0, "lost": 0,
+                           "simulated_time": study.cells["makespan"], "wall_time": 1.0})  # fmt: skip
+    page = render(Material(tmp_path, "many", study, totals, [], [], None, {}, []))
+    path = tmp_path / "many.html"
+    path.write_text(page, encoding="utf-8")
+    browser.get(path.as_uri())
+    assert len(curves(browser, "performance")) == 36
+    titles = [title for title in Parsed(page).texts if title.startswith("Performance over time (")]
+    assert titles == ["Performance over time (1 of 2)", "Performance over time (2 of 2)"]
+
+
+def test_the_commands_of_the_page_work_as_they_are_copied(tmp_path, monkeypatch):
+    (tmp_path / "mine.toml").write_text(
+        'name = "x"\noutput = "some runs"\nworkers = [1, 2]\nseeds = 1\noverhead = "none"\n'
+        "[budget]\nmax_evaluations = 4\n"
+        '[[optimizers]]\nname = "random"\nlabel = "n=$x_$"\n[[benchmarks]]\nname = "branin"\n'
+        '[labels]\n"n=$x_$" = {name = "ours $y_$", colour = "#112233"}\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["run", "mine.toml", "--in-process"])
+    assert done.exit_code == 0, done.output
+    report("some runs")
+    page = (tmp_path / "some runs" / "report.html").read_text()
+    assert "ours $y_$" in page
+    assert "#112233" in page
+    commands = re.search(r"<pre>(zerowait run.*?)</pre>", page, flags=re.DOTALL)
+    lines = [shlex.split(html.unescape(line), comments=True) for line in commands[1].splitlines()]
+    assert [line[1] for line in lines] == ["run", "status", "report", "plot"]
+    (tmp_path / "mine.toml").unlink()
+    for line in lines:
+        done = CliRunner().invoke(app, line[1:])
+        assert done.exit_code == 0, done.output
 
 
 # -- a large study ----------------------------------------------------------------------------------------------------

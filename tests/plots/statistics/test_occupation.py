@@ -102,8 +102,8 @@ def test_a_match_says_what_has_no_counterpart(make_run):
     assert table["order"].tolist() == [1, 2]
     caption = table.attrs["caption"]
     assert "1 run, 2 evaluations, 2 of them in the very same place" in caption
-    assert "2 evaluations are in one of the two only" in caption
-    assert "No reference for random on toy with 1 workers and seed 1." in caption
+    assert "Not drawn, because one of the two alone has them: 2 evaluations." in caption
+    assert "No reference for random on toy with 1 worker and seed 1." in caption
     with pytest.raises(SpecificationError, match="set reference=FOLDER"):
         match_table(study_of_runs([run(0, "a")]))
 

@@ -16,8 +16,10 @@ from zerowait.plots.statistics.significance import (
     conover_holm,
     critical_difference,
     friedman,
+    least_wilcoxon_p,
     nemenyi,
     wilcoxon,
+    wilcoxon_holm,
 )
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -121,7 +123,8 @@ def test_two_optimizers_are_compared_by_wilcoxons_test():
 def test_pairs_are_looked_at_only_when_there_is_a_difference_at_all():
     found = compare(LOSSES, alpha=0.01)
     assert found.p_value > 0.01
-    np.testing.assert_array_equal(found.pairs, np.ones((4, 4)))
+    # Not tested: there is no p-value.
+    np.testing.assert_array_equal(found.pairs, np.where(np.eye(4) == 1, 1.0, np.nan))
     assert (compare(LOSSES).pairs < 0.05).any()
 
 
@@ -141,7 +144,8 @@ def test_tests_of_ranks_depend_on_the_order_of_the_losses_only(rows):
     one, other = compare(losses), compare(np.exp(losses))
     assert (one.statistic, one.p_value) == (other.statistic, other.p_value)
     np.testing.assert_array_equal(one.pairs, other.pairs)
-    assert ((one.pairs >= 0) & (one.pairs <= 1)).all()
+    known = one.pairs[~np.isnan(one.pairs)]
+    assert ((known >= 0) & (known <= 1)).all()
 
 
 @pytest.mark.parametrize(
@@ -155,3 +159,22 @@ def test_tests_of_ranks_depend_on_the_order_of_the_losses_only(rows):
 def test_what_cannot_be_tested_is_said(losses, text):
     with pytest.raises(SpecificationError, match=text):
         compare(losses)
+
+
+def test_wilcoxon_of_a_pair_does_not_depend_on_the_pool_but_for_the_number_of_pairs():
+    """Holm's step-down by hand: sorted p-values times 3, 2, 1, never falling."""
+    random = np.random.default_rng(3)
+    losses = random.normal([0.0, 0.7, 2.0], size=(12, 3))
+    raw = {(i, j): stats.wilcoxon(losses[:, i], losses[:, j]).pvalue for i, j in ((0, 1), (0, 2), (1, 2))}
+    expected, highest = {}, 0.0
+    for place, pair in enumerate(sorted(raw, key=raw.get)):
+        highest = expected[pair] = max(highest, min(1.0, (3 - place) * raw[pair]))
+    found = wilcoxon_holm(losses)
+    for (i, j), p in expected.items():
+        assert found[i, j] == found[j, i] == pytest.approx(p, rel=1e-12)
+
+
+@pytest.mark.parametrize("n", range(2, 10))
+def test_the_least_p_of_wilcoxon_is_that_of_blocks_that_all_agree(n):
+    assert least_wilcoxon_p(n, 1) == pytest.approx(stats.wilcoxon(np.arange(1.0, n + 1)).pvalue, rel=1e-12)
+    assert least_wilcoxon_p(n, 28) == min(1.0, 28 * 2.0 ** (1 - n))

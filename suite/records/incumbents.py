@@ -1,0 +1,136 @@
+"""What counts as a run's result: three rules, and the changes of incumbent that each makes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from zerowait.suite.records.trace import FULL
+from zerowait.suite.rules.errors import SpecificationError, shown
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+    Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
+Result = Literal["recommended", "full", "any"]
+"""`recommended`: at each time the configuration with the least value among the evaluations delivered by then at the
+highest fidelity that had been delivered by then. `full`: the least value at the benchmark's highest fidelity. `any`:
+the least value at whatever fidelity, as in Watanabe et al. 2024 (arXiv 2403.01888)."""
+RESULTS: tuple[Result, ...] = get_args(Result)
+FULL_VALUE = f"{FULL}value"
+"""Column of a trace: what the row's configuration gives without noise at the highest fidelity."""
+_COLUMNS = ("optimizer", "benchmark", "n_workers", "run_seed", "cell", "evaluation", "end", "fidelity", "value")
+
+
+def checked_result(result: object) -> Result:
+    """Return the rule of this name.
+
+    Raises
+    ------
+    SpecificationError
+        There is none.
+    """
+    if result not in RESULTS:
+        raise SpecificationError(f"result is {shown(result)}; it must be one of {', '.join(RESULTS)}")
+    return result
+
+
+def incumbents(values: Floats, fidelities: Floats, result: Result, highest: float = math.nan) -> Integers:
+    """Return the rows of a run at which its incumbent changes, in delivery order.
+
+    Parameters
+    ----------
+    values
+        Losses in delivery order, shape (n,); NaN for an evaluation that failed, which is never an incumbent.
+    fidelities
+        Of the evaluations, shape (n,); NaN where the benchmark has none, which counts as one and the same fidelity.
+    result
+        The rule.
+    highest
+        The benchmark's highest fidelity, for `full`; NaN where it has none.
+    """
+    known = np.flatnonzero(~np.isnan(values))
+    if not len(known):
+        return known
+    of = np.where(np.isnan(fidelities), math.inf, fidelities)[known]
+    if result == "any":
+        best: Integers = known[_improvements(values[known])]
+        return best
+    if result == "full":
+        chosen: Integers = known[of == (math.inf if math.isnan(highest) else highest)]
+        at_full: Integers = chosen[_improvements(values[chosen])]
+        return at_full
+    reached = np.maximum.accumulate(of)
+    at = known[of == reached]
+    # Each new fidelity begins anew, with the first value that was delivered at it.
+    levels = of[of == reached]
+    parts = np.split(at, np.flatnonzero(levels[1:] != levels[:-1]) + 1)
+    found: Integers = np.concatenate([part[_improvements(values[part])] for part in parts])
+    return found
+
+
+def _improvements(values: Floats) -> Integers:
+    """Return where a value is less than all before it; the first of equal ones stays."""
+    if not len(values):
+        return np.zeros(0, dtype=np.int64)
+    before = np.concatenate([[math.inf], np.minimum.accumulate(values)[:-1]])
+    better = values < before
+    better[0] = True  # also where it is infinite
+    return np.flatnonzero(better)
+
+
+def load_incumbents(
+    study: str | os.PathLike[str], *, result: Result = "recommended", where: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
+    """Return one row for every change of incumbent of the finished runs of a study.
+
+    Columns: `optimizer`, `benchmark`, `n_workers`, `run_seed`, `end` (simulated s), `evaluation`, `fidelity`, `value`
+    (as it was delivered), `full.value` and further `full.` columns (without noise at the highest fidelity; `full.value`
+    is NaN where the traces do not hold it). The highest fidelity of a benchmark is the highest that any run kept has
+    delivered.
+
+    Parameters
+    ----------
+    study
+        The output folder of a study, or a copy of its folder `store`.
+    result
+        The rule; see `Result`.
+    where
+        What to keep, as for `load_study`.
+
+    Raises
+    ------
+    TraceError
+        There is no study, no finished run, or a file is damaged.
+    SpecificationError
+        There is no such rule, or a column, an optimizer or a benchmark is unknown.
+    """
+    from zerowait.suite.records.store import load_study
+
+    rule = checked_result(result)
+    columns = [*_COLUMNS]
+    try:
+        table = load_study(study, columns=[*columns, f"{FULL}*"], where=where)
+    except SpecificationError as error:
+        if f"{FULL}*" not in str(error):
+            raise
+        table = load_study(study, columns=columns, where=where)
+    if FULL_VALUE not in table:
+        table[FULL_VALUE] = math.nan
+    highest = table[table["value"].notna()].groupby("benchmark", observed=True)["fidelity"].max()
+    chosen = []
+    for (_, benchmark), of in table.groupby(["cell", "benchmark"], observed=True, sort=False):
+        top = float(highest.get(benchmark, math.nan))
+        rows = incumbents(of["value"].to_numpy(), of["fidelity"].to_numpy(), rule, top)
+        chosen.append(of.index.to_numpy()[rows])
+    order = np.sort(np.concatenate(chosen))
+    others = [name for name in table if str(name).startswith(FULL) and name != FULL_VALUE]
+    kept = ["optimizer", "benchmark", "n_workers", "run_seed", "end", "evaluation", "fidelity", "value", FULL_VALUE]
+    return table.loc[order, [*kept, *others]].reset_index(drop=True)

@@ -1,0 +1,50 @@
+"""Made-up runs for tests of figures: many optimizers, many numbers of workers, names of any length."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from zerowait.plots.studies.run import Run
+from zerowait.plots.studies.study import study_of_runs
+from zerowait.suite.records.trace import ATTRIBUTE
+
+COLUMNS = ["worker", "freed", "start", "end", "runtime", "value", "fidelity", "status", "config_id", "overhead"]
+
+
+def made_up_run(optimizer, benchmark, n_workers, seed, *, number=0, evaluations=12, optimum=0.0):
+    """A run in which every worker evaluates without pause, after 1 s of sampling; `number` decides how good it is."""
+    random = np.random.default_rng(np.random.SeedSequence((number, len(benchmark), n_workers, seed)))
+    free = [(0.0, worker) for worker in range(n_workers)]
+    busy_until, rows = 0.0, []
+    for place in range(max(evaluations, 2 * n_workers)):
+        free.sort()
+        freed, worker = free.pop(0)
+        start = max(freed, busy_until) + 1.0
+        busy_until, end = start, start + random.exponential(200.0) + 5.0
+        free.append((end, worker))
+        value = random.exponential(1.0 / (1 + place * (1 + number))) + 0.01
+        rows.append((worker, freed, start, end, end - start, value, math.nan, "ok", f"c{place}", 1.0))
+    trace = pd.DataFrame(rows, columns=COLUMNS).sort_values("end", ignore_index=True)
+    trace.attrs[ATTRIBUTE] = {"measured": {"wall_time": 0.5 + 0.1 * seed}}
+    return Run(optimizer, benchmark, n_workers, seed, optimum, trace)
+
+
+def label(number, letters):
+    """A label of so many letters, with all that labels have in them."""
+    return f"{number:02d}-optuna_tpe(constant_liar=True, seed=mean)/hyperband eta=3 of ours"[:letters]
+
+
+def made_up_study(n_optimizers, workers, letters, *, n_benchmarks=2, seeds=2):
+    """A study of optimizers and benchmarks with names of so many letters."""
+    return study_of_runs(
+        [
+            made_up_run(label(o, letters), label(b, letters), n, seed, number=o)
+            for o in range(n_optimizers)
+            for b in range(n_benchmarks)
+            for n in workers
+            for seed in range(seeds)
+        ]
+    )

@@ -1,0 +1,107 @@
+"""Rules of results in figures: what each draws, what it is measured from, and what is said where it cannot be."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zerowait.plots.catalogue import FIGURES
+from zerowait.plots.studies.study import study_of_runs
+from zerowait.suite.rules.errors import SpecificationError
+
+JUDGED = [name for name, kind in FIGURES.items() if kind.judges]
+
+
+def with_full(run, fidelities, full, **more):
+    run.trace["fidelity"], run.trace["full.value"] = fidelities, full
+    for name, values in more.items():
+        run.trace[f"full.{name}"] = values
+    return run
+
+
+@pytest.fixture
+def lucky(make_run):
+    """A lucky loss at 1 epoch, and what two trainings of 9 epochs are worth."""
+    deliveries = [(1, 5.0), (2, 0.1), (3, 4.0), (4, 3.0)]
+    return study_of_runs(
+        [
+            with_full(
+                make_run(deliveries, optimizer=o, n_workers=n, seed=s), [1.0, 1.0, 9.0, 9.0], [6.0, 8.0, 4.5, 3.5],
+                test_error=[1.0, 2.0, 3.0, 4.0],
+            )
+            for o in "ab" for n in (1, 2) for s in range(2)
+        ]
+    )  # fmt: skip
+
+
+def curve(study, **options):
+    judged = study.judged(**options)
+    return judged.best_at([0], np.array([0.5, 1.0, 2.0, 3.0, 4.0]))[0].tolist()[1:]
+
+
+def test_each_rule_draws_what_it_says(lucky):
+    assert curve(lucky, result="any") == [5.0, 0.1, 0.1, 0.1]
+    assert [None if math.isnan(v) else v for v in curve(lucky, result="full")] == [None, None, 4.0, 3.0]
+    # The recommendation at time 2 is worse than the one before, and the curve rises.
+    assert curve(lucky, result="recommended") == [6.0, 8.0, 4.5, 3.5]
+    assert curve(lucky) == curve(lucky, result="recommended")
+    assert curve(lucky, score="test_error") == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_regret_is_measured_from_what_counts_in_the_whole_study(lucky):
+    assert lucky.judged("any").references.loc["toy", "reference"] == 0.1
+    assert lucky.judged("full").references.loc["toy", "reference"] == 3.0
+    assert lucky.judged("recommended").references.loc["toy", "reference"] == 3.5
+    assert lucky.where(["P=1"]).judged("recommended").references.equals(lucky.judged("recommended").references)
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_every_caption_names_the_rule(lucky, name):
+    if name == "critical_difference":
+        pytest.skip("needs several benchmarks")
+    for rule in ("recommended", "full", "any"):
+        assert f"result={rule})" in FIGURES[name].make(lucky, result=rule).caption
+    assert "drawn is its test_error" in FIGURES[name].make(lucky, score="test_error").caption
+
+
+def test_without_fidelities_and_noise_the_three_rules_agree_to_the_bit(make_run):
+    random = np.random.default_rng(0)
+    runs = []
+    for optimizer in "ab":
+        for seed in range(3):
+            run = make_run([(i + random.random(), random.random()) for i in range(20)], optimizer=optimizer, seed=seed)
+            runs.append(with_full(run, math.nan, run.trace["value"]))
+    study = study_of_runs(runs)
+    for name in ("performance_over_time", "normalised_regret", "rank_over_time", "win_rates", "targets_reached"):
+        one, two, three = (FIGURES[name].make(study, result=r).table for r in ("recommended", "full", "any"))
+        pd.testing.assert_frame_equal(one, two, check_exact=True)
+        pd.testing.assert_frame_equal(one, three, check_exact=True)
+
+
+def test_what_older_traces_lack_is_said(make_run, lucky):
+    old = study_of_runs([make_run([(1, 2.0)], optimizer=o) for o in "ab"])
+    drawn = FIGURES["rank_over_time"].make(old)
+    assert "(result=any). The traces do not hold full.value" in drawn.caption
+    new = [with_full(make_run([(1, 2.0)], optimizer="c"), 1.0, 2.0)]
+    mixed = study_of_runs([*new, make_run([(1, 2.0)], optimizer="d")])
+    assert mixed.judged().rule[0] == "any"
+    for study, options, text in (
+        (old, {"result": "recommended"}, "needs the column full.value, which 2 of 2 runs lack; set result=full"),
+        (mixed, {"result": "recommended"}, "which 1 of 2 runs lack"),
+        (lucky, {"result": "best"}, "result is 'best'; it must be one of recommended, full, any"),
+        (lucky, {"score": "accuracy"}, "no trace has the score 'accuracy'; they have: test_error, value"),
+        (lucky, {"result": "any", "score": "test_error"}, "only result=recommended is judged by another score"),
+    ):
+        with pytest.raises(SpecificationError, match=text) as caught:
+            study.judged(**options)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_options_are_those_of_figures_that_show_results():
+    assert FIGURES["speed_up"].parse(["result=full", "score=value"]) == {"result": "full", "score": "value"}
+    assert FIGURES["speed_up"].accepts("result") == "recommended|full|any"
+    with pytest.raises(SpecificationError, match="the figure wall_time has no option 'result'"):
+        FIGURES["wall_time"].parse(["result=full"])
