@@ -515,7 +515,7 @@ def test_every_panel_is_drawn_however_many_there_are(browser, tmp_path):
     )
     totals = pd.DataFrame({"n_workers": study.cells["n_workers"], "evaluations": 12, "failed": 0, "lost": 0,
                            "simulated_time": study.cells["makespan"], "wall_time": 1.0})  # fmt: skip
-    page = render(Material(tmp_path, "many", study, totals, [], [], None, {}, []))
+    page = render(Material(tmp_path, "many", study, totals, [], [], None, None, {}, []))
     path = tmp_path / "many.html"
     path.write_text(page, encoding="utf-8")
     browser.get(path.as_uri())
