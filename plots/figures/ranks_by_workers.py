@@ -102,7 +102,7 @@ def draw_rank_by_workers(table: pd.DataFrame, canvas: Canvas) -> Any:
     panel.set_ylim(k + 0.2, 0.8)
     panel.set_yticks(range(1, k + 1), [str(rank) for rank in range(1, k + 1)])
     canvas.ylabel(panel, "average rank (1 is best)")
-    canvas.xlabel("workers P", f"order depends on P: p = {table['p_value'].iloc[0]:.2g}")
+    canvas.xlabel("workers P", f"does the order depend on P? p = {table['p_value'].iloc[0]:.2g}")
     canvas.legend(used)
     return panels
 
