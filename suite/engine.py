@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from zerowait.suite.pending import Delivered, InFlight, Pending
-from zerowait.suite.records.trace import build_trace, make_metadata, measured_facts, write_trace
+from zerowait.suite.records.trace import NO_GUESSES, build_trace, make_metadata, measured_facts, write_trace
 from zerowait.suite.rules import arguments, timeline
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.continuation import Ledger, State, charge, training_length
@@ -219,7 +219,7 @@ class Engine:
         """Return the trace of what has been delivered; the last one is not copied, and nothing may follow it."""
         columns = self.delivered.columns(self.seeds, last=last)
         measured = measured_facts(self.clock.last_delivery, time.perf_counter() - self.began)
-        return build_trace(columns, self.n_workers, make_metadata(self.specification, columns, 0, measured))
+        return build_trace(columns, self.n_workers, make_metadata(self.specification, columns, NO_GUESSES, measured))
 
     def write(self, path: Path) -> pd.DataFrame:
         """Write the trace of what has been delivered, and return it.

@@ -80,4 +80,4 @@ class _Sleepers(Coordinator):
         with self.transport:
             if self.table.ints[row + record.STATE] == SlotState.FINISHED:
                 floats[row + record.END] = self._now()
-                self.deliver(slot, slot, idle=False)
+                self.deliver(slot, slot)

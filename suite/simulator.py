@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import operator
 import os
 import pickle
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from zerowait.suite.engine import failed_runtime
 from zerowait.suite.records.journal_to_trace import trace_of
-from zerowait.suite.records.trace import write_trace
+from zerowait.suite.records.trace import ATTRIBUTE, write_trace
 from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget
-from zerowait.suite.rules.errors import BudgetExhausted, StalledError
+from zerowait.suite.rules.errors import BudgetExhausted, SpecificationError, StalledError
 from zerowait.suite.rules.evaluation import (
     LOST,
     AnyObjective,
@@ -35,7 +37,7 @@ from zerowait.suite.sharing import shared_directory as several_hosts
 from zerowait.suite.sharing import temporary, transport
 from zerowait.suite.sharing.coordination import Call, Coordinator, Rules, Taken
 from zerowait.suite.sharing.delivery_wait import wait_for_delivery
-from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.sharing.idle import REMEDY, Idle
 from zerowait.suite.sharing.journal_schema import claim_text, failure_text, outcome_text
 from zerowait.suite.sharing.rundir import RunDirectory, cannot, explained
 from zerowait.suite.sharing.table import Status
@@ -255,6 +257,8 @@ class Simulator:
             More than `n_workers` calls run at once.
         WorkerDied
             Another process died in a call (with `on_worker_death="raise"`).
+        StalledError, WrongGuessError
+            The run has ended because of idle workers; see `Idle`.
         InvalidEvaluationError
             The objective returned something that is not an evaluation.
         SpecificationError
@@ -335,6 +339,40 @@ class Simulator:
     def _wait(self, coordinator: Coordinator, slot: int) -> Taken:
         return wait_for_delivery(coordinator, slot)
 
+    # -- what an optimizer knows of its next calls ---------------------------------------------------------------------
+
+    def expect(self, n: int) -> Promise:
+        """Say that the optimizer makes `n` calls next, and then none before it gets another result.
+
+        Nothing is guessed then: the free workers are waited for until these calls have come, and for no longer. As a
+        context manager, for a batch that ends when its block is left: after the `n` calls none comes at all until then.
+        Without a call, whoever waits for one goes on after `Idle.stall_after`.
+
+        Raises
+        ------
+        SpecificationError
+            `n` is no number of calls.
+        """
+        if isinstance(n, bool) or not hasattr(n, "__index__") or operator.index(n) < 0:
+            raise SpecificationError(f"the number of expected calls is {n!r}; it must be an integer from 0")
+        self._say(operator.index(n))
+        return Promise(self, operator.index(n))
+
+    def idle(self) -> Promise:
+        """Say that the optimizer makes no call before it gets another result; as a context manager, none in its block.
+
+        The least result is then delivered at once although workers are free, and no guess is needed.
+        """
+        return self.expect(0)
+
+    def _say(self, calls: int, *, enters: bool = False) -> None:
+        with self._connection() as coordinator:
+            coordinator.say(calls, enters=enters)
+
+    def _leave_barrier(self) -> None:
+        with self._connection() as coordinator:
+            coordinator.leave_barrier()
+
     # -- around the calls ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -368,11 +406,19 @@ class Simulator:
             return coordinator.progress()
 
     def trace(self) -> pd.DataFrame:
-        """Return the trace of what has been recorded so far."""
+        """Return the trace of what has been recorded so far; warn when guesses about idle workers were wrong."""
         with self._connection() as coordinator:
             n_records = coordinator.settle_dead_workers()
         # A killed process may have left a line behind them whose result nobody was given.
-        return trace_of(self._run, self._run.read()["specification"], n_records)
+        trace = trace_of(self._run, self._run.read()["specification"], n_records)
+        wrong = trace.attrs[ATTRIBUTE]["wrong_guesses"]
+        if wrong:
+            warnings.warn(
+                f"{self._run.root}: {wrong} times a free worker was taken to be idle and called after all, so results "
+                f"came too early; {REMEDY}",
+                stacklevel=2,
+            )
+        return trace
 
     def finish(self) -> Path:
         """Write `trace.parquet` into the run's directory and return its path."""
@@ -383,6 +429,20 @@ class Simulator:
     def close(self) -> None:
         """Close this process's files of the run; the next call opens them again."""
         _connections.close(self._run)
+
+
+class Promise:
+    """What `Simulator.expect` and `Simulator.idle` return: said already, and a context manager for a whole batch."""
+
+    def __init__(self, simulator: Simulator, calls: int) -> None:
+        self._simulator = simulator
+        self._calls = calls
+
+    def __enter__(self) -> None:
+        self._simulator._say(self._calls, enters=True)  # noqa: SLF001 - a part of the simulator
+
+    def __exit__(self, *_: object) -> None:
+        self._simulator._leave_barrier()  # noqa: SLF001 - as above
 
 
 _OWN = frozenset({

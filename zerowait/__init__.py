@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         TraceError,
         UnsupportedPlatformError,
         WorkerDied,
+        WrongGuessError,
         ZerowaitError,
     )
     from zerowait.suite.rules.evaluation import AskTellOptimizer, Evaluation, Objective, Query
@@ -46,7 +47,7 @@ _HOMES = {
     "zerowait.suite.rules.errors": (
         "BudgetExhausted", "InvalidEvaluationError", "RunAborted", "RunDirectoryError", "RunMismatchError",
         "SpecificationError", "StalledError", "TooManyCallsError", "TraceError", "UnsupportedPlatformError",
-        "WorkerDied", "ZerowaitError",
+        "WorkerDied", "WrongGuessError", "ZerowaitError",
     ),
     "zerowait.suite.rules.budget": ("Budget",),
     "zerowait.suite.rules.evaluation": ("AskTellOptimizer", "Evaluation", "Objective", "Query"),
@@ -63,7 +64,7 @@ __all__ = [
     "AskTellOptimizer", "Budget", "BudgetExhausted", "Evaluation", "Idle", "InvalidEvaluationError", "Objective",
     "Overhead", "Query", "RunAborted", "RunDirectoryError", "RunMismatchError", "SimulatedExecutor", "Simulator",
     "SpecificationError", "StalledError", "TooManyCallsError", "TraceError", "UnsupportedPlatformError",
-    "WorkerDied", "ZerowaitError", "__version__", "adapters", "benchmarks", "load_cells",
+    "WorkerDied", "WrongGuessError", "ZerowaitError", "__version__", "adapters", "benchmarks", "load_cells",
     "load_incumbents", "load_study", "read_trace", "simulate", "write_trace",
 ]  # fmt: skip
 

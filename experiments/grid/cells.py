@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import time
 import traceback
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from zerowait.experiments.grid.attempts import TRACE_FILE, CellFolders
 from zerowait.experiments.studies.sources import check_sources, sources_of
 from zerowait.experiments.studies.versions import check_data, check_versions
 from zerowait.suite.records.failures import error_text
-from zerowait.suite.rules.errors import ZerowaitError
+from zerowait.suite.rules.errors import WrongGuessError, ZerowaitError
 from zerowait.suite.rules.identity import canonical_json, digest
 
 if TYPE_CHECKING:
@@ -139,7 +140,9 @@ def run_cell(cell: Cell, folders: CellFolders) -> Outcome:
         (attempt.folder / CELL_FILE).write_text(
             json.dumps(cell.specification(), sort_keys=True, indent=1) + "\n", encoding="utf-8"
         )
-        makespan = _makespan(execute(cell, attempt.folder))
+        trace = execute(cell, attempt.folder)
+        _refuse_wrong_guesses(trace)
+        makespan = _makespan(trace)
         seconds = time.perf_counter() - begin
         attempt.finish()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - one failed cell never stops a study
@@ -150,6 +153,21 @@ def run_cell(cell: Cell, folders: CellFolders) -> Outcome:
         attempt.drop()
         raise
     return Outcome(key, makespan, seconds=seconds)
+
+
+ACCEPT_WRONG_GUESSES = "ZEROWAIT_ACCEPT_WRONG_GUESSES"
+"""Environment variable that lets cells be finished although free workers were wrongly taken to be idle."""
+
+
+def _refuse_wrong_guesses(trace: pd.DataFrame) -> None:
+    from zerowait.suite.records.trace import ATTRIBUTE
+
+    wrong = trace.attrs[ATTRIBUTE].get("wrong_guesses", 0)
+    if wrong and not os.environ.get(ACCEPT_WRONG_GUESSES):
+        raise WrongGuessError(
+            f"{wrong} times a free worker was taken to be idle and called after all, so results came too early; run "
+            f"the cell again with --retry-failed, and with {ACCEPT_WRONG_GUESSES}=1 in the environment to keep them"
+        )
 
 
 def execute(cell: Cell, directory: Path) -> pd.DataFrame:

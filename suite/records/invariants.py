@@ -251,8 +251,9 @@ def _overheads(history: History, spec: RunSpec) -> Iterator[Violation]:
 
 
 def _measured_overheads(history: History, spec: RunSpec) -> Iterator[Violation]:
-    # What passed since the slot was freed, or since the last result whose release told that the slot was idle.
-    idle = [] if spec.slept else [e for e in history.deliveries if e.idle]
+    # What passed since the slot was freed, or since the last result whose release told that the slot was idle, or, of
+    # a slot that had been absent, since the last delivery.
+    idle = [] if spec.slept else [e for e in history.deliveries if e.idle or e.record.get("said")]
     numbers = [e.number for e in idle]
     previous: dict[int, int] = {}
     busy_until: dict[int, float] = {}  # by call: the start of the call before, when that is known
@@ -265,6 +266,8 @@ def _measured_overheads(history: History, spec: RunSpec) -> Iterator[Violation]:
             continue
         releases = idle[bisect_left(numbers, before + 1) : bisect_left(numbers, e.after)]
         began = {e.freed, *(release.end for release in releases)}
+        if numbers and numbers[0] < e.after and (last := history.last_delivery(e.after)) is not None:
+            began.add(last)
         # 0.1 did not look at the sampling before; a call before this one that is not known may have kept the sampler.
         known = spec.overhead.sampling == "parallel" or spec.slept or e.call in busy_until or e.call == 1
         began |= {max(then, busy_until[e.call]) for then in began if e.call in busy_until}
@@ -283,6 +286,18 @@ def _idle_releases(history: History, spec: RunSpec) -> Iterator[Violation]:
     for e in history.deliveries:
         if e.idle and bisect_left(afters, e.number + 1) - history.before(e.number) >= spec.n_workers:
             yield Violation("idle", e.place, f"released by the idle rule, but all {spec.n_workers} slots were taken")
+        if e.record.get("stalled") and not e.idle:
+            yield Violation("idle", e.place, "released because the run stalled, but not by the idle rule")
+        if not e.record.get("wrong_guess") or spec.budget.max_time is not None or not history.knows(0, e.after):
+            continue  # with max_time, what was released may be past the budget and not recorded
+        if not _follows_a_guess(history, e):
+            yield Violation("idle", e.place, f"call {e.call} contradicts a guess, but no idle release came before it")
+
+
+def _follows_a_guess(history: History, e: Entry) -> bool:
+    """Tell whether the last result before a call was delivered by the idle rule; one that was lost is no result."""
+    before = (history.by_number[number] for number in range(e.after - 1, -1, -1))
+    return next((entry.idle for entry in before if not entry.is_lost), False)
 
 
 def _waiting(history: History, spec: RunSpec) -> Iterator[Violation]:
@@ -298,18 +313,46 @@ def _waiting(history: History, spec: RunSpec) -> Iterator[Violation]:
     afters = [e.after for e in claims]
     if afters != sorted(afters):
         return
+    passed_over = _PassedOver(history, spec.n_workers)
     for e in history.deliveries:
         claimed = bisect_left(afters, e.number + 1)
-        if e.idle or e.is_lost or claimed == len(claims):
+        if e.idle or e.record.get("said") or e.is_lost or claimed == len(claims):
             continue
         without_record = claims[claimed].call - 1 - claimed  # they may have been running as well
         free = spec.n_workers - (claimed - history.before(e.number) + without_record)
+        if free > 0:
+            free -= passed_over.at(e)
         if free > 0:
             yield Violation(
                 "idle",
                 e.place,
                 f"delivered while {free} of {spec.n_workers} slots were free, but not by the idle rule",
             )
+
+
+class _PassedOver:
+    """How many slots have been free since before an idle release: they may be absent, and nobody waits for them."""
+
+    def __init__(self, history: History, n_workers: int) -> None:
+        self._releases = [e.number for e in history.deliveries if e.idle]
+        self._slots: list[list[Entry]] = [[] for _ in range(n_workers)]
+        for e in history.deliveries:
+            if e.slot < n_workers:
+                self._slots[e.slot].append(e)
+
+    def at(self, delivery: Entry) -> int:
+        """Return how many there are when this result is delivered."""
+        last = bisect_left(self._releases, delivery.number) - 1
+        if last < 0:
+            return 0
+        release = self._releases[last]
+        count = 0
+        for entries in self._slots:
+            following = bisect_left(entries, delivery.number, key=lambda e: e.number)
+            before = entries[following - 1].number if following else -1
+            is_taken = following < len(entries) and entries[following].after <= delivery.number
+            count += not is_taken and before < release
+        return count
 
 
 # -- budgets, values, identities ---------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerowait.suite.records.trace import Columns, build_trace, by_name, make_metadata, measured_facts
+from zerowait.suite.records.trace import Columns, Guesses, build_trace, by_name, make_metadata, measured_facts
 from zerowait.suite.rules.errors import RunDirectoryError, ZerowaitError
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.rules.seeds import ObjectiveSeeds
@@ -96,9 +96,14 @@ def trace_of(run: RunDirectory, specification: Mapping[str, Any], n_records: int
 def _trace(records: Sequence[journal.Record], specification: Mapping[str, Any]) -> pd.DataFrame:
     measured = Overhead.from_json(specification["overhead"]).is_measured
     columns = columns_of(records, run_seed=specification["seed"], measured=measured)
-    idle_releases = sum(r.get("idle", False) for r in records)
+    guesses: Guesses = {
+        "idle_releases": sum(r.get("idle", False) for r in records),
+        "stall_releases": sum(r.get("stalled", False) for r in records),
+        "wrong_guesses": sum(r.get("wrong_guess", False) for r in records),
+        "late_results": sum(r.get("late", False) for r in records),
+    }
     makespan = max(columns.end, default=0.0)
     facts = measured_facts(makespan, records[-1]["wall"] if records else 0.0)
     shown = {name: value for name, value in specification.items() if name not in HOW_IT_IS_SHARED}
     shown["told"] = "arrival" if measured else "turn"  # not a matter of choice here: the timeline has the rules
-    return build_trace(columns, specification["n_workers"], make_metadata(shown, columns, idle_releases, facts))
+    return build_trace(columns, specification["n_workers"], make_metadata(shown, columns, guesses, facts))

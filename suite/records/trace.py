@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import metadata as importlib_metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 import numpy as np
 
@@ -250,8 +250,24 @@ def _config_column(values: Values) -> Any:  # noqa: PLR0911 - one return a kind 
     return _texts([None if v is None else encode(v) for v in values])
 
 
+class Guesses(TypedDict):
+    """How often a run guessed that workers are idle."""
+
+    idle_releases: int
+    """How often a result was delivered because the free workers were taken to be idle."""
+    stall_releases: int
+    """Those of them that came after `Idle.stall_after`, although something worked."""
+    wrong_guesses: int
+    """How often a worker that was taken to be idle called after all."""
+    late_results: int
+    """How many results were overtaken, because their query took longer than the training."""
+
+
+NO_GUESSES: Guesses = {"idle_releases": 0, "stall_releases": 0, "wrong_guesses": 0, "late_results": 0}
+
+
 def make_metadata(
-    specification: Mapping[str, Any], columns: Columns, idle_releases: int, measured: Mapping[str, Any]
+    specification: Mapping[str, Any], columns: Columns, guesses: Guesses, measured: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return a trace's metadata; `measured` is what depends on the machine's speed and stays out of the file."""
     makespan = float(np.max(columns.end, initial=0.0))
@@ -261,7 +277,7 @@ def make_metadata(
         "format": FORMAT_VERSION,
         "specification": dict(specification),
         "versions": versions(),
-        "idle_releases": idle_releases,
+        **guesses,
         "totals": {
             "evaluations": len(columns.end),
             "makespan": makespan,

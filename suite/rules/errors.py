@@ -56,6 +56,10 @@ class StalledError(ZerowaitError, RuntimeError):
     """A wait ran out; the message names what was waited for."""
 
 
+class WrongGuessError(ZerowaitError, RuntimeError):
+    """A worker that was taken to be idle called after all, in a run with `Idle(on_wrong_guess="raise")`."""
+
+
 class UnsupportedPlatformError(ZerowaitError, ImportError):
     """A part of zerowait was imported on an operating system that it does not run on."""
 

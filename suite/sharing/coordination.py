@@ -7,31 +7,31 @@ Every method runs the rules of `timeline` on the shared table within the transpo
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import threading
 import time
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from zerowait.suite.logger import logger
 from zerowait.suite.rules import timeline
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.continuation import State, charge, training_length
-from zerowait.suite.rules.errors import BudgetExhausted, RunAborted, RunDirectoryError, TooManyCallsError, WorkerDied
+from zerowait.suite.rules.errors import BudgetExhausted, TooManyCallsError
 from zerowait.suite.rules.overhead import Overhead
-from zerowait.suite.sharing import header, record
-from zerowait.suite.sharing.idle import Idle
-from zerowait.suite.sharing.journal import line
-from zerowait.suite.sharing.journal_schema import LOST_TEXT, numbers_text
-from zerowait.suite.sharing.processes import is_alive, this_process
-from zerowait.suite.sharing.rundir import reason
-from zerowait.suite.sharing.table import LATE, SlotState, SlotTable, Status, StopReason
+from zerowait.suite.sharing import header, idle, record
+from zerowait.suite.sharing.dead_workers import DeadWorkers
+from zerowait.suite.sharing.end_of_run import EndOfRun
+from zerowait.suite.sharing.idle import Idle, Pause
+from zerowait.suite.sharing.journal_schema import Release
+from zerowait.suite.sharing.processes import Process, this_process
+from zerowait.suite.sharing.recording import Recorder
+from zerowait.suite.sharing.sampling_clock import SamplingClock
+from zerowait.suite.sharing.spill import describe, describe_further
+from zerowait.suite.sharing.table import CONTRADICTS, LATE, SlotState, SlotTable, Status, StopReason
 from zerowait.suite.sharing.transport import Transport
 
 
@@ -57,6 +57,8 @@ class Call:
     """Its slot, known from the moment at which it may have one."""
     number: int = 0
     """Its number among the run's calls."""
+    warnings: list[str] = field(default_factory=list)
+    """What its caller is to be warned of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,12 @@ class Coordinator:
         self.measured = rules.overhead.is_measured
         self._constant = rules.overhead.constant
         self._sampling = rules.overhead.sampling
+        self._clock = SamplingClock(self.table, rules.overhead.sampling)
+        self.end = EndOfRun(transport, rules.budget)
+        self._recorder = Recorder(transport, self.end, transport.now)
+        self.dead = DeadWorkers(
+            transport, self._recorder, self.end, transport.now, run_continues=rules.continue_after_death
+        )
         self._process = this_process()
         self.now = transport.now
         # One entry for each use of this object that goes on; appending and removing are atomic, a counter is not.
@@ -107,15 +115,23 @@ class Coordinator:
             The run takes no more evaluations.
         TooManyCallsError
             Every slot is taken.
-        WorkerDied, RunDirectoryError
+        WorkerDied, RunDirectoryError, StalledError, WrongGuessError
             The run has ended in this error.
         SpecificationError
             The optimizer's id disagrees with the configuration.
         """
+        pause = idle.pause_before(self.table, self.rules.idle, call.entered, self.participants)
+        try:
+            return self._claim(call, pause)
+        finally:
+            for text in call.warnings:
+                warnings.warn(text, stacklevel=4)
+
+    def _claim(self, call: Call, pause: Pause) -> int:
         with self.transport as table:
             ints, floats = table.ints, table.floats
             if ints[header.STOP_REASON]:
-                self._raise_stop_reason()
+                self.end.raise_reason()
             started = ints[header.STARTED]
             if not self.rules.budget.allows_call(started, floats[header.LAST_DELIVERY]):
                 raise self._refusal()
@@ -123,35 +139,34 @@ class Coordinator:
                 self._begin_clock(call.entered)
             slot = self._free_slot()
             row = table.row(slot)
+            was_absent = ints[row + record.STATE] == SlotState.ABSENT
+            if was_absent:  # nobody has sampled for it before the last delivery
+                floats[row + record.BASE] = floats[header.LAST_DELIVERY]
+                floats[row + record.RESUMED_AT] = floats[header.LAST_RETURN] or floats[header.ORIGIN]
             start, seconds = self._start(row, call.entered)
             if self.rules.continual:
                 self.transport.ledger.reserve()
             table.begin(slot)
             if not self.rules.budget.allows_start(start):
                 ints[row + record.STATE] = SlotState.RETIRED
-                ints[header.OPEN] -= 1
+                ints[header.OPEN] -= not was_absent
                 ints[header.RETIRED] += 1
                 table.commit()
                 self._wake_who_waits_for_starts()
                 self.advance(slot)
-                raise self._budget_spent()
+                raise self.end.budget_spent()
             state = self._take_state(call, start) if self.rules.continual else None
             floats[header.BUSY_UNTIL] = start
             floats[header.BUSY_AT] = floats[row + record.RESUMED_AT] = call.entered
             started += 1
             ints[header.STARTED] = started
-            ints[header.OPEN] -= 1
+            ints[header.OPEN] -= not was_absent
             ints[header.EVALUATING] += 1
             ints[header.EVENTS] += 1
-            returned = floats[header.LAST_RETURN]
-            if returned and call.entered - returned > floats[header.LONGEST_PAUSE]:
-                floats[header.LONGEST_PAUSE] = call.entered - returned
-            ints[header.RELEASES_IN_A_ROW] = 0
-            ints[row + record.PASSED_OVER] = 0
+            wrong = idle.note_call(table, pause, call.entered)
+            ints[row + record.PASSED_OVER] = CONTRADICTS if wrong else 0
             length = len(call.text)
-            spilled = not table.write_text(slot, 0, call.text)
-            if spilled:
-                self.transport.directory.write_spill(slot, call.text)
+            spilled = describe(self.transport, slot, call.text)
             table.write_claim(
                 slot,
                 start,
@@ -177,8 +192,28 @@ class Coordinator:
             table.commit()
             if started <= table.n_slots:
                 self._wake_who_waits_for_starts()
+            self._warn(call, pause, wrong=wrong)
         self._thread.slot = slot
         return slot
+
+    def _warn(self, call: Call, pause: Pause, *, wrong: bool) -> None:
+        root = self.transport.directory.root
+        if wrong:
+            call.warnings.append(
+                f"{root}: the optimizer called after {pause.length:.2g} s, but its free workers had been taken to be "
+                f"idle after {self.table.floats[header.GUESSED_AFTER]:.2g} s of quiet, so the result due at "
+                f"{self.table.floats[header.LAST_DELIVERY]!r} s was delivered too early; {idle.REMEDY}"
+            )
+            if self.rules.idle.on_wrong_guess == "raise":
+                self.end.come(StopReason.WRONG_GUESS, 0)
+                self.end.raise_reason()
+        never = idle.never_called(self.table)
+        if never:
+            n = self.table.n_slots
+            call.warnings.append(
+                f"{root}: n_workers is {n}, but only {n - never} workers ever called; the others are taken to be "
+                f"absent until they call: give the optimizer {n} workers, or the simulator n_workers={n - never}"
+            )
 
     def _begin_clock(self, now: float) -> None:
         self.table.floats[header.ORIGIN] = now
@@ -189,20 +224,21 @@ class Coordinator:
         with self.transport as table:
             if not table.floats[header.ORIGIN]:
                 self._begin_clock(self.now())
+                idle.begin(table, self.rules.idle, self.now(), self.participants)
 
     def _free_slot(self) -> int:
         table = self.table
         mine: int | None = getattr(self._thread, "slot", None)
         if mine is not None and table.ints[table.row(mine) + record.STATE] == SlotState.FREE:
             return mine
-        free = table.slots_in(SlotState.FREE)
-        if not free and self.reap_dead_workers():
-            self._raise_stop_reason()
+        free = table.slots_in(SlotState.FREE) or table.slots_in(SlotState.ABSENT)
+        if not free and self.dead.reap_all():
+            self.end.raise_reason()
             free = table.slots_in(SlotState.FREE)
         if free:
             return min(free, key=lambda slot: table.floats[table.row(slot) + record.FREED])
         if table.ints[header.RETIRED]:
-            raise self._budget_spent()
+            raise self.end.budget_spent()
         raise TooManyCallsError(
             f"n_workers={table.n_slots}, but {table.n_slots + 1} evaluations are running at once; give the optimizer "
             f"{table.n_slots} workers, or the simulator n_workers={table.n_slots + 1}"
@@ -211,12 +247,7 @@ class Coordinator:
     def _start(self, row: int, entered: float) -> tuple[float, float]:
         floats = self.table.floats
         if self.measured:
-            # A delivery can overtake the clock by the microseconds between a call's arrival and its hold of the lock.
-            start = max(self._sampled_until(row, entered), floats[header.LAST_DELIVERY])
-            base = floats[row + record.BASE]
-            if self._sampling == "serial":
-                base = max(base, floats[header.BUSY_UNTIL])
-            return start, max(0.0, start - base)
+            return self._clock.start(row, entered)
         seconds = self._constant
         if seconds is None:
             seconds = self.rules.overhead.charge(self.table.ints[header.DELIVERED])
@@ -224,57 +255,10 @@ class Coordinator:
             floats[header.LAST_DELIVERY], floats[header.BUSY_UNTIL], seconds, self._sampling
         ), seconds
 
-    def _sampled_until(self, row: int, now: float) -> float:
-        """Return until when the sampling for a free slot has come, in simulated time."""
-        table, floats = self.table, self.table.floats
-        if self._sampling == "serial" and (working := table.states == SlotState.FREE).any():
-            clocks = self._clocks(now, working & self._is_worked_for())
-            if len(clocks):
-                return float(clocks.max())
-        base, resumed = floats[row + record.BASE], floats[row + record.RESUMED_AT]
-        return float(self._clocks_of(np.array([base]), np.array([resumed]), now)[0])
-
-    def _is_worked_for(self) -> npt.NDArray[np.bool_]:
-        """Tell for each slot whether, if it is free, the optimizer is at work for it as far as the past shows.
-
-        Not for one that was found idle, nor for one that nobody has called yet although there were calls for all.
-        """
-        table = self.table
-        expected: npt.NDArray[np.bool_] = table.passed_over == 0
-        if table.ints[header.STARTED] >= table.n_slots:
-            expected &= table.calls > 0
-        return expected
-
-    def _clocks(self, now: float, which: npt.NDArray[np.bool_]) -> timeline.Clocks:
-        return self._clocks_of(self.table.bases[which], self.table.resumed[which], now)
-
-    def _clocks_of(self, bases: timeline.Clocks, resumed: timeline.Clocks, now: float) -> timeline.Clocks:
-        floats = self.table.floats
-        return timeline.sampling_clocks(
-            bases, resumed, floats[header.BUSY_UNTIL], floats[header.BUSY_AT], now, self._sampling
-        )
-
     def _take_state(self, call: Call, start: float) -> State | None:
         ledger = self.transport.ledger
         ledger.check_identity(call.identity, call.config, call.config_id, call.canonical)
         return ledger.take(call.identity, training_length(call.fidelity), start)
-
-    def _describe_further(self, slot: int, text: bytes) -> None:
-        """Store the second part of a description behind the first."""
-        ints, row = self.table.ints, self.table.row(slot)
-        offset = ints[row + record.CLAIM_TEXT]
-        if ints[row + record.SPILLED]:
-            self.transport.directory.write_spill(slot, text, offset)
-        elif not self.table.write_text(slot, offset, text):
-            self.transport.directory.write_spill(slot, self.table.text(slot)[:offset] + text)
-            ints[row + record.SPILLED] = 1
-        ints[row + record.TEXT] = offset + len(text)
-
-    def _description(self, slot: int) -> bytes:
-        row = self.table.row(slot)
-        if self.table.ints[row + record.SPILLED]:
-            return self.transport.directory.read_spill(slot, self.table.ints[row + record.TEXT])
-        return self.table.text(slot)
 
     # -- finish ----------------------------------------------------------------------------------------------------
 
@@ -298,14 +282,14 @@ class Coordinator:
             floats[row + record.RUNTIME] = runtime
             floats[row + record.CHARGED] = charged
             ints[row + record.STATUS] = status
-            self._describe_further(slot, text)
+            describe_further(self.transport, slot, text)
             floats[row + record.END] = floats[row + record.START] + charged
             ints[row + record.STATE] = SlotState.FINISHED
             ints[header.EVALUATING] -= 1
             ints[header.EVENTS] += 1
             table.commit()
             if ints[header.STOP_REASON]:
-                self.expire()
+                self.end.expire()
             else:
                 self.advance(slot)
 
@@ -325,26 +309,21 @@ class Coordinator:
             if self.measured:  # as in reality, a training takes at least as long as its query
                 starts = starts + np.maximum(self.now() - table.resumed[evaluating], 0.0)
             bound = float(np.min(starts, initial=math.inf))
-        if ints[header.OPEN] and self._may_call():
+        if self._is_call_awaited():
             if not self.measured:
                 return min(bound, floats[header.LAST_DELIVERY])
-            return min(bound, self._earliest_sampled())
+            return min(bound, self._clock.earliest(self.now()))
         return bound
 
-    def _earliest_sampled(self) -> float:
-        """Return the earliest start that a free slot could still get under measured overhead."""
-        table, now = self.table, self.now()
-        free, delivered = table.states == SlotState.FREE, table.states == SlotState.DELIVERED
-        if self._sampling == "serial" and len(clocks := self._clocks(now, free & self._is_worked_for())):
-            return float(clocks.max())  # one sampler: whichever slot it works for, that is how far it has come
-        earliest = np.min(self._clocks(now, free), initial=math.inf)
-        bases = table.bases[delivered]  # its caller has not returned yet, so nobody samples for it
-        return float(np.min(self._clocks_of(bases, np.full(len(bases), now), now), initial=earliest))
+    def _is_call_awaited(self) -> bool:
+        """Tell whether a free slot may get a call before the next delivery."""
+        table = self.table
+        return bool(table.ints[header.OPEN]) and self._may_call() and not idle.no_call_comes(table)
 
     def advance(self, acting: int | None) -> None:
         """Deliver what may be delivered; `acting` is the caller's own slot, which needs no waking."""
         table = self.table
-        if table.ints[header.OPEN] and not self.measured and self._may_call():
+        if not self.measured and self._is_call_awaited():
             return  # no end is less than the last delivery
         while True:
             least = table.least_finished()
@@ -353,36 +332,33 @@ class Coordinator:
             end = table.floats[table.row(least) + record.END]
             if not timeline.is_deliverable(end, self.bound(table)):
                 break
-            if not self.deliver(least, acting, idle=False):
+            if not self.deliver(least, acting):
                 return
-            if table.ints[header.OPEN] and not self.measured and self._may_call():
+            if not self.measured and self._is_call_awaited():
                 return
         if self.measured and least != acting:
             self.transport.wake(least)  # so that it sets its timer to the moment at which its end is reached
 
-    def deliver(self, slot: int, acting: int | None, *, idle: bool) -> bool:
+    def deliver(self, slot: int, acting: int | None, release: Release = Release.DUE) -> bool:
         """Deliver one result; return False when the run ended instead."""
         table, ints, floats = self.table, self.table.ints, self.table.floats
         row = table.row(slot)
         end = floats[row + record.END]
         if not self.rules.budget.allows_end(end):
-            if idle:  # a free slot may still get an evaluation that ends in time, so this is not the end of the run
+            if release.is_guess:  # a free slot may still get an evaluation that ends in time: the run goes on
                 ints[header.IDLE_RELEASES] += 1
                 ints[header.RELEASES_IN_A_ROW] += 1
-                self._expire_slot(slot)
+                self.end.expire_slot(slot)
             else:
-                self._end_run(StopReason.BUDGET, 0)
+                self.end.come(StopReason.BUDGET, 0)
             return False
         if not self.transport.is_held(slot):
-            return self._reap(slot)
-        if self.rules.continual:
-            try:
-                self.transport.ledger.reserve()
-            except OSError as error:
-                self._end_run(StopReason.DISK, error.errno or 0)
-                return False
+            return self.dead.reap(slot)
+        if self.rules.continual and not self._has_room():
+            return False
+        was_said = not release.is_guess and ints[header.PROMISED] == 1 and ints[header.OPEN] > 0 and self._may_call()
         table.begin(slot)
-        if not self._record(slot, idle=idle):
+        if not self._recorder.record(slot, Release.SAID if was_said else release):
             return False
         if self.rules.continual and ints[row + record.STATUS] == Status.OK:
             fidelity = floats[row + record.FIDELITY]
@@ -390,104 +366,69 @@ class Coordinator:
             self.transport.ledger.add(table.digest(slot), table.config_digest(slot), state)
         floats[header.LAST_DELIVERY] = end
         ints[header.DELIVERED] += 1
-        if idle:
+        if release.is_guess:
             ints[header.IDLE_RELEASES] += 1
             ints[header.RELEASES_IN_A_ROW] += 1
         else:
             ints[header.RELEASES_IN_A_ROW] = 0
-        self._free(row, SlotState.DELIVERED, end, 0.0)
+        self._recorder.free(row, SlotState.DELIVERED, end, 0.0)
         table.commit()
+        idle.keep_promise(table, call=False)
+        if was_said:
+            idle.let_clocks_go_on(table, end, self.now())
         if slot != acting:
             self.transport.wake(slot)
         return True
 
-    def _free(self, row: int, state: SlotState, end: float, resumed_at: float) -> None:
-        ints, floats = self.table.ints, self.table.floats
-        ints[header.OPEN] += 1
-        ints[header.EVENTS] += 1
-        floats[row + record.FREED] = floats[row + record.BASE] = end
-        floats[row + record.RESUMED_AT] = resumed_at
-        # The end stays readable in record.FREED; record.END is what the search for the least looks at.
-        floats[row + record.END] = math.inf
-        ints[row + record.STATE] = state
-
-    def _record(self, slot: int, *, idle: bool) -> bool:
-        """Append the journal record of a finished evaluation, in a transaction; return False when that failed."""
-        table, ints = self.table, self.table.ints
-        data = line(numbers_text(table, slot, self.now(), idle=idle) + self._description(slot) + b"}")
+    def _has_room(self) -> bool:
+        """Make room for what is continued later; return False when the disk has none, and end the run."""
         try:
-            self.transport.append(data, ints[header.JOURNAL_END])
+            self.transport.ledger.reserve()
         except OSError as error:
-            self.transport.roll_back()
-            self._end_run(StopReason.DISK, error.errno or 0)
+            self.end.come(StopReason.DISK, error.errno or 0)
             return False
-        ints[header.JOURNAL_END] += len(data)
-        ints[header.RECORDED] += 1
         return True
 
-    # -- the end of a run --------------------------------------------------------------------------------------------
+    def say(self, calls: int, *, enters: bool = False) -> None:
+        """Note that so many calls come and then none before another result, or, in a barrier, before it is left."""
+        with self.transport as table:
+            table.ints[header.BARRIERS] += enters
+            idle.promise(table, calls)
+            if not table.ints[header.STOP_REASON]:
+                self.advance(None)
 
-    def _end_run(self, stop_reason: StopReason, detail: int) -> None:
-        """Let the run take no more calls, and tell everybody who waits."""
-        if not self.table.ints[header.STOP_REASON]:
-            self.table.ints[header.STOP_DETAIL] = detail
-            self.table.ints[header.STOP_REASON] = stop_reason
-        self.expire()
+    def leave_barrier(self) -> None:
+        """Note that calls may come again."""
+        with self.transport as table:
+            table.ints[header.BARRIERS] = max(0, table.ints[header.BARRIERS] - 1)
+            if not table.ints[header.BARRIERS]:
+                idle.forget_promise(table)
+
+    def participants(self) -> set[Process]:
+        """Return the processes that take part: those that constructed the simulator, and the slots' last holders."""
+        table = self.table
+        rows = map(table.row, range(table.n_slots))
+        return self.transport.participants() | {
+            (table.ints[row + record.PID], table.ints[row + record.BORN]) for row in rows
+        }
+
+    # -- the end of a run --------------------------------------------------------------------------------------------
 
     def abort(self) -> None:
         """End the run for everybody."""
         with self.transport:
-            self._end_run(StopReason.ABORTED, 0)
+            self.end.come(StopReason.ABORTED, 0)
 
     def fail(self, error: OSError) -> None:
         """End the run for everybody by an error that is not the fault of one evaluation."""
         with self.transport:
-            self._end_run(StopReason.DISK, error.errno or 0)
-
-    def expire(self) -> None:
-        """Tell every caller whose result cannot be delivered any more; called in the critical section."""
-        table = self.table
-        for slot in table.slots_in(SlotState.FINISHED):
-            self._expire_slot(slot)
-
-    def _expire_slot(self, slot: int) -> None:
-        row = self.table.row(slot)
-        self.table.floats[row + record.END] = math.inf
-        self.table.ints[row + record.STATE] = SlotState.EXPIRED
-        self.transport.wake(slot)
-
-    def _raise_stop_reason(self) -> None:
-        """Raise the error that the run has ended in, if it has."""
-        table = self.table
-        stop_reason, detail = table.ints[header.STOP_REASON], table.ints[header.STOP_DETAIL]
-        if stop_reason == StopReason.NONE:
-            return
-        if stop_reason == StopReason.BUDGET:
-            raise self._budget_spent()
-        n_records, journal = table.ints[header.RECORDED], self.transport.directory.journal
-        kept = f"the {n_records} evaluations recorded before are intact in {journal}"
-        if stop_reason == StopReason.ABORTED:
-            raise RunAborted(f"the run was aborted; {kept}")
-        if stop_reason == StopReason.WORKER_DIED:
-            row = table.row(detail)
-            claim = self._description(detail)[: table.ints[row + record.CLAIM_TEXT]]
-            config = json.loads(b"{" + claim + b"}")["config"]
-            raise WorkerDied(
-                f"process {table.ints[row + record.PID]} died, or left its call, while it held slot {detail} with the "
-                f"configuration {config!r}; "
-                f"{kept}. A run in a new directory with on_worker_death='continue' goes on without workers that die"
-            )
-        error = OSError(detail, os.strerror(detail))
-        raise RunDirectoryError(f"an evaluation could not be recorded: {reason(error)}; {kept}")
+            self.end.come(StopReason.DISK, error.errno or 0)
 
     def _refusal(self) -> BudgetExhausted:
         """Return the error of a call that comes too late; it may be the last one, so it looks for the dead first."""
         self._settle_dead_workers()
-        self._raise_stop_reason()
-        return self._budget_spent()
-
-    def _budget_spent(self) -> BudgetExhausted:
-        return self.rules.budget.spent(self.table.ints[header.STARTED])
+        self.end.raise_reason()
+        return self.end.budget_spent()
 
     # -- taking a result ---------------------------------------------------------------------------------------------
 
@@ -497,10 +438,14 @@ class Coordinator:
         if ints[row + record.STATE] == SlotState.EXPIRED:
             with self.transport:
                 self._give_back(slot)
-                self._raise_stop_reason()
-                raise self._budget_spent()
+                self.end.raise_reason()
+                raise self.end.budget_spent()
         taken = Taken(floats[row + record.START], floats[row + record.FREED], floats[row + record.CHARGED])
         self.transport.take(slot)
+        if ints[header.PROMISED] == 1:  # the next result may follow, now that this one is on its way to the optimizer
+            with self.transport as table:
+                if not table.ints[header.STOP_REASON]:
+                    self.advance(None)
         return taken
 
     def is_waiting(self, slot: int) -> bool:
@@ -513,25 +458,6 @@ class Coordinator:
 
     # -- death -------------------------------------------------------------------------------------------------------
 
-    def reap_dead_workers(self) -> bool:
-        """Deal with slots whose holder is gone; return whether there were any."""
-        found = False
-        for slot in self.table.slots_in(SlotState.EVALUATING, SlotState.FINISHED):
-            if not self.transport.is_held(slot):
-                found = True
-                if not self._reap(slot):
-                    break
-        for slot in self.table.slots_in(SlotState.DELIVERED):
-            # A caller that takes its result lets go of the slot without the lock, so being released proves nothing
-            # here.
-            row = self.table.row(slot)
-            if not self.transport.is_held(slot) and not is_alive(
-                self.table.ints[row + record.PID], self.table.ints[row + record.BORN]
-            ):
-                found = True
-                self._free_delivered(slot)
-        return found
-
     def settle_dead_workers(self) -> int:
         """Deal with callers that died, for when nobody waits who would notice; return how many records there are."""
         with self.transport as table:
@@ -539,44 +465,8 @@ class Coordinator:
             return table.ints[header.RECORDED]
 
     def _settle_dead_workers(self) -> None:
-        if self.reap_dead_workers() and not self.table.ints[header.STOP_REASON]:
+        if self.dead.reap_all() and not self.table.ints[header.STOP_REASON]:
             self.advance(None)
-
-    def _free_delivered(self, slot: int) -> None:
-        """Free the slot of a caller that will not take its result: it had been delivered, so nothing is lost."""
-        row = self.table.row(slot)
-        self.table.floats[row + record.RESUMED_AT] = self.now()
-        self.table.ints[row + record.STATE] = SlotState.FREE
-
-    def _reap(self, slot: int) -> bool:
-        """Record a dead caller's evaluation as lost and free its slot, or end the run; return whether it goes on."""
-        table, ints, floats = self.table, self.table.ints, self.table.floats
-        row = table.row(slot)
-        logger.warning(
-            "%s: process %d died, or left its call, in slot %d",
-            self.transport.directory.root,
-            ints[row + record.PID],
-            slot,
-        )
-        if not self.rules.continue_after_death:
-            self._end_run(StopReason.WORKER_DIED, slot)
-            return False
-        table.begin(slot)
-        # It is lost at the simulated time at which that is noticed, the last delivery, so that the journal stays in
-        # order.
-        end = floats[header.LAST_DELIVERY]
-        floats[row + record.START] = min(floats[row + record.START], end)
-        floats[row + record.END] = end
-        floats[row + record.CHARGED] = end - floats[row + record.START]
-        if ints[row + record.STATE] == SlotState.EVALUATING:
-            ints[header.EVALUATING] -= 1
-        ints[row + record.STATUS] = Status.LOST
-        self._describe_further(slot, LOST_TEXT)
-        if not self._record(slot, idle=False):
-            return False
-        self._free(row, SlotState.FREE, end, self.now())
-        table.commit()
-        return True
 
     def abandon(self, call: Call) -> None:
         """Let go of what a call holds that is being left by an exception; for the others its caller is dead."""
@@ -597,13 +487,14 @@ class Coordinator:
                 return
             self.transport.release(slot)
             if state == SlotState.DELIVERED:
-                self._free_delivered(slot)
-            elif state in (SlotState.EVALUATING, SlotState.FINISHED) and self._reap(slot):
+                self.dead.free_delivered(slot)
+            elif state in (SlotState.EVALUATING, SlotState.FINISHED) and self.dead.reap(slot):
                 self.advance(None)
 
     def _give_back(self, slot: int) -> None:
         """Free the slot of a caller that is told that its result is not recorded any more."""
         ints = self.table.ints
+        ints[self.table.row(slot) + record.PASSED_OVER] = 0
         if ints[header.STOP_REASON]:
             ints[self.table.row(slot) + record.STATE] = SlotState.FREE
             ints[header.OPEN] += 1
@@ -626,7 +517,7 @@ class Coordinator:
             with self.transport as table:
                 answered = table.ints[header.STARTED] + table.ints[header.RETIRED]
                 if answered < n and table.ints[header.STOP_REASON] != StopReason.BUDGET:
-                    self._raise_stop_reason()
+                    self.end.raise_reason()
                 else:
                     return True
         return True

@@ -10,22 +10,23 @@ from __future__ import annotations
 import math
 import threading
 import time
+import warnings
 
 import numpy as np
 
 from zerowait.suite.logger import logger
 from zerowait.suite.rules import timeline
 from zerowait.suite.rules.errors import RunAborted
-from zerowait.suite.sharing import header, record
+from zerowait.suite.sharing import header, idle, record
 from zerowait.suite.sharing.coordination import Coordinator, Taken
-from zerowait.suite.sharing.idle import ACCUSTOMED, Quiescence, needed_quiet
+from zerowait.suite.sharing.idle import LONGEST_COMPUTING, Quiescence
 from zerowait.suite.sharing.interruption import main_thread_is_interrupted
-from zerowait.suite.sharing.processes import Process
-from zerowait.suite.sharing.table import SlotState
+from zerowait.suite.sharing.journal_schema import Release
+from zerowait.suite.sharing.table import SlotState, StopReason
 
 _SLOWEST_LOOK = 2.0  # real seconds after which even the last in line looks whether the run is well, if nothing happens
 _PATIENCE = 2.0  # real seconds without an event after which a caller leaves that Ctrl-C has left alone
-_STALL = 10  # times `Idle.after` that a caller waits for free workers before it says so
+_LOOKS = 3  # that find nobody computing, before a run counts as stalled
 _SHORTEST_TIMER = 2e-4  # real seconds; shorter ones only keep the processor from whoever samples
 
 
@@ -38,7 +39,12 @@ def wait_for_delivery(run: Coordinator, slot: int) -> Taken:
         The run ended before this result could be delivered.
     """
     if run.is_waiting(slot):
-        DeliveryWait(run, slot).keep()
+        wait = DeliveryWait(run, slot)
+        try:
+            wait.keep()
+        finally:
+            for text in wait.warnings:
+                warnings.warn(text, stacklevel=4)
     return run.take(slot)
 
 
@@ -49,11 +55,13 @@ class DeliveryWait:
         self._run = run
         self._slot = slot
         self._quiescence: Quiescence | None = None  # few waits are long enough to need it
-        self._stalled_since: float | None = None
+        self._stalled: tuple[int, float] | None = None  # at how many events only free slots block, since when
         self._warned = False
         self._events = -1  # at the last look
         self._interrupted: tuple[int, float] | None = None  # at how many events, since when
-        self._first_look = min(1.0, max(0.02, run.rules.idle.after / 4))
+        self.warnings: list[str] = []
+        """What the caller is to be warned of."""
+        self._first_look = min(1.0, max(0.02, idle.needed_now(run.table, run.rules.idle) / 4))
 
     def keep(self) -> None:
         """Return when the result has been delivered, or when the run has ended."""
@@ -99,28 +107,30 @@ class DeliveryWait:
         with run.transport:
             events = ints[header.EVENTS]
             first = table.least_finished() == slot
-        quiet = 0.0
-        if first and run.rules.idle.sign != "never":
+            is_tail = idle.is_accustomed_tail(table)
+        quiet = math.inf if is_tail else 0.0
+        if first and not is_tail and run.rules.idle.sign != "never":
             if self._quiescence is None:
                 self._quiescence = Quiescence(run.rules.idle)
-            quiet = self._quiescence.seconds(events, self._participants())
+            quiet = self._quiescence.seconds(events, run.participants())
         with run.transport:
             if ints[header.STOP_REASON]:
-                run.expire()
+                run.end.expire()
                 return self._first_look
             scanned = self._look_for_dead_workers()
             run.advance(None)
             if ints[header.EVENTS] == events and table.least_finished() == slot:
                 quiet = min(quiet, run.now() - table.floats[header.LAST_RETURN])
-                expected = self._is_call_expected()
-                needed = needed_quiet(run.rules.idle, table.floats[header.LONGEST_PAUSE], expected=expected)
-                if quiet >= needed and self._only_free_slots_block():
-                    if not scanned and run.reap_dead_workers():  # nobody is taken to be idle who is dead
+                needed = idle.needed_now(table, run.rules.idle)
+                release = None
+                if self._only_free_slots_block():
+                    release = self._release_for(quiet, needed, events)
+                if release is not None:
+                    if not scanned and run.dead.reap_all():  # nobody is taken to be idle who is dead
                         run.advance(None)
                     else:
-                        self._release()
+                        self._release(release, needed)
                     return self._first_look
-                self._warn_of_a_stall(time.monotonic())
                 interval = self._quiescence.shortest_interval if self._quiescence else 0.0
                 return max(min(self._first_look, needed / 4), interval)
         return self._turn()
@@ -150,7 +160,7 @@ class DeliveryWait:
         if just_done and not run.transport.has_left_a_slot():
             return False
         run.table.floats[header.LOOKED_AT] = now
-        run.reap_dead_workers()
+        run.dead.reap_all()
         return True
 
     def _leave_if_interrupted(self) -> None:
@@ -170,34 +180,34 @@ class DeliveryWait:
                 f"recorded before is intact in {self._run.transport.directory.journal}"
             )
 
-    def _warn_of_a_stall(self, now: float) -> None:
-        """Say once that only free slots are in the way although the optimizer does not call."""
-        if self._stalled_since is None:
-            self._stalled_since = now
-        elif not self._warned and now - self._stalled_since > _STALL * self._run.rules.idle.after:
+    def _release_for(self, quiet: float, needed: float, events: int) -> Release | None:
+        """Return why the result may be released although slots are free, or None."""
+        promised = self._run.table.ints[header.PROMISED] > 1
+        rule = self._run.rules.idle
+        if rule.sign == "never":
+            return None
+        if quiet >= needed and not promised:
+            return Release.IDLE
+        now = time.monotonic()
+        if self._stalled is None or self._stalled[0] != events:
+            self._stalled = events, now
+        stalled = now - self._stalled[1]
+        if stalled < max(rule.stall_after, needed):
+            return None
+        watch = self._quiescence
+        if watch is None or (watch.looks_since >= _LOOKS and now - watch.computed_at >= rule.stall_after):
+            return Release.STALLED
+        if stalled >= LONGEST_COMPUTING * rule.stall_after:
+            self._run.end.come(StopReason.STALLED, round(stalled))
+        elif not self._warned:
             self._warned = True
-            logger.warning(
-                "%s: free workers have got no call for %.0f s, and processes of the run use CPU time, so they are not "
-                "taken to be idle; if the optimizer spins, use Idle(sign='grace')",
-                self._run.transport.directory.root,
-                now - self._stalled_since,
+            root = self._run.transport.directory.root
+            self.warnings.append(
+                f"{root}: free workers have got no call for {stalled:.0f} s, and a process of the run computes, so "
+                "they are not taken to be idle; if the optimizer spins, do "
+                "`from zerowait import Idle` and give `Simulator(..., idle=Idle(sign='grace'))`"
             )
-
-    def _participants(self) -> set[Process]:
-        """Return the processes that take part: those that constructed the simulator, and the slots' last holders."""
-        table = self._run.table
-        rows = map(table.row, range(table.n_slots))
-        return self._run.transport.participants() | {
-            (table.ints[row + record.PID], table.ints[row + record.BORN]) for row in rows
-        }
-
-    def _is_call_expected(self) -> bool:
-        """Tell whether a free slot may get a call soon, as far as the past shows."""
-        ints, row = self._run.table.ints, self._run.table.row
-        free = self._run.table.slots_in(SlotState.FREE, SlotState.DELIVERED)
-        return not ints[header.RELEASES_IN_A_ROW] and any(
-            ints[row(slot) + record.PASSED_OVER] < ACCUSTOMED for slot in free
-        )
+        return None
 
     def _only_free_slots_block(self) -> bool:
         table = self._run.table
@@ -208,23 +218,24 @@ class DeliveryWait:
         starts = np.min(table.starts, where=table.states == SlotState.EVALUATING, initial=math.inf)
         return timeline.is_deliverable(table.floats[table.row(self._slot) + record.END], float(starts))
 
-    def _release(self) -> None:
+    def _release(self, release: Release, needed: float) -> None:
         """Deliver the least result although slots are free: they are idle."""
-        table = self._run.table
+        run, table = self._run, self._run.table
         end = table.floats[table.row(self._slot) + record.END]
-        begins_a_round = not table.ints[header.RELEASES_IN_A_ROW]
-        if not self._run.deliver(self._slot, None, idle=True):
+        if not run.deliver(self._slot, None, release):
             return
-        logger.info(
-            "%s: the free workers are idle; released the result due at %r s", self._run.transport.directory.root, end
-        )
-        now = self._run.now()
-        for other in table.slots_in(SlotState.FREE):  # the clock of an idle slot goes on from this delivery
-            row = table.row(other)
-            table.ints[row + record.PASSED_OVER] += begins_a_round
-            if table.floats[row + record.BASE] + now - table.floats[row + record.RESUMED_AT] < end:
-                table.floats[row + record.BASE] = end
-                table.floats[row + record.RESUMED_AT] = now
+        table.floats[header.GUESSED_AFTER] = needed
+        if self._quiescence is not None and self._quiescence.work is not None:
+            idle.note_work(table, self._quiescence.work, run.now())
+        root = run.transport.directory.root
+        logger.info("%s: the free workers are idle; released the result due at %r s", root, end)
+        if release is Release.STALLED:
+            self.warnings.append(
+                f"{root}: free workers got no call for {run.rules.idle.stall_after:g} s, although a call was promised "
+                f"or something worked a little; they are taken to be idle, and the result due at {end!r} s is delivered"
+            )
+        idle.let_clocks_go_on(table, end, run.now())
+        idle.pass_over(table, run.dead.is_gone)
         following = table.least_finished()
         if following is not None:
-            self._run.transport.wake(following)  # it watches over the run from now on
+            run.transport.wake(following)  # it watches over the run from now on

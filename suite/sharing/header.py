@@ -11,3 +11,9 @@ from __future__ import annotations
     RELEASES_IN_A_ROW, RETIRED, PROCESSES, LOOKED_AT, BUSY_AT,
 ) = range(24)  # fmt: skip
 CELLS = 24
+
+# What the past says about idle workers, and what callers have said. Behind the undo log: a transaction that is undone
+# leaves them as they are, and a run that 0.1 has begun has zeros there.
+(
+    LONGEST_QUIET, LAST_CALL, WORK_AT, WORK, GUESSED_AFTER, PROMISED, BARRIERS, ABSENCE_SAID, RIGHT_ROUNDS,
+) = range(128, 137)  # fmt: skip

@@ -1,23 +1,34 @@
-"""When free workers are idle: the optimizer is quiescent and will not call until another result arrives.
+"""When free workers are idle: what the optimizer says, what the past shows, and when its quiet is sign enough.
 
-A result may wait for a free slot that never gets a call: at the end of a rung, of a generation, of a run. Nobody can
-know what an unmodified library will do next; the sign is that it has stopped working. What a wrong guess costs: the
-result that was released too early is delivered before a configuration that the optimizer was still about to hand out,
-whose start is then moved to that delivery. Every release is counted.
+A result may wait for a free slot that never gets a call: at the end of a rung, of a generation, of a run. Who knows
+that no call comes can say so (`Simulator.idle`, `Simulator.expect`). Otherwise nobody can know what an unmodified
+library will do next; the sign is that it has stopped working. What a wrong guess costs: the result that was released
+too early is delivered before a configuration that the optimizer was still about to hand out, whose start is then moved
+to that delivery. Every guess is counted, and one that a later call contradicts is counted as wrong.
 """
 
 from __future__ import annotations
 
-import os
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
+
 from zerowait.suite.rules import arguments
-from zerowait.suite.sharing.processes import TICK, Process, cpu_times
+from zerowait.suite.sharing import activity, header, record
+from zerowait.suite.sharing.activity import POLLING_SHARE, Watch
+from zerowait.suite.sharing.processes import Process
+from zerowait.suite.sharing.table import SlotState, SlotTable
 
 Sign = Literal["cpu", "grace", "never"]
+
+REMEDY = (
+    "if the optimizer samples without using CPU time, do `from zerowait import Idle` and give "
+    "`Simulator(..., idle=Idle(sign='never'))`, or say `simulator.expect(n)` before n calls"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,36 +38,206 @@ class Idle:
     after: float = 1.0
     """Real seconds of quiescence after which free workers are taken to be idle."""
     sign: Sign = "cpu"
-    """`cpu`: no call and no CPU time; `grace`: no call (for masters that spin); `never`: wait for calls for ever."""
+    """`cpu`: no call and no work; `grace`: no call (for masters that spin); `never`: wait for calls for ever."""
     busy_share: float = 0.1
-    """Share of one core above which a process counts as working; daemons that tick stay below it."""
+    """Share of one core above which a thread counts as working; daemons that tick stay below it."""
+    stall_after: float = 60.0
+    """Real seconds without a call after which a run goes on although something works, if that is slower than computing;
+    when something computes for sixty times as long, the run ends in `StalledError`."""
+    on_wrong_guess: Literal["warn", "raise"] = "warn"
+    """When a worker that was taken to be idle calls after all: warn, or end the run with `WrongGuessError`."""
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense."""
-        after = arguments.real("idle.after", self.after, 0.0, above=True, allowed="a positive number of seconds")
+        positive = "a positive number of seconds"
+        after = arguments.real("idle.after", self.after, 0.0, above=True, allowed=positive)
+        stall_after = arguments.real("idle.stall_after", self.stall_after, 0.0, above=True, allowed=positive)
         arguments.choice("idle.sign", self.sign, get_args(Sign))
+        arguments.choice("idle.on_wrong_guess", self.on_wrong_guess, ("warn", "raise"))
         share = arguments.real("idle.busy_share", self.busy_share, 0.0, 1.0, above=True)
         object.__setattr__(self, "after", after)
+        object.__setattr__(self, "stall_after", stall_after)
         object.__setattr__(self, "busy_share", share)
 
 
 _FASTEST_RELEASE = 0.05
+_FASTEST_OF_A_TAIL = 0.005
 _PAUSES = 3.0
+_MANY_PAUSES = 10.0
+_QUIETS = 2.0
 _LOOKING = 4.0  # a watcher uses at most a fifth of a core
+_NOTEWORTHY = 0.25  # share of `Idle.after` from which a pause is looked at
+LONGEST_COMPUTING = 60.0
+"""Times `Idle.stall_after` for which an optimizer may compute without a call."""
 ACCUSTOMED = 3
-"""After so many rounds of releases without a call a free slot is not expected to get one any more."""
+"""After so many rounds of releases without a call a free slot is not expected to get one any more; after so many that
+were right, the next ones take less quiet."""
 
 
-def needed_quiet(idle: Idle, longest_pause: float, *, expected: bool) -> float:
+def needed_quiet(
+    idle: Idle, longest_pause: float, longest_quiet: float, *, expected: bool, accustomed: bool = False
+) -> float:
     """Return how many seconds of quiescence justify the next release.
 
-    Unless a call is `expected`, which it is not after a release that led to no call, and not in slots that stay free
-    for good, it takes less: some multiple of the longest pause that this optimizer ever made between a delivery and the
-    next call, so that the tail of a rung, or a worker that died, costs milliseconds and not seconds a result.
+    Unless a call is `expected`, which it is not after a release that led to no call, it takes less: some multiple of
+    the longest pause that this optimizer ever made between a delivery and the next call, so that the tail of a rung
+    costs milliseconds and not seconds a result. So it does of an optimizer of which one is `accustomed` to guess right.
+    One that has been quiet for longer before it called gets more.
     """
-    if expected:
-        return idle.after
-    return min(idle.after, max(_FASTEST_RELEASE, _PAUSES * longest_pause))
+    if expected and not accustomed:
+        needed = idle.after
+    else:
+        pauses = _MANY_PAUSES if expected else _PAUSES
+        fastest = _FASTEST_OF_A_TAIL if accustomed and not expected else _FASTEST_RELEASE
+        needed = min(idle.after, max(fastest, pauses * longest_pause))
+    return max(needed, _QUIETS * longest_quiet)
+
+
+# -- what callers have said --------------------------------------------------------------------------------------------
+
+
+def promise(table: SlotTable, calls: int) -> None:
+    """Note that so many calls come, and then none before another result; called in the critical section."""
+    if calls or not len(table.slots_in(SlotState.DELIVERED)):  # what is under way to the optimizer is another result
+        table.ints[header.PROMISED] = calls + 1
+
+
+def forget_promise(table: SlotTable) -> None:
+    """Note that nothing is known about the next calls any more."""
+    table.ints[header.PROMISED] = 0
+
+
+def no_call_comes(table: SlotTable) -> bool:
+    """Tell whether it was said that no call comes before the next result, and all earlier ones have arrived."""
+    return bool(table.ints[header.PROMISED] == 1) and not (table.states == SlotState.DELIVERED).any()
+
+
+def keep_promise(table: SlotTable, *, call: bool) -> None:
+    """Note a call, or a delivery, in a promise."""
+    promised = table.ints[header.PROMISED]
+    if call and promised > 1:
+        table.ints[header.PROMISED] = promised - 1
+    elif not call and promised == 1 and not table.ints[header.BARRIERS]:
+        table.ints[header.PROMISED] = 0
+
+
+# -- what the past shows -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """What lies between the last sign of the optimizer and a call, in real seconds."""
+
+    length: float = 0.0
+    quiet: float = 0.0
+    """How much of it neither CPU time nor the wait for a core explains; 0 where nobody has looked."""
+
+
+def last_sign(table: SlotTable) -> float:
+    """Return the real time since when the optimizer may have been at work for the next call, 0 when it was not."""
+    floats = table.floats
+    return max(floats[header.LAST_RETURN], floats[header.LAST_CALL])
+
+
+def pause_before(table: SlotTable, idle: Idle, entered: float, processes: Callable[[], Iterable[Process]]) -> Pause:
+    """Return the pause before a call that came in at `entered`; without the lock, because a look may take long."""
+    since = last_sign(table)
+    length = max(0.0, entered - since) if since else 0.0
+    if idle.sign != "cpu":
+        return Pause(length, length if idle.sign == "grace" else 0.0)
+    if since and length < _NOTEWORTHY * idle.after:
+        return Pause(length)
+    worked = _work_until(table, entered, processes)
+    return Pause(length, 0.0 if worked is None else max(0.0, length - worked))
+
+
+def begin(table: SlotTable, idle: Idle, now: float, processes: Callable[[], Iterable[Process]]) -> None:
+    """Note that simulated time begins, so that a pause before the first call counts."""
+    table.floats[header.LAST_CALL] = now
+    if idle.sign == "cpu":
+        _work_until(table, now, processes)
+
+
+def note_work(table: SlotTable, seconds: float, now: float) -> None:
+    """Note how many seconds the processes of the run have worked until now, for the pause before the next call."""
+    table.floats[header.WORK], table.floats[header.WORK_AT] = seconds, now
+
+
+def _work_until(table: SlotTable, now: float, processes: Callable[[], Iterable[Process]]) -> float | None:
+    """Return how many seconds the processes have worked since this was asked last, None if it never was."""
+    floats = table.floats
+    work, before, counted = activity.look(processes()).seconds(), floats[header.WORK], floats[header.WORK_AT] > 0.0
+    note_work(table, work, now)
+    return max(0.0, work - before) if counted else None
+
+
+def note_call(table: SlotTable, pause: Pause, entered: float) -> bool:
+    """Note a call in the critical section; return whether it contradicts the last guess.
+
+    It does if the result that was released has not reached the optimizer yet, or if the optimizer has been quiet before
+    it for longer than what was taken for the sign that it is idle.
+    """
+    ints, floats = table.ints, table.floats
+    wrong = False
+    if ints[header.RELEASES_IN_A_ROW]:
+        on_its_way = entered < floats[header.LAST_RETURN] or (table.states == SlotState.DELIVERED).any()
+        wrong = bool(on_its_way) or 0.0 < floats[header.GUESSED_AFTER] <= pause.quiet
+        ints[header.RIGHT_ROUNDS] = 0 if wrong else ints[header.RIGHT_ROUNDS] + 1
+    floats[header.LONGEST_PAUSE] = max(floats[header.LONGEST_PAUSE], pause.length)
+    floats[header.LONGEST_QUIET] = max(floats[header.LONGEST_QUIET], pause.quiet)
+    floats[header.LAST_CALL] = entered
+    ints[header.RELEASES_IN_A_ROW] = 0
+    keep_promise(table, call=True)
+    return wrong
+
+
+def needed_now(table: SlotTable, idle: Idle) -> float:
+    """Return how many seconds of quiet justify the next release, as far as the past shows."""
+    expected = not table.ints[header.RELEASES_IN_A_ROW]
+    accustomed = bool(table.ints[header.RIGHT_ROUNDS] >= ACCUSTOMED)
+    pause, quiet = table.floats[header.LONGEST_PAUSE], table.floats[header.LONGEST_QUIET]
+    return needed_quiet(idle, pause, quiet, expected=expected, accustomed=accustomed)
+
+
+def is_accustomed_tail(table: SlotTable) -> bool:
+    """Tell whether results follow one another as they always have in this run, so that nobody need look who works."""
+    return bool(table.ints[header.RELEASES_IN_A_ROW]) and table.ints[header.RIGHT_ROUNDS] >= ACCUSTOMED
+
+
+def let_clocks_go_on(table: SlotTable, end: float, now: float) -> None:
+    """Let the clocks of the idle slots, which are behind, go on from the delivery at `end`."""
+    for slot in table.slots_in(SlotState.FREE):
+        row, floats = table.row(slot), table.floats
+        if floats[row + record.BASE] + now - floats[row + record.RESUMED_AT] < end:
+            floats[row + record.BASE], floats[row + record.RESUMED_AT] = end, now
+
+
+def pass_over(table: SlotTable, is_gone: Callable[[int], bool]) -> None:
+    """Note that the free slots were taken to be idle; those that nobody is expected to call become absent.
+
+    That is a slot that was never called, one whose process is gone, or one that has been idle in several rounds.
+    """
+    begins_a_round = table.ints[header.RELEASES_IN_A_ROW] <= 1
+    for slot in table.slots_in(SlotState.FREE):
+        row, ints = table.row(slot), table.ints
+        ints[row + record.PASSED_OVER] += begins_a_round
+        if not ints[row + record.CALL] or ints[row + record.PASSED_OVER] >= ACCUSTOMED or is_gone(slot):
+            table.begin(slot)
+            ints[row + record.STATE] = SlotState.ABSENT
+            ints[header.OPEN] -= 1
+            table.commit()
+
+
+def never_called(table: SlotTable) -> int:
+    """Return how many slots are absent because nobody has ever called them, once, when there were calls for all."""
+    if table.ints[header.STARTED] <= table.n_slots or table.ints[header.ABSENCE_SAID]:
+        return 0
+    never = int(np.count_nonzero((table.states == SlotState.ABSENT) & (table.calls == 0)))
+    table.ints[header.ABSENCE_SAID] = never > 0 or bool((table.calls > 0).all())
+    return never
+
+
+# -- the sign ----------------------------------------------------------------------------------------------------------
 
 
 class Quiescence:
@@ -67,35 +248,40 @@ class Quiescence:
         self._now = now
         self._events: int | None = None
         self._since = 0.0
-        self._used: dict[int, float] = {}
+        self._watch = Watch(idle.busy_share)
+        self.computed_at = -math.inf
+        """When something was last found to compute, and not merely to poll."""
+        self.looks_since = 0
+        """How many looks there were since then: on a busy machine they are few."""
+        self.work: float | None = None
+        """How many seconds the processes had worked at the last look, all together."""
         self.shortest_interval = 0.0
         """Real seconds that should lie between two questions, so that looking through all processes stays cheap."""
 
     def seconds(self, events: int, processes: Iterable[Process]) -> float:
-        """Return how many seconds neither the run's event counter nor its processes' CPU time has moved.
+        """Return how many seconds neither the run's event counter has moved nor its processes have worked.
 
         `processes` take part in the run; their descendants are watched too. To be asked from one thread, which does
-        nothing else meanwhile: the CPU time that it spends on watching does not count.
+        nothing else meanwhile: what it spends on watching does not count.
         """
         now = self._now()
-        used = self._cpu_times(processes) if self._idle.sign == "cpu" else {}
         quiet = now - self._since
-        if events != self._events or self._works(used, quiet):
-            self._events, self._since, self._used = events, now, used
-            return 0.0
-        return quiet
-
-    def _cpu_times(self, processes: Iterable[Process]) -> dict[int, float]:
-        began = time.thread_time()
-        used = cpu_times(processes)
-        ended = time.thread_time()
-        self.shortest_interval = _LOOKING * (ended - began)
-        watcher = os.getpid()
-        if watcher in used:
-            used[watcher] -= ended
-        return used
-
-    def _works(self, used: dict[int, float], quiet: float) -> bool:
-        # The kernel accounts in ticks, so one of them proves nothing.
-        allowed = max(2 * TICK, self._idle.busy_share * quiet)
-        return any(seconds - self._used.get(pid, 0.0) > allowed for pid, seconds in used.items())
+        self.looks_since += 1
+        if self._idle.sign != "cpu":
+            if events != self._events:
+                self._events, self._since = events, now
+            return now - self._since
+        seen = self._watch.look(processes)
+        self.work = seen.seconds()
+        self.shortest_interval = _LOOKING * self._watch.looking
+        if events != self._events:
+            working = set()
+        else:
+            working = self._watch.workers(seen, quiet, self._idle.busy_share)
+            if not working:
+                return quiet
+            if self._watch.workers(seen, quiet, max(POLLING_SHARE, self._idle.busy_share)):
+                self.computed_at, self.looks_since = now, 0
+        self._events, self._since = events, now
+        self._watch.begin(seen, working)
+        return 0.0

@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from zerowait.suite.rules.errors import shown
@@ -20,7 +21,7 @@ from zerowait.suite.rules.evaluation import Evaluation
 from zerowait.suite.rules.identity import digest, is_text
 from zerowait.suite.sharing import header, record
 from zerowait.suite.sharing.journal import Record
-from zerowait.suite.sharing.table import LATE, STATUS_NAMES, SlotTable
+from zerowait.suite.sharing.table import CONTRADICTS, LATE, STATUS_NAMES, SlotTable
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -50,7 +51,25 @@ LOST_TEXT = b',"status":"lost","value":NaN,"metrics":{}'
 """The same part of an evaluation whose worker died."""
 
 
-def numbers_text(table: SlotTable, slot: int, now: float, *, idle: bool) -> bytes:
+class Release(Enum):
+    """Why a result was delivered, and how its record says so."""
+
+    DUE = ""
+    """Nothing earlier can still appear."""
+    SAID = '"said":true,'
+    """It was said that the free slots get no call before it."""
+    IDLE = '"idle":true,'
+    """The free slots were taken to be idle."""
+    STALLED = '"idle":true,"stalled":true,'
+    """The same, although something worked: for too long without a call, and too little to be computing."""
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether nobody knows that no call comes."""
+        return self in (Release.IDLE, Release.STALLED)
+
+
+def numbers_text(table: SlotTable, slot: int, now: float, release: Release) -> bytes:
     """Return the part that is known when the evaluation in a slot is recorded, at the real time `now` in seconds."""
     ints, floats, row = table.ints, table.floats, table.row(slot)
     resumed_from = floats[row + record.RESUMED_FROM]
@@ -60,14 +79,14 @@ def numbers_text(table: SlotTable, slot: int, now: float, *, idle: bool) -> byte
         continued = (
             f'"resumed_from":{resumed_from!r},"clipped":{clipped},"from_scratch":{floats[row + record.RUNTIME]!r},'
         )
-    released = '"idle":true,' if idle else ""
+    wrong = '"wrong_guess":true,' if ints[row + record.PASSED_OVER] == CONTRADICTS else ""
     late = '"late":true,' if ints[row + record.CLIPPED] & LATE else ""
     return (
         f'{{"evaluation":{ints[header.RECORDED]},"slot":{slot},"call":{ints[row + record.CALL]},'
         f'"after":{ints[row + record.AFTER]},"freed":{floats[row + record.FREED]!r},'
         f'"start":{floats[row + record.START]!r},"end":{floats[row + record.END]!r},'
         f'"runtime":{floats[row + record.CHARGED]!r},"overhead":{floats[row + record.OVERHEAD]!r},'
-        f'"wall":{now - floats[header.ORIGIN]:.6f},{continued}{released}{late}'
+        f'"wall":{now - floats[header.ORIGIN]:.6f},{continued}{release.value}{wrong}{late}'
     ).encode()
 
 
@@ -142,6 +161,9 @@ FIELDS: Mapping[str, Field] = {
     "clipped": Field("true or false", lambda v: type(v) is bool, required=False),
     "from_scratch": Field(_SECONDS.meaning, _SECONDS.allows, required=False),
     "idle": _FLAG,
+    "stalled": _FLAG,
+    "said": _FLAG,
+    "wrong_guess": _FLAG,
     "late": _FLAG,
 }
 """The fields of a record; those of a continued evaluation come together or not at all."""

@@ -184,6 +184,8 @@ class Participant:
         absent = now - (floats[header.LAST_RETURN] or floats[header.ORIGIN])
         table.resumed[:] = np.minimum(table.resumed + absent, now)
         floats[header.ORIGIN] += absent
+        for sign in (header.LAST_CALL, header.WORK_AT):
+            floats[sign] = min(floats[sign] + absent, now) if floats[sign] else 0.0
         floats[header.BUSY_AT] = min(floats[header.BUSY_AT] + absent, now)
         if floats[header.LAST_RETURN]:
             floats[header.LAST_RETURN] = now
@@ -209,6 +211,10 @@ class Participant:
         """Tell whether the caller that claimed the slot is still there."""
         process = self.table.ints[self.table.row(slot) + record.PROCESS]
         return slot in self._held if process == self.process else self._locks.is_taken(FIRST_PROCESS + process)
+
+    def lives(self, process: int) -> bool:
+        """Tell whether the process of this number has the run open."""
+        return process == self.process or self._locks.is_taken(FIRST_PROCESS + process)
 
     def has_left_a_slot(self) -> bool:
         """Tell whether a caller of this process has let go of its slot without dealing with what was in it."""

@@ -19,17 +19,17 @@ TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 def this_process() -> Process:
     """Return the identity of the calling process."""
     pid = os.getpid()
-    if not _HAS_PROC:
+    if not HAS_PROC:
         import psutil
 
         return pid, round(psutil.Process(pid).create_time())
     with Path("/proc/self/stat").open("rb") as file:
-        return pid, int(_numbers(file.read())[_START_TIME])
+        return pid, int(stat_fields(file.read())[_START_TIME])
 
 
 def is_alive(pid: int, born: int) -> bool:
     """Tell whether this very process still runs (a zombie does not)."""
-    if not _HAS_PROC:
+    if not HAS_PROC:
         import psutil
 
         try:
@@ -39,7 +39,7 @@ def is_alive(pid: int, born: int) -> bool:
             return False
     try:
         with Path(f"/proc/{pid}/stat").open("rb") as file:
-            fields = _numbers(file.read())
+            fields = stat_fields(file.read())
     except OSError:
         return False
     return int(fields[_START_TIME]) == born and fields[0] not in (b"Z", b"X")
@@ -51,7 +51,7 @@ def cpu_times(roots: Iterable[Process]) -> dict[int, float]:
     They include those of children that have ended. A process that has ended itself is left out. Read from `/proc`;
     psutil does the same where there is none.
     """
-    times, born, children = _from_proc() if _HAS_PROC else _from_psutil()
+    times, born, children = _from_proc() if HAS_PROC else _from_psutil()
     pending = [pid for pid, start in set(roots) if born.get(pid) == start]
     found: dict[int, float] = {}
     while pending:
@@ -63,12 +63,13 @@ def cpu_times(roots: Iterable[Process]) -> dict[int, float]:
 
 
 _Table: TypeAlias = tuple[dict[int, float], dict[int, int], dict[int, list[int]]]
-_HAS_PROC = (_PROC / "self" / "stat").exists()
+HAS_PROC = (_PROC / "self" / "stat").exists()
 # Fields of /proc/<pid>/stat behind the command's name; proc(5) counts them from 3.
 _PARENT, _FIRST_TIME, _LAST_TIME, _START_TIME = 1, 11, 15, 19
 
 
-def _numbers(stat: bytes) -> list[bytes]:
+def stat_fields(stat: bytes) -> list[bytes]:
+    """Return the fields of `/proc/PID/stat` behind the name of the command."""
     # The command's name, in parentheses, may hold anything; what follows the last one is numbers.
     return stat.rpartition(b")")[2].split()
 
@@ -82,7 +83,7 @@ def _from_proc() -> _Table:
             continue
         try:
             with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - read thousands of times
-                fields = _numbers(file.read())
+                fields = stat_fields(file.read())
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 raise  # without them all, nobody would seem to work

@@ -41,6 +41,8 @@ class SlotState(IntEnum):
     """The run ended before its result could be delivered; its caller is being told."""
     RETIRED = 5
     """Free, but its clock is past the budget: it gets no more calls."""
+    ABSENT = 6
+    """Free, and nobody is expected to call: nobody ever did, its process died, or it has been idle for long."""
 
 
 class StopReason(IntEnum):
@@ -51,6 +53,8 @@ class StopReason(IntEnum):
     WORKER_DIED = 2
     DISK = 3
     ABORTED = 4
+    STALLED = 5
+    WRONG_GUESS = 6
 
 
 class Status(IntEnum):
@@ -63,6 +67,8 @@ class Status(IntEnum):
 
 STATUS_NAMES = ("ok", "failed", "lost")
 
+CONTRADICTS = -1
+"""In the place of how often a slot was passed over, of an evaluation whose call contradicts the guess before it."""
 LATE = 2
 """Beside the 1 of a clipped charge: the query took longer than the runtime, and another result has overtaken it."""
 

@@ -93,6 +93,9 @@ class Transport(Protocol):
     def is_held(self, slot: int) -> bool:
         """Tell whether the caller that claimed the slot is still there."""
 
+    def lives(self, process: int) -> bool:
+        """Tell whether the process of this number has the run open."""
+
     def has_left_a_slot(self) -> bool:
         """Tell whether a caller of this process has let go of its slot without dealing with what was in it."""
 

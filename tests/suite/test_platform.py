@@ -78,7 +78,7 @@ def test_psutil_tells_what_proc_tells(monkeypatch):
     try:
         time.sleep(0.5)
         from_proc = processes.cpu_times([processes.this_process()])
-        monkeypatch.setattr(processes, "_HAS_PROC", False)
+        monkeypatch.setattr(processes, "HAS_PROC", False)
         me = processes.this_process()
         from_psutil = processes.cpu_times([me])
         assert {os.getpid(), child.pid} <= from_proc.keys() & from_psutil.keys()

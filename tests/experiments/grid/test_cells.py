@@ -89,6 +89,22 @@ def test_a_finished_cell_is_a_folder_named_by_its_key(cell, folders):
     }
 
 
+def test_a_cell_with_a_wrong_guess_is_not_finished_unless_that_is_accepted(cell, folders, monkeypatch):
+    execute = cells.execute
+
+    def with_a_wrong_guess(*arguments):
+        trace = execute(*arguments)
+        trace.attrs["zerowait"]["wrong_guesses"] = 2
+        return trace
+
+    monkeypatch.setattr(cells, "execute", with_a_wrong_guess)
+    assert "2 times a free worker was taken to be idle" in run_cell(cell, folders).error
+    assert not folders.finished(cell.key).exists()
+    monkeypatch.setenv("ZEROWAIT_ACCEPT_WRONG_GUESSES", "1")
+    assert run_cell(cell, folders).error is None
+    assert folders.finished(cell.key).exists()
+
+
 def test_the_files_of_a_finished_cell_are_on_disk_before_its_name_and_the_name_before_it_counts(
     cell, folders, disk_calls
 ):

@@ -14,6 +14,7 @@ from failing import HANG
 from zerowait.suite import Evaluation, Overhead, Simulator
 from zerowait.suite.rules.errors import RunAborted
 from zerowait.suite.sharing.coordination import Coordinator
+from zerowait.suite.sharing.dead_workers import DeadWorkers
 from zerowait.suite.sharing.idle import Idle
 from zerowait.suite.sharing.rundir import RunDirectory
 
@@ -29,13 +30,13 @@ def evaluate(config):
 def scans(monkeypatch):
     """The times at which somebody asked the kernel about every holder of a slot."""
     found = []
-    original = Coordinator.reap_dead_workers
+    original = DeadWorkers.reap_all
 
     def counted(self):
         found.append(time.monotonic())
         return original(self)
 
-    monkeypatch.setattr(Coordinator, "reap_dead_workers", counted)
+    monkeypatch.setattr(DeadWorkers, "reap_all", counted)
     return found
 
 

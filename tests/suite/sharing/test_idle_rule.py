@@ -1,0 +1,352 @@
+"""What a run knows, and what it guesses, about workers that get no call; every guess is cheap, counted and said."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import threading
+import time
+import warnings
+
+import pytest
+from crashes import HANG
+from drivers import Lookup
+
+from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
+from zerowait.suite.records.check import check, render
+from zerowait.suite.rules.errors import SpecificationError, StalledError, WrongGuessError
+from zerowait.suite.sharing import activity, delivery_wait, idle
+from zerowait.suite.sharing.activity import Look, Times
+from zerowait.suite.sharing.idle import Idle, Quiescence
+
+NONE = Overhead.none()
+
+
+def metadata(trace, name):
+    return trace.attrs["zerowait"][name]
+
+
+def executor_of(way, n):
+    if way == "threads":
+        return concurrent.futures.ThreadPoolExecutor(n)
+    return concurrent.futures.ProcessPoolExecutor(n, multiprocessing.get_context("fork"))
+
+
+def violations(directory):
+    report = check(directory)
+    return [] if report.ok else list(render(report))
+
+
+# -- saying ------------------------------------------------------------------------------------------------------------
+
+
+def runtimes(n):
+    """Return n runtimes from 1 to 10 s, among them equal ones."""
+    return tuple(1.0 + (k * k * 7 % 19) / 2 for k in range(n))
+
+
+class Batches:
+    """Asks for batches; the next one when all results of the last one have been told."""
+
+    def __init__(self, sizes):
+        self.sizes = iter(sizes)
+        self.left = self.running = self.asked = 0
+
+    def ask(self):
+        if not self.left:
+            if self.running:
+                return None
+            self.left = next(self.sizes)
+        self.left -= 1
+        self.running += 1
+        self.asked += 1
+        return Query({"x": self.asked - 1})
+
+    def tell(self, _query, _evaluation):
+        self.running -= 1
+
+
+SIZES = (20, 3, 8, 1, 20)
+
+
+@pytest.mark.parametrize("shared_directory", [False, True], ids=["one host", "several hosts"])
+@pytest.mark.parametrize("way", ["threads", "processes"])
+@pytest.mark.parametrize("overhead", [NONE, Overhead.fixed(0.5)], ids=lambda overhead: overhead.name)
+def test_generations_that_say_how_many_calls_come_are_exact_without_a_guess(tmp_path, way, overhead, shared_directory):
+    objective = Lookup(runtimes(sum(SIZES)))
+    with (
+        executor_of(way, 8) as executor,
+        Simulator(
+            objective, n_workers=8, directory=tmp_path, overhead=overhead, shared_directory=shared_directory,
+            idle=Idle(sign="never"),
+        ) as simulator,
+    ):  # fmt: skip
+        first = 0
+        for size in SIZES:
+            with simulator.expect(size):
+                futures = []
+                for x in range(first, first + size):
+                    futures.append(executor.submit(simulator, {"x": x}))
+                    if len(futures) <= 8:  # the first calls of a batch must not race for their starts
+                        while simulator.progress()["started"] < x + 1:
+                            time.sleep(0.001)
+                done, _ = concurrent.futures.wait(futures, HANG)
+                assert len(done) == size
+            first += size
+        trace = simulator.trace()
+    asked = simulate(Batches(SIZES), objective, n_workers=8, overhead=overhead)
+    for column in ("config.x", "start", "end", "overhead"):
+        assert trace[column].tolist() == asked[column].tolist(), column
+    assert metadata(trace, "idle_releases") == metadata(trace, "wrong_guesses") == 0
+    assert violations(tmp_path) == []
+
+
+def test_an_optimizer_that_says_it_is_idle_gets_the_next_result_at_once():
+    never = Idle(sign="never")
+    with (
+        Simulator(Lookup((1.0, 5.0, 9.0)), n_workers=4, overhead=NONE, idle=never) as simulator,
+        executor_of("threads", 3) as executor,
+    ):
+        futures = [executor.submit(simulator, {"x": x}) for x in range(3)]
+        for future, end in zip(futures, (1.0, 5.0, 9.0), strict=True):
+            while simulator.progress()["started"] < 3:
+                time.sleep(0.001)
+            assert not future.done()
+            simulator.idle()
+            assert future.result(HANG).end == end
+        trace = simulator.trace()
+    assert trace["end"].tolist() == [1.0, 5.0, 9.0]
+    assert metadata(trace, "idle_releases") == 0
+
+
+def test_calls_that_were_promised_are_waited_for_until_the_run_stalls():
+    """Of two promised calls one comes."""
+    patient = Idle(after=0.02, stall_after=0.3)
+    with Simulator(Lookup((1.0,)), n_workers=2, overhead=NONE, idle=patient) as simulator:
+        simulator.expect(2)
+        with pytest.warns(UserWarning, match="a call was promised"):
+            assert simulator({"x": 0}).end == 1.0
+        trace = simulator.trace()
+    assert metadata(trace, "stall_releases") == 1
+
+
+@pytest.mark.parametrize("n", [-1, 1.5, True, None])
+def test_an_expectation_that_is_no_number_of_calls_is_refused(n):
+    with (
+        Simulator(Lookup((1.0,)), n_workers=2) as simulator,
+        pytest.raises(SpecificationError, match="expected calls"),
+    ):
+        simulator.expect(n)
+
+
+# -- guesses that turn out to be wrong ---------------------------------------------------------------------------------
+
+
+def sampled_slowly(simulator, pauses, *, start=False):
+    """Sample without CPU time in the main thread, one configuration after the other, for a pool of three."""
+    running = set()
+    with executor_of("threads", 3) as executor:
+        if start:
+            simulator.start()
+        for x, pause in enumerate(pauses):
+            if len(running) == 3:
+                done, running = concurrent.futures.wait(running, HANG, concurrent.futures.FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+            time.sleep(pause)
+            running.add(executor.submit(simulator, {"x": x}))
+        for future in running:
+            future.result(HANG)
+
+
+SLOW = Lookup((0.4, 0.45, 2.0, 3.0, 4.0))
+
+
+def test_a_sampler_that_waits_is_known_from_its_first_pause():
+    """Sampling takes 0.3 s, three times what is taken for idle; the pause before the first call shows it."""
+    with Simulator(SLOW, n_workers=3, max_evaluations=5, idle=Idle(after=0.1)) as simulator, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sampled_slowly(simulator, [0.3] * 5, start=True)
+        trace = simulator.trace()
+    assert metadata(trace, "wrong_guesses") == metadata(trace, "idle_releases") == 0
+    assert trace["config.x"].tolist()[:2] == [0, 1]
+
+
+def test_a_guess_that_a_call_contradicts_is_counted_and_said_and_not_made_again(tmp_path):
+    simulator = Simulator(SLOW, n_workers=3, directory=tmp_path, max_evaluations=5, idle=Idle(after=0.1))
+    with simulator:
+        with pytest.warns(UserWarning, match=r"called after .* idle=Idle\(sign='never'\)"):
+            sampled_slowly(simulator, [0.0] + [1.2] * 4)
+        with pytest.warns(UserWarning, match="1 times a free worker was taken to be idle and called after all"):
+            trace = simulator.trace()
+    assert metadata(trace, "wrong_guesses") == 1
+    assert violations(tmp_path) == []
+
+
+def test_a_run_may_end_at_a_wrong_guess():
+    suspicious = Idle(after=0.1, on_wrong_guess="raise")
+    with (
+        Simulator(SLOW, n_workers=3, max_evaluations=5, idle=suspicious) as simulator,
+        pytest.raises(WrongGuessError, match="from zerowait import Idle"),
+    ):
+        sampled_slowly(simulator, [0.0] + [1.2] * 4)
+
+
+def test_the_longest_quiet_lengthens_what_is_needed():
+    rule = Idle(after=1.0)
+    assert idle.needed_quiet(rule, 0.01, 0.0, expected=True) == 1.0
+    assert idle.needed_quiet(rule, 0.01, 0.0, expected=False) == 0.05
+    assert idle.needed_quiet(rule, 3.0, 3.0, expected=True) == 6.0
+    assert idle.needed_quiet(rule, 3.0, 3.0, expected=False) == 6.0
+
+
+# -- absent workers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["threads", "processes"])
+def test_slots_that_nobody_calls_are_waited_for_once_and_said(tmp_path, way):
+    with (
+        Simulator(
+            Lookup(runtimes(40)), n_workers=8, directory=tmp_path, overhead=NONE, idle=Idle(after=0.3)
+        ) as simulator,
+        executor_of(way, 4) as executor,
+    ):
+        if way == "threads":
+            with pytest.warns(UserWarning, match="n_workers is 8, but only 4 workers ever called"):
+                list(executor.map(lambda x: simulator({"x": x}), range(40)))
+        else:
+            list(executor.map(simulator, [{"x": x} for x in range(40)]))
+        trace = simulator.trace()
+    # Once for the four that never call, and at the end, when each of the four others has had its last call.
+    assert metadata(trace, "idle_releases") <= 1 + 4
+    assert len(trace) == 40
+    assert violations(tmp_path) == []
+
+
+def test_a_worker_that_comes_late_takes_an_absent_slot(tmp_path):
+    """Worker A calls alone until B is there, whose first start is the last delivery."""
+    both = threading.Barrier(2, timeout=HANG)
+
+    def objective(config):
+        if config["x"] > 2:
+            both.wait()
+        return Evaluation(0.0, 1.0)
+
+    with Simulator(objective, n_workers=2, directory=tmp_path, overhead=NONE, idle=Idle(after=0.1)) as simulator:
+        for x in range(3):
+            assert simulator({"x": x}).end == x + 1.0
+        with executor_of("threads", 2) as executor:
+            for first, second in ((3, 4), (5, 6)):
+                ends = executor.map(lambda x: simulator({"x": x}).end, (first, second))
+                assert set(ends) == {(first + 5) / 2}
+        trace = simulator.trace()
+    assert trace["start"].tolist() == [0.0, 1.0, 2.0, 3.0, 3.0, 4.0, 4.0]
+    assert violations(tmp_path) == []
+
+
+# -- what works --------------------------------------------------------------------------------------------------------
+
+
+class Scripted:
+    """A run whose one thread does per second what is said, on a clock that goes on by a second a look."""
+
+    def __init__(self, monkeypatch, cpu, waited, switches):
+        self.seconds = 0
+        monkeypatch.setattr(activity, "look", self.look)
+        monkeypatch.setattr(activity, "is_runnable", lambda _: False)
+        monkeypatch.setattr(activity, "voluntary_switches", lambda _: switches * self.seconds)
+        self.cpu, self.waited = cpu, waited
+
+    def look(self, _roots):
+        self.seconds += 1
+        times = Times(self.cpu * self.seconds, self.waited * self.seconds)
+        return Look({1: times.cpu}, {(1, 2): times})
+
+    def quiet(self):
+        quiescence = Quiescence(Idle(), now=lambda: float(self.seconds))
+        for _ in range(10):
+            quiet = quiescence.seconds(0, [])
+        return quiet, quiescence.computed_at
+
+
+@pytest.mark.parametrize(
+    ("cpu", "waited", "switches", "works", "computes"),
+    [
+        (0.9, 0.0, 3, True, True),  # computes
+        (0.05, 0.9, 0, True, True),  # computes, and gets a twentieth of a core
+        (0.0005, 0.9, 0, True, True),  # the same, on a machine that hardly lets it run
+        (0.4, 0.0, 4000, False, False),  # polls, as Nevergrad's master does
+        (0.2, 0.7, 3000, False, False),  # polls, and waits for a core each time
+        (0.9, 0.0, 5000, True, True),  # too much for polling
+        (0.3, 0.0, 30, True, False),  # polls, and works a little each time
+        (0.03, 0.0, 3, False, False),  # a daemon that ticks
+    ],
+)
+def test_who_computes_is_told_from_who_polls_on_a_busy_machine(monkeypatch, cpu, waited, switches, works, computes):
+    quiet, computed_at = Scripted(monkeypatch, cpu, waited, switches).quiet()
+    assert (quiet < 2.0) == works
+    assert (computed_at > 5.0) == computes
+
+
+def master(action, idle, *, seconds=None):
+    """Let one worker of two call, while the master does something instead of calling."""
+    stop = threading.Event()
+    with Simulator(Lookup((1.0,)), n_workers=2, overhead=NONE, idle=idle) as simulator:
+        doing = threading.Thread(target=action, args=(stop,))
+        doing.start()
+        try:
+            return simulator({"x": 0}), simulator.trace()
+        finally:
+            stop.set()
+            doing.join()
+
+
+def spin(stop):
+    while not stop.is_set():
+        sum(range(1000))
+
+
+def poll(stop):
+    while not stop.is_set():
+        time.sleep(1e-4)
+
+
+def sleep(stop):
+    stop.wait(HANG)
+
+
+@pytest.mark.parametrize("action", [poll, sleep])
+def test_a_master_that_polls_sleeps_or_waits_for_a_lock_is_idle(action):
+    evaluation, trace = master(action, Idle(after=0.3))
+    assert evaluation.end == 1.0
+    assert metadata(trace, "idle_releases") == 1
+
+
+def test_a_master_that_spins_for_sixty_times_the_bound_ends_the_run():
+    with (
+        pytest.raises(StalledError, match=r"without a call.*Idle\(sign='grace'\)"),
+        pytest.warns(UserWarning, match="computes"),
+    ):
+        master(spin, Idle(after=0.05, stall_after=0.05))
+
+
+def test_an_optimizer_that_computes_is_not_released_when_the_bound_is_reached(monkeypatch):
+    """It computes for ten times the bound, and then makes its call."""
+    monkeypatch.setattr(delivery_wait, "LONGEST_COMPUTING", 1e9)  # on a busy machine it takes long
+    with Simulator(Lookup((1.0, 0.5)), n_workers=2, overhead=NONE, idle=Idle(after=0.1, stall_after=0.2)) as simulator:
+
+        def compute_and_call():
+            until = time.thread_time() + 2.0
+            while time.thread_time() < until:
+                sum(range(1000))
+            simulator({"x": 1})
+
+        computing = threading.Thread(target=compute_and_call)
+        computing.start()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            simulator({"x": 0})
+        computing.join()
+        trace = simulator.trace()
+    assert trace["end"].tolist() == [0.5, 1.0]
+    assert metadata(trace, "stall_releases") == 0
