@@ -272,9 +272,11 @@ class Adapter:
         mode = self.usual_mode() if mode is None else mode
         arguments.instance("budget", budget, Budget, "a zerowait.Budget, such as Budget(max_evaluations=100)")
         arguments.instance("overhead", overhead, Overhead, OVERHEADS)
+        if not callable(benchmark) or not isinstance(getattr(benchmark, "label", None), str):
+            raise arguments.refusal("the benchmark", benchmark, "one that zerowait.benchmarks.load('branin') returns")
         n_workers = arguments.integer("n_workers", n_workers, 1)
         seed = check_run_seed(seed)
-        if mode not in self.modes:
+        if not isinstance(mode, str) or mode not in self.modes:
             known = " or ".join(repr(known) for known in MODES if known in self.modes)
             raise SpecificationError(f"mode is {mode!r}; {self.name!r} can run in {known}")
         if budget.is_empty:

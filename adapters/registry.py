@@ -113,7 +113,7 @@ def load(name: str, **parameters: Any) -> Adapter:
         unusable.
     """
     candidates = dict(reversed(list(_candidates())))
-    if name not in candidates:
+    if not isinstance(name, str) or name not in candidates:
         raise SpecificationError(f"there is no optimizer {name!r}; known are {', '.join(sorted(candidates))}")
     adapter = candidates[name]()
     return _where_it_runs(adapter)[0](**parameters)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ConfigSpace import ConfigurationSpace
 
     from zerowait.suite.rules.evaluation import Config, Evaluation
@@ -183,7 +182,11 @@ def check_seed(seed: object) -> int:
 
 
 def check_names(config: Mapping[str, Any], names: tuple[str, ...], label: str) -> None:
-    """Raise `SpecificationError` naming the first parameter that is missing or unknown."""
+    """Raise `SpecificationError` naming the first parameter that is missing or unknown, or what is no mapping."""
+    if not isinstance(config, Mapping):
+        raise SpecificationError(
+            f"{label}: the configuration is {shown(config)}; it must be a mapping with exactly: {', '.join(names)}"
+        )
     for name in names:
         if name not in config:
             raise SpecificationError(

@@ -161,7 +161,7 @@ def _check_present(family: Family, task: str | None) -> None:
 
 
 def _family(name: str) -> Family:
-    if name in BUILT_IN:
+    if isinstance(name, str) and name in BUILT_IN:
         return _built_in(name)
     plugins = _plugins()
     for plugin in plugins:

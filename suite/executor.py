@@ -138,6 +138,8 @@ class SimulatedExecutor(concurrent.futures.Executor):
         """
         if self._shut_down:
             raise RuntimeError("cannot schedule new futures after shutdown")
+        if not callable(fn):
+            raise arguments.refusal("what is submitted", fn, "a function, such as the objective: submit(f, {'x': 0.5})")
         self._check_caller()
         self._return_from_caller()
         self._asked.clear()

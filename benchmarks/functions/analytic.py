@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,7 +13,7 @@ from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.evaluation import Config, Evaluation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ConfigSpace import ConfigurationSpace
 
@@ -146,7 +147,7 @@ class AnalyticBenchmark:
         return {key: value for key, value in self.__dict__.items() if key != "space"}
 
     def _point(self, config: Config) -> list[float]:
-        if len(config) != len(self._names):
+        if not isinstance(config, Mapping) or len(config) != len(self._names):
             check_names(config, self._names, self.name)
         x = []
         for name in self._names:

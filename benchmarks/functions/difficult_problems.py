@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from zerowait.benchmarks.protocol import as_float, check_names
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ConfigSpace import ConfigurationSpace
 
 
@@ -123,7 +122,7 @@ class Branches:
     def _require(self, config: Mapping[str, Any], names: list[str]) -> None:
         """Refuse a configuration that lacks one of these; which others it may have is not known yet."""
         for name in names:
-            if name not in config:
+            if not isinstance(config, Mapping) or name not in config:
                 check_names(config, tuple(names), self._label)
 
     def loss(self, values: Mapping[str, Any]) -> float:

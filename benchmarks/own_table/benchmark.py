@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
 from types import MappingProxyType
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zerowait.benchmarks.data.errors import DamagedDataError, DataMissingError, TrainingFailedError
 from zerowait.benchmarks.own_table import store as storage
 from zerowait.benchmarks.own_table.cells import INACTIVE
-from zerowait.benchmarks.own_table.columns import shown_list
+from zerowait.benchmarks.own_table.columns import metric_name, shown_list
 from zerowait.benchmarks.own_table.conversion import SCALED, Conversion
 from zerowait.benchmarks.own_table.space import Scale, distinct, space_from_text
 from zerowait.benchmarks.protocol import Fidelity, as_float, check_names, check_seed
@@ -22,8 +23,6 @@ from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.evaluation import Config, Evaluation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ConfigSpace import ConfigurationSpace
 
 NAME = "table"
@@ -201,9 +200,8 @@ class DataFrameBenchmark:
 
     @cached_property
     def _metric_names(self) -> tuple[str, ...]:
-        """What metrics are called: those of curves by the name that is left without the place of the fidelity."""
-        names = self.conversion.columns.metrics
-        return tuple(name.replace("*", "").strip("_-. ") or name if "*" in name else name for name in names)
+        """What metrics are called."""
+        return tuple(map(metric_name, self.conversion.columns.metrics))
 
     def _means(self, first: int, last: int) -> list[float]:
         """Return the means over the repetitions: the value over those that did not fail, if there are any."""
@@ -228,9 +226,9 @@ class DataFrameBenchmark:
     def _codes(self, config: Config) -> list[float]:
         names = self.conversion.columns.params
         conditional = self._stored.meta["conditional"]
-        if conditional:
+        if conditional and isinstance(config, Mapping):
             names = tuple(name for name in names if name in config or name not in conditional)
-        if len(config) != len(names) or any(name not in config for name in names):
+        if not isinstance(config, Mapping) or set(config) != set(names):
             check_names(config, names, self.label)
         return [
             self._code(name, config[name]) if name in config else INACTIVE for name in self.conversion.columns.params

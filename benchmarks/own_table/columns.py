@@ -49,6 +49,13 @@ class Columns:
                     f"{label}: the column {name!r} is given as {used[name]} and as {use}; a column has one use"
                 )
             used[name] = use
+        called: dict[str, str] = {}
+        for name in self.metrics:
+            other = called.setdefault(metric_name(name), name)
+            if other != name:
+                raise SpecificationError(
+                    f"{label}: the metrics {other!r} and {name!r} are both called {metric_name(name)!r}; rename one"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,11 @@ def matching(pattern: str, names: Iterable[str]) -> dict[float, str]:
             raise SpecificationError(f"the columns {found[level]!r} and {name!r} are both {pattern!r} at {level:g}")
         found[level] = name
     return dict(sorted(found.items()))
+
+
+def metric_name(column: str) -> str:
+    """Return what the metric of a column is called; of curves what is left without the place of the fidelity."""
+    return column.replace("*", "").strip("_-. ") or column if "*" in column else column
 
 
 def shown_list(text: str, limit: int = 400) -> str:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, get_args
 
 from zerowait.benchmarks.facts import Facts
 from zerowait.benchmarks.own_table.benchmark import DISTANCE, MATCHED_FIDELITY, NAME, DataFrameBenchmark
-from zerowait.benchmarks.own_table.columns import Columns, Meaning, Seconds, as_names, as_path
+from zerowait.benchmarks.own_table.columns import Columns, Meaning, Seconds, as_names, as_path, metric_name
 from zerowait.benchmarks.own_table.conversion import Conversion
 from zerowait.benchmarks.own_table.given_space import given_space
 from zerowait.benchmarks.own_table.space import Match, space_as_text
 from zerowait.benchmarks.protocol import label_of
 from zerowait.benchmarks.registry import Family
-from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError, shown
 
 if TYPE_CHECKING:
     import os
@@ -109,8 +109,8 @@ def from_dataframe(  # noqa: PLR0913 - the columns of a table and how to look th
     """
     if match not in get_args(Match):
         raise SpecificationError(f"{NAME}: match is {match!r}; it must be 'exact' or 'nearest'")
-    if label is not None and (not isinstance(label, str) or not label):
-        raise SpecificationError(f"{NAME}: label is {label!r}; it must be a text")
+    if label is not None and (not isinstance(label, str) or not label or not label.isprintable()):
+        raise SpecificationError(f"{NAME}: label is {shown(label)}; it must be a text of one line")
     path = as_path(table)
     if label is None:
         options = {} if match == "exact" else {"match": match}
@@ -130,7 +130,8 @@ def from_dataframe(  # noqa: PLR0913 - the columns of a table and how to look th
     meaning = Meaning(seconds, maximize, curves is not None, texts, separator, decimal)
     meaning.check(columns, label)
     if match == "nearest":
-        taken = next((name for name in (DISTANCE, MATCHED_FIDELITY) if name in columns.metrics), None)
+        called = set(map(metric_name, columns.metrics))
+        taken = next((name for name in (DISTANCE, MATCHED_FIDELITY) if name in called), None)
         if taken is not None:
             raise SpecificationError(
                 f"{label}: metrics has {taken!r}, which match='nearest' records; rename the column"

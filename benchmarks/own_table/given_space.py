@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from zerowait.benchmarks.own_table.columns import Columns, shown_list
 from zerowait.benchmarks.own_table.space import Match, distinct, require_every_combination
 from zerowait.benchmarks.protocol import as_float
 from zerowait.suite.rules.errors import SpecificationError, shown
+from zerowait.suite.sharing.regular_files import LARGEST_JSON, read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,7 +37,8 @@ def given_space(space: Any, label: str) -> ConfigurationSpace:
             f"{label}: space is {space!r}; it must be a ConfigurationSpace or the path of its JSON"
         )
     try:
-        return ConfigurationSpace.from_json(Path(space))
+        data = read_regular_file(Path(space), at_most=LARGEST_JSON, follow_links=True)
+        return ConfigurationSpace.from_serialized_dict(json.loads(data))
     except OSError as error:
         raise SpecificationError(f"{label}: the space {space} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # noqa: BLE001 - ConfigSpace raises whatever its parts do

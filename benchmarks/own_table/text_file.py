@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 from zerowait.benchmarks.own_table.cells import (
+    LARGEST_INTEGER,
     Cells,
     boolean_of,
     finite_parameter,
@@ -71,6 +72,11 @@ class TextTable:
             refuse(row, texts[places[odd]], name, f"it {remedy}", label, int((index == places[odd]).sum()) - 1)
         if kind == "category":
             return texts_as_codes([texts[i] for i in places], renumbered[index], absent)
+        if kind == "integer":  # a float takes 2**53 + 1 for 2**53
+            large = next((i for i, text in enumerate(present) if abs(int(text)) > LARGEST_INTEGER), None)
+            if large is not None:
+                row = int((index == places[large]).argmax())
+                refuse(row, present[large], name, f"an integer is at most {LARGEST_INTEGER} (2**53) in size", label)
         value_of = boolean_of if kind == "boolean" else float
         numbers = np.array([value_of(text) for text in present])[renumbered[index]]
         return finite_parameter(kind, numbers, absent, name, label)
@@ -136,26 +142,26 @@ def read_text(path: Path, file: IO[bytes], meaning: Meaning, label: str) -> Text
     n_rows = 0
     with _told(path, label, lambda: n_rows):
         stream: Any = gzip.GzipFile(fileobj=file) if path.name.endswith(".gz") else file
-        text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-        reader = csv.reader(
-            _lines(text, path, label), delimiter=separator, strict=True, skipinitialspace=separator not in " \t"
-        )
-        for row in reader:
-            if not row:
-                continue
-            if header is None:
-                header = [name.strip() for name in row]
-                known = [{} for _ in header]
-                columns = [array("q") for _ in header]
-                continue
-            if len(row) != len(header):
-                raise SpecificationError(
-                    f"{label}: row {n_rows} of {path} has {len(row)} cells and the header {len(header)} names (the "
-                    "first row is 0); every row must have one cell for each name"
-                )
-            for cell, distinct, column in zip(row, known, columns, strict=True):
-                column.append(distinct.setdefault(cell.strip(), len(distinct)))
-            n_rows += 1
+        with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+            reader = csv.reader(
+                _lines(text, path, label), delimiter=separator, strict=True, skipinitialspace=separator not in " \t"
+            )
+            for row in reader:
+                if not row:
+                    continue
+                if header is None:
+                    header = [name.strip() for name in row]
+                    known = [{} for _ in header]
+                    columns = [array("q") for _ in header]
+                    continue
+                if len(row) != len(header):
+                    raise SpecificationError(
+                        f"{label}: row {n_rows} of {path} has {len(row)} cells and the header {len(header)} names (the "
+                        "first row is 0); every row must have one cell for each name"
+                    )
+                for cell, distinct, column in zip(row, known, columns, strict=True):
+                    column.append(distinct.setdefault(cell.strip(), len(distinct)))
+                n_rows += 1
     if header is None:
         raise SpecificationError(f"{label}: the file {path} is not a table: it is empty")
     _refuse_line_breaks(known, columns, path, label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -17,7 +18,7 @@ from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.evaluation import Config, Evaluation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ConfigSpace import ConfigurationSpace
@@ -219,7 +220,7 @@ class JAHS:
 
     def _values(self, config: Config) -> dict[str, Any]:
         """Return the raw values of all columns but the epoch."""
-        if len(config) != len(self._names) or any(name not in config for name in self._names):
+        if not isinstance(config, Mapping) or set(config) != set(self._names):
             check_names(config, self._names, self.label)
         values = {name: self._value(name, config[name]) for name in self._names}
         values["Optimizer"] = "SGD"

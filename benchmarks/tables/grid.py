@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -10,8 +11,6 @@ from zerowait.benchmarks.protocol import as_float, check_names
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ConfigSpace import ConfigurationSpace
 
 Value: TypeAlias = int | float | str
@@ -79,7 +78,7 @@ class Grid:
             A parameter is missing or unknown, or a value is not on the grid; the message names the parameter,
             the value and what is allowed.
         """
-        if len(config) != len(self._steps):
+        if not isinstance(config, Mapping) or len(config) != len(self._steps):
             check_names(config, self.names, self.label)
         row = 0
         for name, steps in self._steps:

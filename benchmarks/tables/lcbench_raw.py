@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -26,7 +27,7 @@ from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.evaluation import Config, Evaluation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
@@ -215,7 +216,7 @@ class LCBenchRaw:
         return np.array(positions, dtype=np.float64)
 
     def _number(self, config: Config) -> int:
-        if len(config) != 1 or CHOICE not in config:
+        if not isinstance(config, Mapping) or len(config) != 1 or CHOICE not in config:
             check_names(config, (CHOICE,), self.label)
         number = as_float(config[CHOICE])
         if number is None or not number.is_integer() or not 0 <= number < CONFIGURATIONS:
@@ -224,7 +225,7 @@ class LCBenchRaw:
 
     def _nearest(self, config: Config) -> tuple[int, float]:
         """Return the nearest configuration, the first of equally near ones, and its distance."""
-        if len(config) != len(PARAMETERS) or any(name not in config for name in PARAMETERS):
+        if not isinstance(config, Mapping) or set(config) != set(PARAMETERS):
             check_names(config, PARAMETERS, self.label)
         total: Any = 0.0
         for name, column in zip(PARAMETERS, self._positions, strict=True):

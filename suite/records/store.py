@@ -16,6 +16,7 @@ from zerowait.suite.records import store_cells
 from zerowait.suite.records.selection import Condition, Selection, Where, parse
 from zerowait.suite.records.store_cells import CELL_COLUMNS, RUN_COLUMNS, StoredCell, Table
 from zerowait.suite.records.trace import COLUMNS, arrow_type
+from zerowait.suite.rules import arguments
 from zerowait.suite.rules.errors import SpecificationError, TraceError
 from zerowait.suite.sharing.regular_files import open_regular, read_json
 
@@ -76,11 +77,12 @@ def store_of(path: str | os.PathLike[str]) -> tuple[Path, Path | None]:
     TraceError
         There is neither a store nor a study there.
     """
-    path = Path(path)
-    if (path / store_cells.STORE).is_dir() or (path / store_cells.CELLS).is_dir():
-        return path / store_cells.STORE, path
-    if (path / store_cells.CELLS_FILE).is_file():
-        return path, None
+    path = arguments.folder("the study", path, "the path of a study's output folder")
+    with contextlib.suppress(OSError):  # such as of a name that is too long
+        if (path / store_cells.STORE).is_dir() or (path / store_cells.CELLS).is_dir():
+            return path / store_cells.STORE, path
+        if (path / store_cells.CELLS_FILE).is_file():
+            return path, None
     raise TraceError(
         f"there is no study in {path}; name the output folder of a study, which has a folder 'store' or 'cells'"
     )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 import numpy as np
 
+from zerowait.suite.rules import arguments
 from zerowait.suite.rules.errors import TraceError, shown
 from zerowait.suite.rules.identity import plain
 from zerowait.suite.sharing.fsync import replace_file
@@ -331,11 +332,20 @@ def write_trace(trace: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     """Write a trace as Parquet; what was measured on this machine goes into `<name>.measured.json` beside it.
 
     Both files appear whole or not at all (temporary file, then rename).
+
+    Raises
+    ------
+    SpecificationError
+        It is no DataFrame, or no file can have this path.
     """
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = Path(path)
+    arguments.instance("the trace", trace, pd.DataFrame, "a DataFrame, as simulate returns it")
+    path = arguments.folder("path", path, "the path of a Parquet file")
+    if not path.parent.is_dir() or (path.exists() and not path.is_file()):
+        raise arguments.refusal("path", path, "the path of a file, in a folder that is there")
     metadata = dict(trace.attrs.get(ATTRIBUTE, {}))
     measured = metadata.pop("measured", {})
     table = pa.Table.from_pandas(trace, preserve_index=False)
@@ -366,7 +376,7 @@ def read_trace(path: str | os.PathLike[str]) -> pd.DataFrame:
     TraceError
         The file is missing, damaged or no trace, or was written in another format version.
     """
-    path = Path(path)
+    path = arguments.folder("path", path, "the path of a Parquet file")
     table, metadata = read_table(path)
     measured = _measured_path(path)
     try:

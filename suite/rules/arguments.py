@@ -115,13 +115,13 @@ def configuration(value: object) -> Mapping[str, Any]:
     raise refusal("the configuration", value, "a mapping of parameter names to values, such as {'x': 0.1}")
 
 
-def folder(name: str, value: object) -> Path:
+def folder(name: str, value: object, allowed: str = "the path of a folder, or None") -> Path:
     """Return a path; raise `SpecificationError` when it is none, empty, or holds a zero byte."""
     if isinstance(value, str | os.PathLike):
         path = os.fspath(value)
         if isinstance(path, str) and path and "\0" not in path:
             return Path(path)
-    raise refusal(name, value, "the path of a folder, or None")
+    raise refusal(name, value, allowed)
 
 
 def mapping(name: str, value: object, allowed: str = "a mapping, or None") -> Mapping[str, Any]:

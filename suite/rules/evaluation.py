@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from zerowait.suite.rules import arguments
-from zerowait.suite.rules.errors import InvalidEvaluationError
+from zerowait.suite.rules.errors import InvalidEvaluationError, shown
 from zerowait.suite.rules.identity import is_text
 
 Config: TypeAlias = Mapping[str, Any]
@@ -192,13 +192,18 @@ def _number(key: str, value: Any, config: Config) -> float:
         )
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InvalidEvaluationError(
-            f"the objective returned {key}={value!r} for {dict(config)!r}; it must be a number"
+            f"the objective returned {key}={shown(value)} for {shown(dict(config))}; it must be a number"
         ) from None
 
 
 def _with_plain_metrics(evaluation: Evaluation, config: Config) -> Evaluation:
+    if not isinstance(evaluation.metrics, Mapping):
+        raise InvalidEvaluationError(
+            f"the objective returned metrics={shown(evaluation.metrics)} for {dict(config)!r}; it must be a mapping of "
+            "numbers"
+        )
     metrics = {
         str(name): value if type(value) is float else _metric(str(name), value, config)
         for name, value in evaluation.metrics.items()

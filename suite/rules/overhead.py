@@ -99,7 +99,8 @@ class Overhead:
         return cls(f"model({name})", sampling, seconds)
 
     def __post_init__(self) -> None:
-        """Refuse a sampling that does not exist."""
+        """Refuse a sampling that does not exist, and seconds that are no function."""
+        arguments.function("seconds", self.seconds, "a function of the number of results")
         if self.sampling not in get_args(Sampling):
             raise SpecificationError(f"sampling is {shown(self.sampling)}; it must be 'serial' or 'parallel'")
 
@@ -126,13 +127,7 @@ class Overhead:
         """
         if self.seconds is None:
             raise SpecificationError(f"the overhead {self.name} has no model to ask")
-        seconds = float(self.seconds(delivered))
-        if not 0.0 <= seconds <= LONGEST:
-            raise SpecificationError(
-                f"the overhead {self.name} gave {seconds!r} s after {delivered} results; "
-                f"it must be from 0 to {LONGEST:g}"
-            )
-        return seconds
+        return _checked(self.seconds(delivered), f"what the overhead {self.name} gives after {delivered} results")
 
     def to_json(self) -> dict[str, Any]:
         """Return what specifications, cells and traces keep of the policy; of a model it is the name alone."""

@@ -33,6 +33,8 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666, *, fol
         if error.errno in (errno.ENXIO, errno.EISDIR):  # a FIFO without a reader, a socket, a folder to be written
             raise OSError(errno.EINVAL, f"{path.name} is no regular file", str(path)) from None
         raise _of_a_link(error, path) from None
+    except ValueError as error:  # a zero byte in the path
+        raise OSError(errno.EINVAL, str(error), str(path)) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, f"{path.name} is no regular file", str(path))

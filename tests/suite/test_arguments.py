@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from decimal import Decimal
 from fractions import Fraction
 
@@ -49,7 +50,7 @@ def executor(**given):
 
 
 def adapter(**given):
-    benchmark = given.pop("benchmark", None) or zerowait.benchmarks.load("branin")
+    benchmark = given.pop("benchmark") if "benchmark" in given else zerowait.benchmarks.load("branin")
     wanted = {"n_workers": 2, "seed": 0, "budget": Budget(3), "overhead": Overhead.none()} | given
     return zerowait.adapters.load("random").optimize(benchmark, **wanted)
 
@@ -115,7 +116,8 @@ CASES = [
     ),
     *((adapter, "overhead", value) for value in (*COMMON["overhead"], None)),
     *((adapter, "budget", value) for value in (10, None, {"max_evaluations": 3}, Budget)),
-    *((adapter, "mode", value) for value in ("threads", 1, True)),
+    *((adapter, "mode", value) for value in ("threads", 1, True, ["native"])),
+    *((adapter, "benchmark", value) for value in (None, 3, "branin", {}, train)),
 ]  # fmt: skip
 
 
@@ -208,3 +210,62 @@ def test_every_finite_number_in_range_is_taken_as_a_float(value):
 def test_decimal_numbers_are_none_that_numpy_knows():
     with pytest.raises(SpecificationError, match=r"max_time is Decimal\('1'\) of type Decimal; it must be a positive"):
         Budget(max_time=Decimal(1))
+
+
+@pytest.mark.parametrize("metrics", [3, "a", [("a", 1.0)], {"a": 10**400}, {"a": None}])
+def test_metrics_that_are_no_numbers_by_name_are_blamed_on_the_objective(metrics):
+    with pytest.raises(zerowait.InvalidEvaluationError, match=r"^the objective returned metrics.* must be") as caught:
+        simulator(objective=lambda config: Evaluation(1.0, 1.0, metrics))({"x": 0.5})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_value_that_no_float_holds_is_blamed_on_the_objective():
+    with pytest.raises(zerowait.InvalidEvaluationError, match=r"value=1000.*; it must be a number"):
+        simulator(objective=lambda config: Evaluation(10**400, 1.0))({"x": 0.5})
+
+
+@pytest.mark.parametrize("seconds", ["x", None, -1.0, math.nan, 10**400, [1.0]])
+def test_an_overhead_model_that_gives_no_seconds_is_named(seconds):
+    model = Overhead.model(lambda n: seconds, name="mine")
+    with pytest.raises(SpecificationError, match=r"the overhead model\(mine\) gives after 0 results is .*; it must be"):
+        simulator(overhead=model)({"x": 0.5})
+
+
+@pytest.mark.parametrize("what", [None, 3, "f", {"x": 0.5}, Query({"x": 0.5})])
+def test_only_functions_can_be_submitted(what):
+    with pytest.raises(SpecificationError, match=r"what is submitted is .*; it must be a function"):
+        executor().submit(what)
+
+
+@pytest.mark.parametrize("read", [zerowait.load_study, zerowait.load_cells, zerowait.read_trace])
+@pytest.mark.parametrize("path", [None, 3, b"folder", [], "a\0b", "", "x" * 300])
+def test_what_is_no_path_of_a_study_or_trace_is_one_line(read, path):
+    with pytest.raises((SpecificationError, zerowait.TraceError)) as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_trace_is_written_to_a_file_and_replaces_nothing_else(tmp_path):
+    trace = ask_and_tell()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (None, 3, "", "a\0b", tmp_path, tmp_path / "none" / "trace.parquet", pipe):
+        with pytest.raises(SpecificationError, match=r"path is .*; it must be the path of a"):
+            zerowait.write_trace(trace, path)
+    assert pipe.is_fifo()
+    with pytest.raises(SpecificationError, match="the trace is None; it must be a DataFrame"):
+        zerowait.write_trace(None, tmp_path / "trace.parquet")
+
+
+@pytest.mark.parametrize("name", [["branin"], {"branin"}, None, 3])
+def test_a_name_that_is_no_text_is_unknown(name):
+    for load in (zerowait.benchmarks.load, zerowait.adapters.load):
+        with pytest.raises(SpecificationError, match=r"must be one of|known are"):
+            load(name)
+
+
+@pytest.mark.parametrize("config", [None, 3, "x", ["x0"], np.array([1.0, 2.0])])
+@pytest.mark.parametrize(("name", "task"), [("branin", None), ("hartmann3", None), ("difficult", "conditional")])
+def test_a_benchmark_names_a_configuration_that_is_none(name, task, config):
+    with pytest.raises(SpecificationError, match=r"the configuration is .*; it must be a mapping"):
+        zerowait.benchmarks.load(name, task=task)(config)

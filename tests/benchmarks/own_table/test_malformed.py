@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gc
 import gzip
 import io
 import os
 import re
+import warnings
 import zlib
 from decimal import Decimal
 
@@ -418,3 +420,44 @@ def test_gzip_that_is_bent_anywhere_is_refused_or_read_as_it_was(tmp_path):
             assert gzip.decompress(bytes(bent)) == plain
     with pytest.raises(zlib.error):
         zlib.decompress(whole)
+
+
+def test_a_text_file_is_closed_after_it_was_read(tmp_path):
+    (tmp_path / "a.csv").write_text(written(ROWS))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        from_dataframe(tmp_path / "a.csv", **COLUMNS)
+        gc.collect()
+    assert not [str(one.message) for one in caught if issubclass(one.category, ResourceWarning)]
+
+
+def test_a_pipe_or_an_impossible_path_of_table_or_space_keeps_nobody_waiting(tmp_path):
+    frame = pd.DataFrame(ROWS, columns=NAMES).astype({"rate": float, "epoch": int, "loss": float, "seconds": float})
+    os.mkfifo(tmp_path / "space.json")
+    for space in (tmp_path / "space.json", tmp_path, "a\0b"):
+        with pytest.raises(SpecificationError, match=r"the space .* cannot be read"):
+            from_dataframe(frame, **COLUMNS, space=space)
+    with pytest.raises(SpecificationError, match="cannot be read: embedded null byte"):
+        from_dataframe("a\0b.csv", **COLUMNS)
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1])
+def test_an_integer_that_a_float_takes_for_its_neighbour_is_refused(tmp_path, number):
+    rows = [[str(one), "sgd", e, "0.5", e] for one in (1, number) for e in ("1", "3")]
+    assert f"row 2 has '{number}' in the column 'rate'" in refused(tmp_path / "a.csv", written(rows))
+
+
+def test_two_metrics_of_one_name_are_refused():
+    frame = pd.DataFrame({"a": [1, 2], "loss_1": [2, 1], "loss_2": [1, 0], "m": 1, "m_1": 1, "m_2": 2, "t": 1.0})
+    given = {"params": ["a"], "curves": "loss_*", "runtime": "t", "seconds": "per_step"}
+    with pytest.raises(SpecificationError, match="the metrics 'm' and 'm_\\*' are both called 'm'; rename one"):
+        from_dataframe(frame, **given, metrics=["m", "m_*"])
+    with pytest.raises(SpecificationError, match="metrics has 'distance', which match='nearest' records"):
+        from_dataframe(frame, **given, metrics=["distance_*"], match="nearest")
+
+
+@pytest.mark.parametrize("label", ["a\nb", "a\0b", "", 3])
+def test_a_label_is_one_line(label):
+    frame = pd.DataFrame({"a": [1, 2], "loss": [2, 1], "seconds": 1.0})
+    with pytest.raises(SpecificationError, match=r"label is .*; it must be a text of one line"):
+        from_dataframe(frame, params=["a"], value="loss", runtime="seconds", label=label)
