@@ -203,7 +203,7 @@ def trace_paths(folder: Path) -> Iterator[Path]:
     if listing.is_file():
         for name in listed_cells(listing):
             path = folder / name / TRACE_FILE
-            if path.is_file():
+            if path.exists():  # what is no file is refused where it is read
                 yield path
         return
     for path in sorted(folder.rglob(TRACE_FILE)):
@@ -220,9 +220,13 @@ def load_run(path: Path) -> Run:
     TraceError
         The file is no trace, or has no label that names its optimizer and its benchmark.
     """
+    from zerowait.suite.records.store_cells import CELL_FILE, problem_with
     from zerowait.suite.records.trace import ATTRIBUTE, read_trace
 
     trace = read_trace(path)
+    problem = problem_with(path.parent) if (path.parent / CELL_FILE).exists() else None
+    if problem is not None:
+        raise TraceError(f"{path.parent}: {problem}; remove the folder and run the study again")
     specification: dict[str, Any] = trace.attrs[ATTRIBUTE]["specification"]
     labels = specification["labels"]
     for label in ("optimizer", "benchmark"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import numpy as np
@@ -101,3 +102,24 @@ def test_what_a_study_lists_and_has_not_finished_is_known(tmp_path, write_trace,
     write_trace(tmp_path / "cells" / "done", [1.0])
     list_cells(tmp_path, {"cells/done": "random on toy, seed 0", "cells/missing": "random on toy, seed 1"})
     assert load_study(tmp_path).unfinished == ("random on toy, seed 1",)
+
+
+@pytest.mark.parametrize("damage", ["swapped", "pipe", "deep"])
+def test_a_figure_without_a_store_refuses_the_cells_that_status_calls_damaged(tmp_path, damage):
+    study = tmp_path / "study"
+    small_study(study)
+    shutil.rmtree(study / "store")
+    first, second = sorted((study / "cells").iterdir())[:2]
+    if damage == "swapped":
+        kept = (first / "trace.parquet").read_bytes()
+        shutil.copyfile(second / "trace.parquet", first / "trace.parquet")
+        (second / "trace.parquet").write_bytes(kept)
+    elif damage == "pipe":
+        (first / "trace.parquet").unlink()
+        os.mkfifo(first / "trace.parquet")
+    else:
+        (first / "cell.json").write_text("[" * 100_000)
+    said = {"swapped": "is the trace of another run", "pipe": "is no regular file", "deep": "nested too deeply"}
+    with pytest.raises(TraceError, match=said[damage]) as caught:
+        load_study(study)
+    assert "\n" not in str(caught.value)
