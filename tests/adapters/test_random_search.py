@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import math
 import os
 import signal
 import weakref
@@ -197,7 +198,7 @@ def test_finished_evaluations_are_forgotten():
 
 def test_every_worker_goes_on_until_it_is_refused_itself():
     pool = Inline(refuse_after=100)
-    _fill(pool, Started(), itertools.count(), 8, None)
+    _fill(pool, Started(), itertools.count(), 8, math.inf)
     assert pool.submitted == 108
 
 
