@@ -85,7 +85,7 @@ def test_differential_evolution_of_scipy_by_map():
 
 @pytest.mark.parametrize("batch_mode", [True, False])
 @pytest.mark.parametrize("name", ["DE", "CMA", "OnePlusOne", "PSO"])
-@pytest.mark.parametrize("overhead", [NONE, Overhead.fixed(30.0), Overhead.measured()], ids=lambda o: o.kind)
+@pytest.mark.parametrize("overhead", [NONE, Overhead.fixed(30.0), Overhead.measured()], ids=str)
 def test_nevergrad_polls_its_jobs(name, batch_mode, overhead):
     nevergrad = pytest.importorskip("nevergrad")
 

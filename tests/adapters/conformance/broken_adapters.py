@@ -432,7 +432,9 @@ class HidesControlC(Sound):
 
 
 @caught_by(
-    modes=("native", "ask_tell"), both_modes_are_the_same_run_with_one_worker="the modes differ: evaluation 0 has"
+    modes=("native", "ask_tell"),
+    both_modes_are_the_same_run_with_one_worker="the modes differ: evaluation 0 has",
+    the_default_mode_gives_the_librarys_own_results="differs from the native one at equal seeds",
 )
 class TwoOptimizers(RandomSearch):
     def ask_tell(self, run):

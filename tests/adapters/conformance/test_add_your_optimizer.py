@@ -14,6 +14,7 @@ from zerowait.adapters.registry import BUILT_IN, ENTRY_POINT_GROUP, available
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "add-your-optimizer.md").read_text(encoding="utf-8")
+WORDS = {"native": "native", "ask_tell": "ask and tell", "native-simulated": "native on simulated workers"}
 INDEX = (ROOT / "docs" / "optimizers" / "README.md").read_text(encoding="utf-8")
 EXAMPLE = re.search(r"```python\n(.*?)```", PAGE, flags=re.DOTALL).group(1)
 
@@ -52,9 +53,7 @@ def test_the_index_lists_every_optimizer_with_its_modes_and_its_page():
     for descriptor in available():
         if descriptor.name in BUILT_IN and descriptor.modes:
             _, _, modes, fidelity, page = rows[descriptor.name]
-            assert modes == ", ".join(
-                {"native": "native", "ask_tell": "ask and tell"}[mode] for mode in descriptor.modes
-            )
+            assert modes == ", ".join(WORDS[mode] for mode in descriptor.modes)
             assert (fidelity == "full trainings") == (not descriptor.uses_fidelity)
             assert (ROOT / "docs" / "optimizers" / page).exists(), page
 
