@@ -157,9 +157,18 @@ def study_folder(study: Path) -> Path:
 
     if study.is_dir() or study_file(study).suffix.lower() != ".toml":
         return study
+    from zerowait.experiments.studies.shipped import STUDY_COPY
     from zerowait.experiments.studies.study import load_study
 
-    return load_study(study).folder
+    described = load_study(study)
+    copy = described.folder / STUDY_COPY
+    if copy.is_file() and not described.describes_the_runs_of(load_study(copy)):
+        typer.echo(
+            f"{study} has been changed since {described.folder} was made, and this shows what is there; "
+            f"zerowait run {study} makes what it describes now",
+            err=True,
+        )
+    return described.folder
 
 
 def _report(files: FigureFiles) -> None:

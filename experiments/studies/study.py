@@ -163,6 +163,12 @@ class Study(Table):
         """How many run seeds there are."""
         return self.seeds if isinstance(self.seeds, int) else len(self.seeds)
 
+    def describes_the_runs_of(self, other: Study) -> bool:
+        """Tell whether two studies ask for the same runs, whatever figures call them and wherever they are kept."""
+        return self.model_copy(update={"labels": {}, "output": None}) == other.model_copy(
+            update={"labels": {}, "output": None}
+        )
+
     @property
     def folder(self) -> Path:
         """Where the runs are kept."""

@@ -64,6 +64,20 @@ def test_a_study_file_stands_for_its_folder(folder):
     assert (folder / "figures" / "targets_reached.pdf").exists()
 
 
+def test_a_study_file_that_asks_for_other_runs_than_its_folder_holds_is_said(folder):
+    text = (
+        f'name = "x"\noutput = "{folder}"\nworkers = [1]\nseeds = 1\n[budget]\nmax_evaluations = 1\n'
+        '[[optimizers]]\nname = "random"\n[[benchmarks]]\nname = "{}"\n'
+    )
+    (folder / "study.toml").write_text(text.replace("{}", "branin"))
+    file = folder.parent / "study.toml"
+    said = "has been changed since"
+    file.write_text(text.replace("{}", "branin") + '[labels]\nrandom = "anything"\n')
+    assert said not in plot(file, "targets_reached")
+    file.write_text(text.replace("{}", "hartmann3"))
+    assert said in plot(file, "targets_reached")
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
