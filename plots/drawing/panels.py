@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import warnings
@@ -18,7 +19,7 @@ from zerowait.suite.records.spreadsheet import as_text
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
     from matplotlib.axes import Axes
@@ -241,7 +242,7 @@ class Canvas:
             wanted = sum(high for _, high in self.heights)
             there = sum(panel.get_window_extent().height / self.figure.dpi for panel, _ in self.heights)
             if abs(wanted - there) > ROUNDING:
-                self.figure.set_figheight(float(self.figure.get_figheight()) + wanted - there)
+                self.figure.set_figheight(round(float(self.figure.get_figheight()) + wanted - there, 3))
             elif not changed:
                 break
         thin_out(self.figure)
@@ -398,6 +399,23 @@ def _row(panel: Axes) -> int:
     return -1 if spec is None else spec.rowspan.start
 
 
+@contextlib.contextmanager
+def laid_out(figure: Figure) -> Iterator[None]:
+    """Return a context in which a figure that is laid out stays as it is: laying out takes longer than all the rest.
+
+    Places are rounded, because the solver's last digits differ from process to process, and SVG makes names of them.
+    """
+    layout = figure.get_layout_engine()
+    figure.set_layout_engine("none")
+    for panel in figure.axes:
+        in_layout = panel.get_in_layout()
+        left, bottom, width, height = (round(float(part), 6) for part in panel.get_position().bounds)
+        panel.set_position((left, bottom, width, height))
+        panel.set_in_layout(in_layout)
+    yield
+    figure.set_layout_engine(layout)
+
+
 def save_figure(
     figure: Figure, table: pd.DataFrame, stem: str | Path, look: style.Look = style.LOOKS["web"]
 ) -> FigureFiles:
@@ -416,14 +434,11 @@ def save_figure(
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
         with style.context(look):
-            # Laid out once and not for every file, which would take longer than all the rest.
             figure.draw_without_rendering()
-            layout = figure.get_layout_engine()
-            figure.set_layout_engine("none")
-            # No date of creation: the same traces give the same files.
-            figure.savefig(files.pdf, metadata={"CreationDate": None})
-            figure.savefig(files.png, dpi=look.dots_per_inch)
-            figure.set_layout_engine(layout)
+            with laid_out(figure):
+                # No date of creation: the same traces give the same files.
+                figure.savefig(files.pdf, metadata={"CreationDate": None})
+                figure.savefig(files.png, dpi=look.dots_per_inch)
         as_text(table).to_csv(files.csv, index=False)
         if files.tex is not None:
             files.tex.write_text(table.attrs[LATEX], encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from zerowait.plots.catalogue import FIGURES, Drawn, FigureKind
 from zerowait.plots.drawing import style
+from zerowait.plots.drawing.panels import laid_out
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -91,9 +92,8 @@ def picture_uri(drawn: Drawn) -> str:
 
     figure = drawn.figure
     vector, pixels = io.BytesIO(), io.BytesIO()
-    with style.context(drawn.look), mpl.rc_context({"svg.hashsalt": "zerowait", "svg.fonttype": "path"}):
-        layout = figure.get_layout_engine()
-        figure.set_layout_engine("none")  # it is laid out already
+    settings = {"svg.hashsalt": "zerowait", "svg.fonttype": "path"}
+    with style.context(drawn.look), mpl.rc_context(settings), laid_out(figure):  # type: ignore[arg-type]
         if len(drawn.table) <= MOST_POINTS_OF_SVG:
             figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
         kind, content = "svg+xml", vector.getvalue()
@@ -101,7 +101,6 @@ def picture_uri(drawn: Drawn) -> str:
             figure.savefig(pixels, format="png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
             if not content or len(pixels.getvalue()) < len(content):
                 kind, content = "png", pixels.getvalue()
-        figure.set_layout_engine(layout)
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 

@@ -170,7 +170,7 @@ def test_every_figure_has_panels_with_something_in_them_a_table_and_a_caption(st
 @pytest.mark.parametrize("name", ALONE)
 def test_a_figure_of_one_run_is_drawn_or_refused_in_one_line(name):
     study = study_of_runs([made_up_run("random", "branin", 1, 0)])
-    if name in {"rank_over_time", "critical_difference", "win_rates"}:
+    if name in {"rank_over_time", "critical_difference", "win_rates", "rank_by_workers"}:
         with pytest.raises(SpecificationError, match=r"compare.* there is (only random|1); ?|there is only random"):
             FIGURES[name].make(study)
     else:

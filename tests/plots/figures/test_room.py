@@ -85,6 +85,8 @@ def collisions(figure):
 @pytest.mark.parametrize(("case", "look", "width"), LOOKS)
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_text_has_room(name, case, look, width):
+    if name == "rank_by_workers" and case == "few":
+        pytest.skip("it compares numbers of workers, and this case has one")
     drawn = make(name, study_of(case), look=look, width=width)
     with style.context(drawn.look):
         found = list(collisions(drawn.figure))
