@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from zerowait.suite.sharing.journal import Record
-from zerowait.suite.sharing.journal_schema import config_text, identity_of
+from zerowait.suite.sharing.journal_schema import config_text, identity_of, training_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Entry:
             identity=identity_of(record),
             resumed_from=float(record["resumed_from"]) if "resumed_from" in record else None,
             idle=record.get("idle", False),
-            late=record.get("late", False),
+            late="late" in record,
         )
 
     def __str__(self) -> str:
@@ -75,7 +75,7 @@ class Entry:
     @property
     def from_scratch(self) -> float:
         """Seconds of the whole training up to its fidelity."""
-        return self.runtime if self.resumed_from is None else float(self.record["from_scratch"])
+        return training_seconds(self.record)
 
     def key(self) -> tuple[float, float, bytes, float, float, int]:
         """Return what its delivery is ordered by; written out once more, so that a mistake there is found here."""

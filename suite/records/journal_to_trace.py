@@ -100,7 +100,7 @@ def _trace(records: Sequence[journal.Record], specification: Mapping[str, Any]) 
         "idle_releases": sum(r.get("idle", False) for r in records),
         "stall_releases": sum(r.get("stalled", False) for r in records),
         "wrong_guesses": sum(r.get("wrong_guess", False) for r in records),
-        "late_results": sum(r.get("late", False) for r in records),
+        "late_results": sum("late" in r for r in records),
     }
     makespan = max(columns.end, default=0.0)
     facts = measured_facts(makespan, records[-1]["wall"] if records else 0.0)

@@ -80,7 +80,7 @@ def numbers_text(table: SlotTable, slot: int, now: float, release: Release) -> b
             f'"resumed_from":{resumed_from!r},"clipped":{clipped},"from_scratch":{floats[row + record.RUNTIME]!r},'
         )
     wrong = '"wrong_guess":true,' if ints[row + record.PASSED_OVER] == CONTRADICTS else ""
-    late = '"late":true,' if ints[row + record.CLIPPED] & LATE else ""
+    late = f'"late":{floats[row + record.RUNTIME]!r},' if ints[row + record.CLIPPED] & LATE else ""
     return (
         f'{{"evaluation":{ints[header.RECORDED]},"slot":{slot},"call":{ints[row + record.CALL]},'
         f'"after":{ints[row + record.AFTER]},"freed":{floats[row + record.FREED]!r},'
@@ -96,6 +96,15 @@ def numbers_text(table: SlotTable, slot: int, now: float, release: Release) -> b
 def identity_of(fields: Record) -> bytes:
     """Return the digest of what identifies the configuration of a record: of the optimizer's id, or of the values."""
     return digest(fields["config_id"]) if fields.get("named") else bytes.fromhex(fields["config_id"])
+
+
+def training_seconds(fields: Record) -> float:
+    """Return the seconds of a record's whole training up to its fidelity, whatever of them was charged.
+
+    `runtime` is what was charged: of a continued training the rest, and of a late one what its query took.
+    """
+    seconds: float = next(fields[name] for name in ("from_scratch", "late", "runtime") if name in fields)
+    return float(seconds)
 
 
 def config_text(fields: Record) -> str:
@@ -164,7 +173,7 @@ FIELDS: Mapping[str, Field] = {
     "stalled": _FLAG,
     "said": _FLAG,
     "wrong_guess": _FLAG,
-    "late": _FLAG,
+    "late": Field(_SECONDS.meaning, _SECONDS.allows, required=False),
 }
 """The fields of a record; those of a continued evaluation come together or not at all."""
 _CONTINUED = ("resumed_from", "clipped", "from_scratch")

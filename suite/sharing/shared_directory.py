@@ -22,7 +22,7 @@ from zerowait.suite.rules.continuation import State, best_state, id_disagrees
 from zerowait.suite.rules.errors import RunDirectoryError
 from zerowait.suite.rules.identity import digest
 from zerowait.suite.sharing import header, journal, record
-from zerowait.suite.sharing.journal_schema import config_text, identity_of
+from zerowait.suite.sharing.journal_schema import config_text, identity_of, training_seconds
 from zerowait.suite.sharing.locks import MUTEX, ByteLocks
 from zerowait.suite.sharing.participant import Participant
 from zerowait.suite.sharing.processes import Process, this_process
@@ -266,7 +266,7 @@ class JournalLedger:
         if record["status"] == "ok":
             fidelity = record["fidelity"]
             length = math.inf if fidelity is None else fidelity
-            states.append(State(length, record.get("from_scratch", record["runtime"]), record["end"]))
+            states.append(State(length, training_seconds(record), record["end"]))
 
 
 def _consume(states: list[State], fidelity: float) -> None:

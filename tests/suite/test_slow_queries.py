@@ -273,4 +273,30 @@ def test_a_query_that_takes_longer_than_its_training_ends_when_it_was_overtaken(
     assert report.ok, "\n".join(render(report))
     (first, second) = journal.read(tmp_path / "journal")
     assert "late" not in first
-    assert second["late"]
+    assert "late" in second
+
+
+@pytest.mark.parametrize("shared_directory", [False, True], ids=["one host", "several hosts"])
+def test_a_training_that_goes_on_from_a_late_one_is_charged_the_difference_of_the_trainings(tmp_path, shared_directory):
+    """What a late training was charged, which is what its query took, is no part of the training that goes on."""
+    b_is_there = threading.Event()
+
+    def objective(config, fidelity):
+        if config["x"] == "A" and fidelity == 1:
+            assert b_is_there.wait(HANG)
+        return Evaluation(1.0, {"A": 0.01 * fidelity, "B": 0.05}[config["x"]])
+
+    with Simulator(
+        objective, n_workers=3, directory=tmp_path, idle=NEVER, continual=True, shared_directory=shared_directory
+    ) as simulator:
+        first = threading.Thread(target=simulator, args=({"x": "A"}, 1))
+        first.start()
+        simulator.wait_started(1)
+        simulator({"x": "B"}, 1)
+        b_is_there.set()
+        first.join(HANG)
+        last = simulator({"x": "A"}, 3)
+    assert last.runtime == pytest.approx(0.02)
+    report = check(tmp_path)
+    assert report.ok, "\n".join(render(report))
+    assert [line.get("late") for line in journal.read(tmp_path / "journal")] == [None, 0.01, None]
