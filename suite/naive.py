@@ -58,6 +58,8 @@ class NaiveRun(Simulator):
 class _Sleepers(Coordinator):
     """The state machine with real time in the place of the simulated one."""
 
+    slept = True
+
     def __init__(self, transport: Transport, rules: Rules, time_scale: float) -> None:
         super().__init__(transport, rules)
         self._scale = time_scale

@@ -84,6 +84,9 @@ class Taken:
 class Coordinator:
     """One process's part in a run; shared by its threads."""
 
+    slept = False
+    """Whether ends are those of real sleepers, and not computed."""
+
     def __init__(self, transport: Transport, rules: Rules) -> None:
         self.transport = transport
         self.rules = rules
@@ -276,8 +279,11 @@ class Coordinator:
                 charge_of_rest = charge(runtime, State(resumed_from, floats[row + record.RUNTIME], 0.0))
                 charged = charge_of_rest.runtime
                 ints[row + record.CLIPPED] = charge_of_rest.clipped
-            if self.measured and floats[row + record.START] + charged < floats[header.LAST_DELIVERY]:
-                charged = timeline.overtaken(floats[row + record.START], floats[header.LAST_DELIVERY])
+            end, last = floats[row + record.START] + charged, floats[header.LAST_DELIVERY]
+            # An equal end is late as well if that delivery came during the query: this result may stand before it.
+            came_meanwhile = ints[row + record.AFTER] < ints[header.RECORDED]
+            if self.measured and not self.slept and end <= last and (end < last or came_meanwhile):
+                charged = timeline.overtaken(floats[row + record.START], last)
                 ints[row + record.CLIPPED] |= LATE
             floats[row + record.RUNTIME] = runtime
             floats[row + record.CHARGED] = charged
