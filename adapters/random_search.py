@@ -12,7 +12,7 @@ from zerowait.adapters.spaces import random_configs
 from zerowait.adapters.start_up import wait_for_calls
 from zerowait.suite.rules.errors import BudgetExhausted, SpecificationError, WorkerDied, ZerowaitError
 from zerowait.suite.rules.evaluation import Evaluation, Query
-from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.rules.idle import Idle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

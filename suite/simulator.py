@@ -30,6 +30,7 @@ from zerowait.suite.rules.evaluation import (
     check_fidelity,
 )
 from zerowait.suite.rules.identity import canonical_json, check_config_id, digest
+from zerowait.suite.rules.idle import Idle
 from zerowait.suite.rules.overhead import OVERHEADS, Overhead
 from zerowait.suite.rules.seeds import ObjectiveSeeds, check_run_seed
 from zerowait.suite.rules.specification import MAX_WORKERS, make_specification
@@ -37,7 +38,7 @@ from zerowait.suite.sharing import shared_directory as several_hosts
 from zerowait.suite.sharing import temporary, transport
 from zerowait.suite.sharing.coordination import Call, Coordinator, Rules, Taken
 from zerowait.suite.sharing.delivery_wait import wait_for_delivery
-from zerowait.suite.sharing.idle import REMEDY, Idle
+from zerowait.suite.sharing.idle import REMEDY
 from zerowait.suite.sharing.journal_schema import claim_text, failure_text, outcome_text
 from zerowait.suite.sharing.rundir import RunDirectory, cannot, explained
 from zerowait.suite.sharing.table import Status

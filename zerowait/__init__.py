@@ -34,8 +34,8 @@ if TYPE_CHECKING:
         ZerowaitError,
     )
     from zerowait.suite.rules.evaluation import AskTellOptimizer, Evaluation, Objective, Query
+    from zerowait.suite.rules.idle import Idle
     from zerowait.suite.rules.overhead import Overhead
-    from zerowait.suite.sharing.idle import Idle
     from zerowait.suite.simulator import Simulator
 
 __version__ = "0.2.0"
@@ -51,7 +51,7 @@ _HOMES = {
     ),
     "zerowait.suite.rules.budget": ("Budget",),
     "zerowait.suite.rules.evaluation": ("AskTellOptimizer", "Evaluation", "Objective", "Query"),
-    "zerowait.suite.sharing.idle": ("Idle",),
+    "zerowait.suite.rules.idle": ("Idle",),
     "zerowait.suite.rules.overhead": ("Overhead",),
     "zerowait.suite.simulator": ("Simulator",),
     "zerowait.suite.records.incumbents": ("load_incumbents",),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from zerowait.adapters.adapter import Adapter, Benchmark, Run
 from zerowait.adapters.spaces import ETA, between_fidelities, halving_budgets
 from zerowait.suite.rules.errors import SpecificationError, WorkerDied
-from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.rules.idle import Idle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

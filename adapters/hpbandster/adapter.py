@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from zerowait.adapters.adapter import Adapter, Benchmark, Run
 from zerowait.adapters.spaces import between_fidelities
 from zerowait.suite.rules.errors import SpecificationError
-from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.rules.idle import Idle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

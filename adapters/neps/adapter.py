@@ -15,7 +15,7 @@ from zerowait.adapters.adapter import Adapter, Benchmark, Run
 from zerowait.adapters.spaces import ETA, between_fidelities
 from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
 from zerowait.suite.rules.evaluation import Evaluation, Query
-from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.rules.idle import Idle
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from zerowait.adapters.smac import parameters as smac_parameters
 from zerowait.adapters.spaces import ETA, between_fidelities, halving_budgets
 from zerowait.suite.rules.errors import ZerowaitError
 from zerowait.suite.rules.evaluation import Evaluation, Query
-from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.rules.idle import Idle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

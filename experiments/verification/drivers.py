@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zerowait.experiments.verification.schedules import Case
 from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
 from zerowait.suite.naive import NaiveRun
-from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.rules.idle import Idle
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier

@@ -21,11 +21,12 @@ from zerowait.suite.rules import timeline
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.continuation import State, charge, training_length
 from zerowait.suite.rules.errors import BudgetExhausted, TooManyCallsError
+from zerowait.suite.rules.idle import Idle
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.sharing import header, idle, record
 from zerowait.suite.sharing.dead_workers import DeadWorkers
 from zerowait.suite.sharing.end_of_run import EndOfRun
-from zerowait.suite.sharing.idle import Idle, Pause
+from zerowait.suite.sharing.idle import Pause
 from zerowait.suite.sharing.journal_schema import Release
 from zerowait.suite.sharing.processes import Process, this_process
 from zerowait.suite.sharing.recording import Recorder

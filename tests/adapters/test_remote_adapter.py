@@ -197,7 +197,7 @@ def test_an_optimizer_whose_library_is_not_here_runs_in_its_environment(environm
     assert found.installed
     assert found.problem is None
     assert found.environment == "dehb"
-    assert found.modes == ("native", "ask_tell")
+    assert found.modes == ("native", "ask_tell", "native-simulated")
     adapter = adapters.load("dehb")
     assert adapter.environment == environment
     assert versions(optimize(adapter, benchmarks.load("branin"), "ask_tell", evaluations=6))["numpy"] == "1.26.4"
@@ -208,7 +208,7 @@ def test_without_an_environment_the_problem_says_how_to_create_one(tmp_path, mon
     monkeypatch.setenv("ZEROWAIT_ENVIRONMENTS", str(tmp_path))
     (found,) = [found for found in adapters.available() if found.name == "dehb"]
     assert not found.installed
-    assert found.problem.startswith("it needs dehb, which is not installed (pip install ")
+    assert found.problem.startswith("it needs dehb, which is not installed; pip install ")
     assert found.problem.endswith(
         "; or it runs in an environment of its own: create it with `zerowait env create dehb`"
     )
@@ -226,7 +226,7 @@ class Unknown(Adapter):
 
 
 def test_a_library_without_an_environment_is_only_to_be_installed():
-    assert Unknown.missing() == "it needs no_such_module, which is not installed (pip install no-such-module)"
+    assert Unknown.missing() == "it needs no_such_module, which is not installed; pip install no-such-module"
 
 
 def test_what_is_damaged_is_told(environment, tmp_path, monkeypatch):
@@ -258,7 +258,7 @@ from zerowait.adapters.random_search import RandomSearch
 from zerowait.suite import Budget, Overhead
 elsewhere(RandomSearch, environments.environment("dehb"))().optimize(
     benchmarks.load("branin"), n_workers=4, seed=0, budget=Budget(max_evaluations=1_000_000), overhead=Overhead.none(),
-    directory=sys.argv[1],
+    directory=sys.argv[1], mode="native",
 )
 """
 

@@ -19,7 +19,7 @@ from crashes import HANG, Crew, TrainingDiverged, die_at_line
 
 from zerowait.suite import Evaluation, Overhead, Query
 from zerowait.suite.records.check import check, render
-from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.rules.idle import Idle
 
 SECONDS = float(os.environ.get("ZEROWAIT_STRESS_SECONDS", "180"))
 SEED = os.environ.get("ZEROWAIT_STRESS_SEED")

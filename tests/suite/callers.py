@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from zerowait.suite import Evaluation, Overhead, Simulator
 from zerowait.suite.rules.errors import BudgetExhausted
-from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.rules.idle import Idle
 
 OVERHEADS = {"none": Overhead.none(), "fixed": Overhead.fixed(0.7)}
 # Processes take their time to start on a busy machine; nobody is idle in these runs.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from zerowait.suite import Evaluation, Overhead, Query
 from zerowait.suite.records.check import check
 from zerowait.suite.rules.errors import BudgetExhausted
-from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.rules.idle import Idle
 
 QUICK = Idle(after=0.02)
 

@@ -14,7 +14,7 @@ from modes import MODES, Diverged, Scripted, ask_and_tell, executor, queries, th
 from zerowait.suite import Budget, Evaluation, Overhead, Query, Simulator, simulate
 from zerowait.suite.records.check import check
 from zerowait.suite.rules.errors import BudgetExhausted, SpecificationError
-from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.rules.idle import Idle
 
 NONE = Overhead.none()
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
 from zerowait.suite.rules.identity import canonical_json, digest
-from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.rules.idle import Idle
 
 TESTS = Path(__file__).resolve().parents[1]
 PAGE = TESTS.parent / "docs" / "design.md"

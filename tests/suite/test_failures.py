@@ -30,8 +30,8 @@ from zerowait.suite.rules.errors import (
     SpecificationError,
     WorkerDied,
 )
+from zerowait.suite.rules.idle import Idle
 from zerowait.suite.sharing import header, journal
-from zerowait.suite.sharing.idle import Idle
 from zerowait.suite.sharing.table import SlotState, SlotTable
 
 

@@ -19,8 +19,8 @@ import pytest
 from zerowait.suite import Evaluation, Overhead, Simulator
 from zerowait.suite.naive import NaiveRun
 from zerowait.suite.records.check import check, render
+from zerowait.suite.rules.idle import Idle
 from zerowait.suite.sharing import journal
-from zerowait.suite.sharing.idle import Idle
 from zerowait.suite.sharing.transport import LocalTransport
 
 TOLERANCE = 0.02

@@ -21,8 +21,8 @@ from zerowait.suite import Evaluation, Overhead, Simulator
 from zerowait.suite.records.check import check
 from zerowait.suite.records.journal_to_trace import read_run
 from zerowait.suite.rules.errors import RunAborted, TooManyCallsError
+from zerowait.suite.rules.idle import Idle
 from zerowait.suite.sharing import journal
-from zerowait.suite.sharing.idle import Idle
 
 N, P = 30, 4
 everywhere = pytest.mark.parametrize("overhead", OVERHEADS)

@@ -544,6 +544,7 @@ def test_a_query_of_a_large_table_calls_no_more_functions_than_one_of_a_small_ta
         benchmark = from_dataframe(frame, params=list("abcde"), value="loss", runtime="s")
         return calls_of_a_query(benchmark, dict.fromkeys("abcde", 1), seed=3)
 
+    calls(2)  # what is loaded on first use is no part of a query
     assert calls(8) == calls(2) < 200
 
 

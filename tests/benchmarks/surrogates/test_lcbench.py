@@ -477,6 +477,7 @@ max_evaluations = 16
 
 [[optimizers]]
 name = "random"
+mode = "native"
 
 [[optimizers]]
 name = "smac-mf"

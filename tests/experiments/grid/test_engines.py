@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import dask
@@ -16,7 +17,10 @@ from zerowait.experiments.grid.runner import StudyFolder, run_grid
 
 def children():
     """Return the processes below this one; Python's resource tracker, once started, stays to the end."""
-    found = {process.pid: process.cmdline() for process in psutil.Process().children(recursive=True)}
+    found = {}
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that another test left, and that has just ended
+            found[process.pid] = process.cmdline()
     return {pid: line for pid, line in found.items() if not any("resource_tracker" in part for part in line)}
 
 

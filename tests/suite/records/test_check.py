@@ -17,8 +17,8 @@ from zerowait.suite import Evaluation, Overhead, Query, Simulator
 from zerowait.suite.naive import NaiveRun
 from zerowait.suite.records.check import check
 from zerowait.suite.rules.identity import canonical_json, digest
+from zerowait.suite.rules.idle import Idle
 from zerowait.suite.sharing import journal
-from zerowait.suite.sharing.idle import Idle
 
 
 def in_generations(simulator, queries):

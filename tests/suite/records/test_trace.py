@@ -18,7 +18,7 @@ from zerowait.suite import Evaluation, Overhead, Query, Simulator, read_trace, s
 from zerowait.suite.records.journal_to_trace import read_run
 from zerowait.suite.records.trace import COLUMNS, _labels_of_chains, _labels_one_by_one, worker_labels
 from zerowait.suite.rules.errors import TraceError
-from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.rules.idle import Idle
 
 NONE = Overhead.none()
 TEXT = str(pd.Series(["a"]).dtype)  # object before pandas 3, and str from then on

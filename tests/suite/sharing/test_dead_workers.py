@@ -24,9 +24,9 @@ from zerowait.suite import Evaluation, Overhead, Query, Simulator
 from zerowait.suite.records.check import check
 from zerowait.suite.records.journal_to_trace import read_run
 from zerowait.suite.rules.errors import WorkerDied
+from zerowait.suite.rules.idle import Idle
 from zerowait.suite.sharing import journal
 from zerowait.suite.sharing.coordination import Coordinator
-from zerowait.suite.sharing.idle import Idle
 from zerowait.suite.sharing.journal import Damage
 from zerowait.suite.sharing.ledger import MappedEntries, SharedLedger
 from zerowait.suite.sharing.rundir import RunDirectory

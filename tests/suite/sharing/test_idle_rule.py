@@ -15,9 +15,10 @@ from drivers import Lookup
 from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
 from zerowait.suite.records.check import check, render
 from zerowait.suite.rules.errors import SpecificationError, StalledError, WrongGuessError
+from zerowait.suite.rules.idle import Idle
 from zerowait.suite.sharing import activity, delivery_wait, idle
 from zerowait.suite.sharing.activity import Look, Times
-from zerowait.suite.sharing.idle import Idle, Quiescence
+from zerowait.suite.sharing.idle import Quiescence
 
 NONE = Overhead.none()
 

@@ -19,8 +19,9 @@ from drivers import Lookup
 
 from zerowait import suite
 from zerowait.suite import Evaluation, Overhead, Query, simulate
+from zerowait.suite.rules.idle import Idle
 from zerowait.suite.sharing import idle as idle_rule
-from zerowait.suite.sharing.idle import Idle, Quiescence
+from zerowait.suite.sharing.idle import Quiescence
 from zerowait.suite.sharing.processes import cpu_times, this_process
 from zerowait.suite.sharing.table import SlotState
 

@@ -21,7 +21,7 @@ SCRIPT = """
 import os, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from zerowait.suite import Evaluation, Overhead, Simulator
-from zerowait.suite.sharing.idle import Idle
+from zerowait.suite.rules.idle import Idle
 
 # One write an exception: tracebacks of several threads come in pieces, which land in one another.
 threading.excepthook = lambda of: os.write(2, f"{of.exc_type.__name__}: {of.exc_value}\\n".encode())

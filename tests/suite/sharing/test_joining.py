@@ -24,8 +24,8 @@ from zerowait.suite import Evaluation, Overhead, Simulator
 from zerowait.suite.naive import NaiveRun
 from zerowait.suite.records.check import check
 from zerowait.suite.rules.errors import BudgetExhausted, RunDirectoryError, RunMismatchError
+from zerowait.suite.rules.idle import Idle
 from zerowait.suite.sharing import journal, transport
-from zerowait.suite.sharing.idle import Idle
 
 HANG = 240.0
 """Real seconds after which a test is over whatever happens; what is waited for takes milliseconds."""

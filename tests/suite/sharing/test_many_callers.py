@@ -13,9 +13,9 @@ from failing import HANG
 
 from zerowait.suite import Evaluation, Overhead, Simulator
 from zerowait.suite.rules.errors import RunAborted
+from zerowait.suite.rules.idle import Idle
 from zerowait.suite.sharing.coordination import Coordinator
 from zerowait.suite.sharing.dead_workers import DeadWorkers
-from zerowait.suite.sharing.idle import Idle
 from zerowait.suite.sharing.rundir import RunDirectory
 
 CALLERS = 80

@@ -22,8 +22,8 @@ from zerowait.suite.rules.errors import (
     RunDirectoryError,
     ZerowaitError,
 )
+from zerowait.suite.rules.idle import Idle
 from zerowait.suite.sharing import journal
-from zerowait.suite.sharing.idle import Idle
 
 # -- full disks
 # --------------------------------------------------------------------------------------------------------------
