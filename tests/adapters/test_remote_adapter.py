@@ -210,7 +210,7 @@ def test_without_an_environment_the_problem_says_how_to_create_one(tmp_path, mon
     assert not found.installed
     assert found.problem.startswith("it needs dehb, which is not installed; pip install ")
     assert found.problem.endswith(
-        "; or it runs in an environment of its own: create it with `zerowait env create dehb`"
+        ", or it runs in an environment of its own: create it with `zerowait env create dehb`"
     )
     with pytest.raises(
         SpecificationError, match=r"'dehb' cannot be loaded: it needs dehb, .*`zerowait env create dehb`"
