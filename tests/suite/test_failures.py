@@ -504,7 +504,9 @@ def test_a_model_that_gives_no_number_of_seconds_ends_the_call_and_not_the_run(t
     overhead = Overhead.model(lambda n: seconds if n == 1 else 1.0, name="broken")
     with Simulator(Fails(), n_workers=1, directory=tmp_path, overhead=overhead) as simulator:
         assert simulator({"x": 0}).end == 6.0
-        with pytest.raises(SpecificationError, match=r"model\(broken\) gives after 1 results is .*; it must be a number"):
+        with pytest.raises(
+            SpecificationError, match=r"model\(broken\) gives after 1 results is .*; it must be a number"
+        ):
             simulator({"x": 0})
         assert simulator.progress()["started"] == 1
     is_intact(tmp_path, 1)
