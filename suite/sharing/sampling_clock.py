@@ -42,7 +42,9 @@ class SamplingClock:
     def earliest(self, now: float) -> float:
         """Return the earliest start that a free slot could still get."""
         table = self._table
-        free, delivered = table.states == SlotState.FREE, table.states == SlotState.DELIVERED
+        # Looked at once: a caller takes its result without the lock, and its slot must not be in neither of the two.
+        states = table.states.copy()
+        free, delivered = states == SlotState.FREE, states == SlotState.DELIVERED
         if self._is_serial and len(clocks := self._clocks(now, free & self._is_worked_for())):
             return float(clocks.max())  # one sampler: whichever slot it works for, that is how far it has come
         earliest = np.min(self._clocks(now, free), initial=math.inf)

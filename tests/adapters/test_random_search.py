@@ -205,8 +205,8 @@ def test_every_worker_goes_on_until_it_is_refused_itself():
 def test_measured_overhead_does_not_count_the_start_of_processes(bowl, run, n_workers):
     trace = run(load("random"), bowl, "native", n_workers, overhead=Overhead.measured())
     assert len(trace) == 40
-    assert (trace["overhead"] > 0).all()
-    assert trace["overhead"].median() < 0.1
+    assert (trace["overhead"] >= 0).all()
+    assert 0 < trace["overhead"].median() < 0.1
 
 
 def test_the_death_of_a_process_ends_the_run_with_an_error(bowl, run):

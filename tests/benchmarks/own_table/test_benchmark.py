@@ -542,7 +542,8 @@ def test_a_query_of_a_large_table_calls_no_more_functions_than_one_of_a_small_ta
         grid = np.stack(np.meshgrid(*[np.arange(n)] * 5, indexing="ij"), -1).reshape(-1, 5)
         frame = pd.DataFrame(grid, columns=list("abcde")).assign(loss=0.5, s=1.0)
         benchmark = from_dataframe(frame, params=list("abcde"), value="loss", runtime="s")
-        return calls_of_a_query(benchmark, dict.fromkeys("abcde", 1), seed=3)
+        # The least of several: the garbage collector calls functions when it likes.
+        return min(calls_of_a_query(benchmark, dict.fromkeys("abcde", 1), seed=3) for _ in range(5))
 
     calls(2)  # what is loaded on first use is no part of a query
     assert calls(8) == calls(2) < 200
