@@ -34,7 +34,7 @@ def test_every_command_of_a_workflow_is_one_that_there_is(name):
 
 
 def test_ci_runs_targets_that_there_are():
-    targets = re.findall(r"^make (.+)$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(r"^make ([\w-]+)", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
     assert targets[0] == "test"
     assert set(targets) <= TARGETS
 
