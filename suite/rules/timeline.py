@@ -78,8 +78,9 @@ def overtaken(start: float, last_delivery: float) -> float:
 
     It ends right after that delivery: a result cannot be known before it has been computed, and ends never decrease.
     """
-    seconds = last_delivery - start
-    while start + seconds <= last_delivery:
+    # From the end, not upwards from `last_delivery - start`: next to a large start, steps of small seconds are lost.
+    seconds = math.nextafter(last_delivery, math.inf) - start
+    while start + seconds <= last_delivery:  # rounded down; a step or two
         seconds = math.nextafter(seconds, math.inf)
     return seconds
 
