@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
 import time
+import warnings
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from zerowait.experiments.verification.schedules import Case
+from zerowait.experiments.verification.schedules import Case, Telling
 from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
 from zerowait.suite.naive import NaiveRun
+from zerowait.suite.records.trace import ATTRIBUTE
+from zerowait.suite.rules.evaluation import Config
 from zerowait.suite.rules.idle import Idle
 
 if TYPE_CHECKING:
@@ -46,6 +52,12 @@ class Observed:
     """Empty when nothing was simulated and nothing slept, as `start`."""
     lateness: float = 0.0
     """The longest that the operating system overslept, in simulated seconds; of runs that slept."""
+    guesses: int = 0
+    """How often free workers were taken to be idle."""
+    wrong_guesses: int = 0
+    """How often a worker was taken to be idle and called after all."""
+    warned: bool = False
+    """Whether the trace came with a warning of wrong guesses, with its remedy."""
 
 
 def at_once(tasks: Mapping[Key, Callable[[], Result]]) -> dict[Key, Result]:
@@ -204,7 +216,7 @@ class Drive:
 def slept(case: Case, scale: float, directory: Path | None) -> Observed:
     """Run the case for real: workers sleep their runtimes and the optimizer its sampling, `scale` real seconds each."""
     with _folder(directory) as folder:
-        run = NaiveRun(_Runtimes(case, 1.0), time_scale=scale, **_arguments(case, folder))
+        run = NaiveRun(_Runtimes(case, 1.0, scale), time_scale=scale, **_arguments(case, folder))
         observed = _observe(case, run, scale, 1.0)
         late = max(
             end - start - runtime
@@ -213,12 +225,14 @@ def slept(case: Case, scale: float, directory: Path | None) -> Observed:
         return Observed(observed.order, observed.known, observed.start, observed.end, late)
 
 
-def measured(case: Case, scale: float, directory: Path | None) -> Observed:
-    """Simulate the case under measured overhead: only the optimizer sleeps, `scale` real seconds for each second."""
+def measured(case: Case, scale: float, directory: Path | None, idle: Idle = NEVER_IDLE) -> Observed:
+    """Simulate the case under measured overhead: only the optimizer sleeps, `scale` real seconds for each second.
+
+    Where queries take time, the objective sleeps as well.
+    """
     with _folder(directory) as folder:
-        run = Simulator(
-            _Runtimes(case, scale), overhead=Overhead.measured(), idle=NEVER_IDLE, **_arguments(case, folder)
-        )
+        overhead = Overhead.measured(sampling=case.sampling)
+        run = Simulator(_Runtimes(case, scale, scale), overhead=overhead, idle=idle, **_arguments(case, folder))
         return _observe(case, run, scale, scale)
 
 
@@ -229,8 +243,8 @@ def modelled(case: Case, directory: Path | None) -> Observed:
     """
     if case.telling == "on arrival":
         return asked(case, 0.0)
-    overhead = Overhead.linear(case.cost, case.cost, sampling=case.sampling)
     with _folder(directory) as folder:
+        overhead = _modelled_overhead(case)
         run = Simulator(_Runtimes(case, 1.0), overhead=overhead, idle=NEVER_IDLE, **_arguments(case, folder))
         return _observe(case, run, 0.0, 1.0)
 
@@ -238,14 +252,22 @@ def modelled(case: Case, directory: Path | None) -> Observed:
 def asked(case: Case, scale: float) -> Observed:
     """Ask and tell the case in one process; its serial optimizer really sleeps when `scale` is not 0."""
     optimizer, unit = _Asked(case, scale), scale or 1.0
-    overhead = Overhead.measured() if scale else Overhead.linear(case.cost, case.cost, sampling=case.sampling)
+    # On arrival is what a measured overhead does without being told.
+    told = None if scale and case.telling == "on arrival" else _TOLD[case.telling]
     begin_together()
     trace = simulate(
-        optimizer, _Runtimes(case, unit), n_workers=case.workers, max_evaluations=len(case.runtimes), overhead=overhead,
-        told="arrival" if case.telling == "on arrival" else "turn",
+        optimizer, _Runtimes(case, unit, scale), n_workers=case.workers, max_evaluations=len(case.runtimes), told=told,
+        overhead=Overhead.measured() if scale else _modelled_overhead(case),
     )  # fmt: skip
     end_together()
     return _observed(trace, optimizer.known, unit)
+
+
+_TOLD: Mapping[Telling, Literal["turn", "arrival"]] = MappingProxyType({"in turn": "turn", "on arrival": "arrival"})
+
+
+def _modelled_overhead(case: Case) -> Overhead:
+    return Overhead.model(case.seconds, name="worked out", sampling=case.sampling)
 
 
 class _Asked:
@@ -310,14 +332,99 @@ def unsimulated(case: Case, scale: float) -> Observed:
 
 def _observe(case: Case, run: Simulator, scale: float, unit: float) -> Observed:
     """Drive a simulator whose simulated second is `unit` seconds of the case."""
-    with run:
-        drive = Drive(case, lambda k: run({"k": k}), scale)
+    with run, _callers(case, run) as evaluate:
+        drive = Drive(case, evaluate, scale)
         begin_together()
         run.start()
         drive.run(None if scale else run.wait_started)
         end_together()
-        trace: pd.DataFrame = run.trace()
-    return _observed(trace, drive.known, unit)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            trace: pd.DataFrame = run.trace()
+    warned = any("called after all" in str(one.message) and "idle=Idle(" in str(one.message) for one in caught)
+    made, wrong = (trace.attrs[ATTRIBUTE][key] for key in ("idle_releases", "wrong_guesses"))
+    return replace(_observed(trace, drive.known, unit), guesses=made, wrong_guesses=wrong, warned=warned)
+
+
+@contextlib.contextmanager
+def _callers(case: Case, run: Simulator) -> Iterator[Evaluate]:
+    """Have what the case's workers call: the run, or for each thread of them a process that calls it."""
+    if case.callers == "threads":
+        yield lambda k: run({"k": k})
+        return
+    with Servers(run, case.workers) as connections:
+        free, mine = list(connections), threading.local()
+
+        def evaluate(k: int) -> object:
+            if not hasattr(mine, "connection"):
+                mine.connection = free.pop()
+            mine.connection.send(({"k": k}, None))
+            return answer_of(mine.connection)
+
+        yield evaluate
+
+
+class Servers:
+    """Processes that call a simulator, each at the other end of a pipe; to be used in a `with` statement.
+
+    A process pool would come between them and the simulator with two threads, two queues and a future for each result.
+
+    Parameters
+    ----------
+    simulator
+        What they call with a configuration and a fidelity; the processes inherit it.
+    n
+        How many there are.
+    """
+
+    def __init__(self, simulator: Callable[[Config, float | None], Evaluation], n: int) -> None:
+        context = get_context("fork")
+        self._connections: list[Connection[Any, Any]] = []
+        self._processes = []
+        for _ in range(n):
+            ours, theirs = context.Pipe()
+            arguments = (simulator, theirs, [*self._connections, ours])
+            self._processes.append(context.Process(target=_serve, args=arguments))
+            self._processes[-1].start()
+            theirs.close()
+            self._connections.append(ours)
+
+    def __enter__(self) -> list[Connection[Any, Any]]:
+        """Return our ends of the pipes."""
+        return self._connections
+
+    def __exit__(self, *_: object) -> None:
+        """Hang up, and wait for the processes to end."""
+        for connection in self._connections:
+            connection.close()
+        for process in self._processes:
+            process.join()
+
+
+def answer_of(connection: Connection[Any, Any]) -> Evaluation:
+    """Return what a server has answered, or raise what it has raised."""
+    answer = connection.recv()
+    if isinstance(answer, BaseException):
+        raise answer
+    return cast("Evaluation", answer)
+
+
+def _serve(
+    simulator: Callable[[Config, float | None], Evaluation],
+    connection: Connection[Any, Any],
+    others: list[Connection[Any, Any]],
+) -> None:
+    for other in others:  # inherited; while they are open, nobody hears that this process's end hangs up
+        other.close()
+    while True:
+        try:
+            config, fidelity = connection.recv()
+        except EOFError:
+            return
+        try:
+            connection.send(simulator(config, fidelity))
+        except Exception as error:  # noqa: BLE001 - raised again by `answer_of`, in the process that waits
+            connection.send(error)
 
 
 def _observed(trace: pd.DataFrame, known: list[int], unit: float) -> Observed:
@@ -332,8 +439,12 @@ def _observed(trace: pd.DataFrame, known: list[int], unit: float) -> Observed:
 class _Runtimes:
     case: Case
     unit: float
+    scale: float = 0.0
+    """Real seconds that a second of a query is slept."""
 
     def __call__(self, config: Mapping[str, Any]) -> Evaluation:
+        if self.case.queries and self.scale:
+            time.sleep(self.case.queries[config["k"]] * self.scale)
         return Evaluation(float(config["k"]), self.case.runtimes[config["k"]] * self.unit)
 
 

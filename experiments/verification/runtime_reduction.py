@@ -25,7 +25,6 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_connections
 from pathlib import Path
@@ -204,9 +203,7 @@ class Threads:
 
 
 class Processes:
-    """Workers that are processes of their own, each at the other end of a pipe; to be used in a `with` statement.
-
-    A process pool would come between them and the simulator with two threads, two queues and a future for each result.
+    """Workers that are processes of their own; to be used in a `with` statement.
 
     Parameters
     ----------
@@ -215,27 +212,18 @@ class Processes:
     """
 
     def __init__(self, simulator: Callable[[Config, float | None], Evaluation]) -> None:
-        context = get_context("fork")
+        self._servers = drivers.Servers(simulator, WORKERS)
         self._free: list[Connection[Any, Any]] = []
         self._running: dict[Connection[Any, Any], Query] = {}
-        self._processes = []
-        for _ in range(WORKERS):
-            ours, theirs = context.Pipe()
-            self._processes.append(context.Process(target=_serve, args=(simulator, theirs, [*self._free, ours])))
-            self._processes[-1].start()
-            theirs.close()
-            self._free.append(ours)
 
     def __enter__(self) -> Self:
         """Return self."""
+        self._free = list(self._servers.__enter__())
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         """Hang up, and wait for the processes to end."""
-        for connection in (*self._free, *self._running):
-            connection.close()
-        for process in self._processes:
-            process.join()
+        self._servers.__exit__(*error)
 
     def submit(self, query: Query) -> None:
         """Give a query to a process that has none."""
@@ -250,30 +238,10 @@ class Processes:
         results: list[tuple[Query, Evaluation]] = []
         ready = wait_for_connections(list(self._running))
         for connection in [running for running in self._running if running in ready]:
-            answer = connection.recv()
-            if isinstance(answer, BaseException):
-                raise answer
+            answer = drivers.answer_of(connection)
             results.append((self._running.pop(connection), answer))
             self._free.append(connection)
         return sorted(results, key=lambda pair: pair[1].end)
-
-
-def _serve(
-    simulator: Callable[[Config, float | None], Evaluation],
-    connection: Connection[Any, Any],
-    others: list[Connection[Any, Any]],
-) -> None:
-    for other in others:  # inherited; while they are open, nobody hears that this process's end hangs up
-        other.close()
-    while True:
-        try:
-            config, fidelity = connection.recv()
-        except EOFError:
-            return
-        try:
-            connection.send(simulator(config, fidelity))
-        except Exception as error:  # noqa: BLE001 - raised again by `done`, in the process that waits
-            connection.send(error)
 
 
 def optimize(optimizer: Climber, workers: Workers) -> None:

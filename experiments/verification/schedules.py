@@ -10,6 +10,9 @@ in turn
 on arrival
     Results are known as soon as they arrive (a shared folder, a data base), also while others wait for their turn to
     sample.
+
+A query of the objective that takes long changes nothing as long as the training takes longer: the worker is occupied
+for the length of the training, and the query is a part of it.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import Literal
 from zerowait.suite.rules.overhead import Sampling
 
 Telling = Literal["in turn", "on arrival"]
+Callers = Literal["threads", "processes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +42,16 @@ class Case:
     sampling: Sampling = "serial"
     """Whether workers sample one after the other or each for itself."""
     telling: Telling = "in turn"
+    sampled: tuple[float, ...] = ()
+    """What sampling costs when 0, 1, 2, ... results are known, instead of what `cost` says."""
+    queries: tuple[float, ...] = ()
+    """What querying the objective really takes, no longer than the runtimes; nothing when empty."""
+    callers: Callers = "threads"
+    """What evaluates: the threads that sample, or a process for each of them."""
 
     def seconds(self, known: int) -> float:
         """Return what sampling costs when so many results are known."""
-        return self.cost + self.cost * known
+        return self.sampled[known] if self.sampled else self.cost + self.cost * known
 
 
 @dataclass(frozen=True, slots=True)

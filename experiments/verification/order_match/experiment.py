@@ -12,23 +12,31 @@ their worked-out schedule alone, to have none: the runtimes are those of the fir
 The gap and how late the sleepers woke up stand in the table. What is left of the machine in the comparison, how late
 its sleepers are on a busy day, is taken out of it once more: simulated with the durations that the slept run really
 had, the order must be the slept one whatever the machine did.
+
+Harder cases are slept and simulated beside these: queries of the objective that take up to two real seconds, with two
+to eight workers that are threads or processes and sample one after the other or each for itself; and samplings of 1.5
+seconds, or once of four, without CPU time, where the run is also guessed about: without a call for one second, free
+workers are taken to be idle.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from zerowait.experiments.verification import Request, drivers
 from zerowait.experiments.verification.drivers import Observed
 from zerowait.experiments.verification.order_match import figures as order_match_figures
 from zerowait.experiments.verification.outcome import Gate, Outcome
-from zerowait.experiments.verification.schedules import Case, Schedule, Telling, expected, gap
+from zerowait.experiments.verification.schedules import Callers, Case, Schedule, expected, gap
 from zerowait.suite.rules.errors import StalledError
+from zerowait.suite.rules.idle import Idle
+from zerowait.suite.rules.overhead import Sampling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,18 +71,30 @@ class Scope:
     costs: tuple[float, ...]
     time_limit: float
     """Largest error of the cumulative time, as a share of the whole time."""
+    crews: tuple[int, ...]
+    """Numbers of workers with slow queries."""
 
 
-FULL = Scope(100, 0.5, 0.05, 700.0, COSTS, 1e-3)
-QUICK = Scope(16, 0.1, 0.4, 40.0, (0.0, 0.05), 1e-2)
+FULL = Scope(100, 0.5, 0.05, 700.0, COSTS, 1e-3, (2, 4, 8))
+QUICK = Scope(16, 0.1, 0.4, 60.0, (0.0, 0.05), 1e-2, (4,))
 """A run of 3 s cannot be timed to 0.1%: three milliseconds are what a machine oversleeps in four evaluations."""
 MOST_SEEDS = 100_000
+LONGEST_QUERY = 4.0
+"""Simulated seconds."""
+QUERIES = (0.0, 0.3, 0.6, 0.9)
+"""Shares of the training, or of the longest query, that a slow query takes; drawn anew for each."""
+SIGN, WAIT, SURPRISE = 2.0, 3.0, 8.0
+"""Simulated seconds: what is taken for the sign of idle workers, and what samplings take that wait without CPU time."""
+PLAIN, SLOW, WAITS, BEGINS_TO_WAIT = "plain", "slow queries", "a sampler that waits", "a sampler that begins to wait"
+PREFIXES = {"measured": "", "asked": "asked_", "modelled": "model_", "guessed": "guessed_"}
+"""Of columns, by way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """A case with what was known of it beforehand."""
 
+    kind: str
     distribution: str
     case: Case
     seed: int
@@ -82,7 +102,7 @@ class Chosen:
     schedule: Schedule
 
 
-def choose(distribution: str, cost: float, telling: Telling, scope: Scope) -> Chosen:
+def choose(distribution: str, template: Case, scope: Scope, kind: str = PLAIN) -> Chosen:
     """Return the case with the runtimes of the first seed whose schedule keeps the gap and the length.
 
     Raises
@@ -96,23 +116,41 @@ def choose(distribution: str, cost: float, telling: Telling, scope: Scope) -> Ch
     for seed in range(MOST_SEEDS):
         rng = np.random.default_rng(np.random.SeedSequence((number, seed)))
         runtimes = DISTRIBUTIONS[distribution](rng, scope.evaluations) + LEAST
-        if runtimes.max() > scope.longest or runtimes.sum() > WORKERS * scope.longest:
+        if runtimes.max() > scope.longest or runtimes.sum() > template.workers * scope.longest:
             continue
-        case = Case(tuple(runtimes.tolist()), cost, WORKERS, telling=telling)
+        case = replace(template, runtimes=tuple(runtimes.tolist()))
         schedule = expected(case)
         if schedule.makespan <= scope.longest and gap(case, schedule) >= scope.gap:
-            return Chosen(distribution, case, seed, gap(case, schedule), schedule)
+            if kind == SLOW:
+                queries = np.minimum(runtimes, LONGEST_QUERY) * rng.choice(QUERIES, scope.evaluations)
+                case = replace(case, queries=tuple(queries.tolist()))
+            return Chosen(kind, distribution, case, seed, gap(case, schedule), schedule)
     raise StalledError(f"none of {MOST_SEEDS} seeds of the {distribution} runtimes keeps a gap of {scope.gap} s")
 
 
 def cases(scope: Scope) -> list[Chosen]:
-    """Return every distribution with every cost; in both ways of telling where they differ."""
-    return [
-        choose(distribution, cost, telling, scope)
+    """Return every distribution with every cost, in both ways of telling where they differ; and the harder cases."""
+    plain = [
+        choose(distribution, Case((), cost, WORKERS, telling=telling), scope)
         for cost in scope.costs
         for telling in (("in turn", "on arrival") if cost else ("in turn",))
         for distribution in DISTRIBUTIONS
     ]
+    distributions = itertools.cycle(DISTRIBUTIONS)
+    return plain + [choose(next(distributions), case, scope, kind) for kind, case in _harder(scope)]
+
+
+def _harder(scope: Scope) -> Iterator[tuple[str, Case]]:
+    """Yield harder cases without runtimes, each with its kind."""
+    for workers in scope.crews:
+        for sampling, callers in itertools.product(get_args(Sampling), get_args(Callers)):
+            yield SLOW, Case((), COSTS[-1], workers, sampling, "on arrival", callers=callers)
+    waits = (WAIT,) * scope.evaluations
+    yield WAITS, Case((), workers=WORKERS, telling="on arrival", sampled=waits)
+    yield WAITS, Case((), workers=WORKERS, sampled=waits)
+    surprised = [LEAST] * scope.evaluations
+    surprised[scope.evaluations // 2] = SURPRISE
+    yield BEGINS_TO_WAIT, Case((), workers=WORKERS, sampled=tuple(surprised))
 
 
 def run(request: Request) -> Outcome:
@@ -125,21 +163,31 @@ def verify(scope: Scope, request: Request) -> Outcome:
     chosen = cases(scope)
     longest = max(found.schedule.makespan for found in chosen) * scope.scale
     request.tell(f"{len(chosen)} cases at once, slept and simulated; the longest takes {longest:.0f} s")
-    ways: dict[str, Callable[[Case], Observed]] = {
-        "slept": partial(drivers.slept, scale=scope.scale, directory=request.directory),
-        "measured": partial(drivers.measured, scale=scope.scale, directory=request.directory),
-        "asked": partial(drivers.asked, scale=scope.scale),
-        "not simulated": partial(drivers.unsimulated, scale=scope.scale),
-    }
-    observed = drivers.at_once({(way, n): partial(ways[way], c.case) for way in ways for n, c in enumerate(chosen)})
+    ways = {(way, n): task for n, found in enumerate(chosen) for way, task in _ways(found, scope, request).items()}
+    observed = drivers.at_once(ways)
     for n, found in enumerate(chosen):
         observed["modelled", n] = drivers.modelled(found.case, request.directory)
     rows, evaluations = [], []
     for n, found in enumerate(chosen):
-        by_way = {way: observed[way, n] for way in (*ways, "modelled")}
+        by_way = {way: seen for (way, number), seen in observed.items() if number == n}
         rows.append(_row(found, by_way, scope))
-        evaluations += _evaluations(found, by_way)
+        if found.kind == PLAIN:
+            evaluations += _evaluations(found, by_way)
     return _outcome(rows, evaluations, scope)
+
+
+def _ways(found: Chosen, scope: Scope, request: Request) -> dict[str, Callable[[], Observed]]:
+    """Return what is run of a case at the same time, by name."""
+    measured = partial(drivers.measured, found.case, scope.scale, request.directory)
+    ways: dict[str, Callable[[], Observed]] = {"measured": measured}
+    ways["slept"] = partial(drivers.slept, found.case, scope.scale, request.directory)
+    if found.kind != SLOW:
+        ways["asked"] = partial(drivers.asked, found.case, scope.scale)
+    if found.kind == PLAIN:
+        ways["not simulated"] = partial(drivers.unsimulated, found.case, scope.scale)
+    elif found.kind != SLOW:
+        ways["guessed"] = partial(measured, idle=Idle(after=SIGN * scope.scale))
+    return ways
 
 
 def time_error(one: Observed, truth: Observed) -> float:
@@ -162,30 +210,34 @@ def tau(one: Observed, truth: Observed) -> float:
 
 
 def _row(found: Chosen, by_way: Mapping[str, Observed], scope: Scope) -> dict[str, Any]:
-    slept, measured, asked, modelled = (by_way[way] for way in ("slept", "measured", "asked", "modelled"))
-    schedule = found.schedule
-    exact = modelled.end == list(schedule.end) and modelled.start == list(schedule.start)
-    return {
+    slept, modelled, schedule, case = by_way["slept"], by_way["modelled"], found.schedule, found.case
+    row: dict[str, Any] = {
+        "kind": found.kind,
         "distribution": found.distribution,
-        "cost": found.case.cost,
-        "telling": found.case.telling,
+        "workers": case.workers,
+        "callers": case.callers,
+        "sampling": case.sampling,
+        "cost": math.nan if case.sampled else case.cost,
+        "telling": case.telling,
         "seed": found.seed,
         "makespan": max(slept.end),
         "gap_ms": found.gap * scope.scale * 1e3,
         "lateness_ms": slept.lateness * scope.scale * 1e3,
-        "tau": tau(measured, slept),
-        "same_known": measured.known == slept.known,
-        "time_error": time_error(measured, slept),
-        "asked_tau": tau(asked, slept),
-        "asked_same_known": asked.known == slept.known,
-        "asked_time_error": time_error(asked, slept),
-        "model_tau": tau(modelled, slept),
-        "model_same_known": modelled.known == slept.known,
-        "model_time_error": time_error(modelled, slept),
-        "model_exact": exact,
-        "replayed": drivers.replayed(found.case, slept) == slept.order,
-        "unsimulated_tau": tau(by_way["not simulated"], slept),
+        "longest_query_ms": max(case.queries, default=0.0) * scope.scale * 1e3,
     }
+    for way, prefix in PREFIXES.items():
+        if way in by_way:
+            row[f"{prefix}tau"] = tau(by_way[way], slept)
+            row[f"{prefix}same_known"] = by_way[way].known == slept.known
+            row[f"{prefix}time_error"] = time_error(by_way[way], slept)
+    row["model_exact"] = modelled.end == list(schedule.end) and modelled.start == list(schedule.start)
+    row["replayed"] = drivers.replayed(case, slept) == slept.order
+    if "guessed" in by_way:
+        guessed = by_way["guessed"]
+        row |= {"guesses": guessed.guesses, "wrong_guesses": guessed.wrong_guesses, "warned": guessed.warned}
+    if "not simulated" in by_way:
+        row["unsimulated_tau"] = tau(by_way["not simulated"], slept)
+    return row
 
 
 def _evaluations(found: Chosen, by_way: Mapping[str, Observed]) -> list[dict[str, Any]]:
@@ -205,25 +257,46 @@ def _outcome(rows: list[dict[str, Any]], evaluations: list[dict[str, Any]], scop
     import pandas as pd
 
     table = pd.DataFrame(rows)
+    plain, slow, waits = (table[table["kind"].isin(kinds)] for kinds in ([PLAIN], [SLOW], [WAITS, BEGINS_TO_WAIT]))
     gates = [
         Gate("least gap of two events whose order matters, simulated s",
              float(table["gap_ms"].min()) / scope.scale / 1e3, ">=", scope.gap),
         Gate("simulated with the durations that the slept runs really had: cases in the slept order",
              float(table["replayed"].sum()), "==", len(table)),
-        *_agreement("measured overhead", table, "", scope),
-        *_agreement("measured overhead, asked and told", table, "asked_", scope),
-        *_agreement("modelled overhead", table, "model_", scope),
+        *_agreement("measured overhead", plain, "", scope),
+        *_agreement("measured overhead, asked and told", plain, "asked_", scope),
+        *_agreement("modelled overhead", plain, "model_", scope),
         Gate("modelled overhead: cases that are the worked-out schedule to the last bit",
              float(table["model_exact"].sum()), "==", len(table)),
+        *_agreement("slow queries, measured overhead", slow, "", scope),
+        *_agreement("samplers that wait, measured overhead", waits, "", scope),
+        *_guesses(waits, scope),
     ]  # fmt: skip
-    without, late, least = table["unsimulated_tau"], table["lateness_ms"].max(), table["gap_ms"].min()
+    without, late, least = plain["unsimulated_tau"], table["lateness_ms"].max(), table["gap_ms"].min()
     notes = [
         f"{scope.evaluations} evaluations, {WORKERS} workers; a simulated second is slept in {scope.scale:g} s",
+        f"slow queries take up to {table['longest_query_ms'].max() / 1e3:.1f} s",
+        f"samplers that wait do so for {WAIT * scope.scale:g} s, or once for {SURPRISE * scope.scale:g} s",
+        f"guessed: without a call for {SIGN * scope.scale:g} s, workers are taken to be idle",
         f"without simulation Kendall's tau is {without.min():.3f} to {without.max():.3f}",
         f"the latest sleeper woke up {late:.1f} ms late; the least gap is {least:.1f} ms, both in real time",
     ]
     outcome = Outcome("order-match", table, gates, notes, {"evaluations": pd.DataFrame(evaluations)})
     return order_match_figures.with_figures(outcome, scope.time_limit)
+
+
+def _guesses(table: pd.DataFrame, scope: Scope) -> list[Gate]:
+    other = (table["guessed_tau"] < 1) | ~table["guessed_same_known"].astype(bool)
+    other |= table["guessed_time_error"] > scope.time_limit
+    silent = other & (table["guesses"] > 0) & ((table["wrong_guesses"] == 0) | ~table["warned"].astype(bool))
+    surprise = table["kind"] == BEGINS_TO_WAIT
+    return [
+        Gate("guessed: runs that a guess has changed and that do not say so", float(silent.sum()), "==", 0),
+        Gate("guessed: guesses about a sampler that has always waited",
+             float(table[~surprise]["guesses"].sum()), "==", 0),
+        Gate("guessed: wrong guesses about a sampler that begins to wait",
+             float(table[surprise]["wrong_guesses"].sum()), ">=", 1),
+    ]  # fmt: skip
 
 
 def _agreement(name: str, table: pd.DataFrame, prefix: str, scope: Scope) -> list[Gate]:
