@@ -15,14 +15,20 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
+from multiprocessing.pool import Pool
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from zerowait import SimulatedExecutor
+from zerowait import SimulatedExecutor, adapters, benchmarks
+from zerowait.adapters.adapter import Mode
 from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
+from zerowait.suite.rules.budget import Budget
 
 Config = dict[str, float]
 PEER = "mfhpo-simulator"
@@ -93,34 +99,93 @@ class Row:
 
 
 def bare_pool(configs: list[Config], workers: int) -> float:
-    """Time the evaluations through a bare `multiprocessing.Pool`."""
-    with get_context("fork").Pool(workers) as pool:
-        pool.map(objective, configs[:workers], chunksize=1)  # every process has started
+    """Time the evaluations through a bare `multiprocessing.Pool` that has all of them from the beginning."""
+    with _pool(configs, workers) as pool:
         began = time.perf_counter()
         for _ in pool.imap(objective, configs):
             pass
         return time.perf_counter() - began
 
 
-def simulated_pool(configs: list[Config], workers: int) -> float:
+def bare_pool_asked(configs: list[Config], workers: int) -> float:
+    """Time the evaluations through such a pool that is asked for one at a time, as a serial order of results wants."""
+    with _pool(configs, workers) as pool:
+        began = time.perf_counter()
+        for config in configs:
+            pool.apply(objective, (config,))
+        return time.perf_counter() - began
+
+
+def simulated_pool(configs: list[Config], workers: int, *, shared_directory: bool = False) -> float:
     """Time the evaluations through the same pool with a `Simulator` in the place of the objective."""
-    with scratch() as folder, get_context("fork").Pool(workers) as pool:
-        pool.map(objective, configs[:workers], chunksize=1)
-        with Simulator(
-            objective,
-            n_workers=workers,
-            directory=folder / "run",
-            max_evaluations=len(configs),
-            overhead=Overhead.none(),
-        ) as simulator:
-            began = time.perf_counter()
-            for _ in pool.imap(simulator, configs):
-                pass
-            took = time.perf_counter() - began
-            ends = simulator.trace()["end"]
-        if len(ends) != len(configs) or not ends.is_monotonic_increasing:
-            raise AssertionError("the simulator delivered out of order")
-        return took
+    with _pool(configs, workers) as pool:
+        return _simulated(partial(pool.imap, iterable=configs), configs, workers, shared_directory=shared_directory)
+
+
+def simulated_shared_directory(configs: list[Config], workers: int) -> float:
+    """Time the same in a directory that several hosts may share."""
+    return simulated_pool(configs, workers, shared_directory=True)
+
+
+def bare_threads_asked(configs: list[Config], workers: int) -> float:
+    """Time the evaluations through a bare `ThreadPoolExecutor` that is asked for one at a time."""
+    with ThreadPoolExecutor(workers) as pool:
+        began = time.perf_counter()
+        for config in configs:
+            pool.submit(objective, config).result()
+        return time.perf_counter() - began
+
+
+def simulated_threads(configs: list[Config], workers: int) -> float:
+    """Time the evaluations through such threads with a `Simulator` in the place of the objective."""
+    with ThreadPoolExecutor(workers) as pool:
+        return _simulated(lambda simulator: pool.map(simulator, configs), configs, workers)
+
+
+@contextlib.contextmanager
+def _pool(configs: list[Config], workers: int) -> Iterator[Pool]:
+    with get_context("fork").Pool(workers) as pool:
+        pool.map(objective, configs[:workers], chunksize=1)  # every process has started
+        yield pool
+
+
+def _simulated(
+    evaluate: Callable[[Simulator], Iterable[Any]], configs: list[Config], workers: int, **more: Any
+) -> float:
+    with scratch() as folder, Simulator(
+        objective, n_workers=workers, directory=folder / "run", max_evaluations=len(configs), overhead=Overhead.none(),
+        **more,
+    ) as simulator:  # fmt: skip
+        began = time.perf_counter()
+        for _ in evaluate(simulator):
+            pass
+        took = time.perf_counter() - began
+        ends = simulator.trace()["end"]
+    if len(ends) != len(configs) or not ends.is_monotonic_increasing:
+        raise AssertionError("the simulator delivered out of order")
+    return took
+
+
+def dehb_native(configs: list[Config], workers: int) -> float:
+    """Time DEHB with its own processes, which its library starts and asks."""
+    return _dehb(configs, workers, "native")
+
+
+def dehb_simulated(configs: list[Config], workers: int) -> float:
+    """Time DEHB's own loop over simulated workers in this process."""
+    return _dehb(configs, workers, "native-simulated")
+
+
+def _dehb(configs: list[Config], workers: int, mode: Mode) -> float:
+    optimizer, benchmark = adapters.load("dehb"), benchmarks.load("branin")
+    began = time.perf_counter()
+    trace = optimizer.optimize(
+        benchmark, n_workers=workers, seed=0, budget=Budget(len(configs)), overhead=Overhead.none(), mode=mode
+    )
+    took = time.perf_counter() - began
+    if len(trace) != len(configs):
+        raise AssertionError(f"DEHB made {len(trace)} of {len(configs)} evaluations")
+    return took
 
 
 def peer_pool(configs: list[Config], workers: int) -> float:
@@ -204,19 +269,20 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# -- the measurement
-# ----------------------------------------------------------------------------------------------------
+# -- the measurement --------------------------------------------------------------------------------------------------
 
 Contender = Callable[[list[Config], int], float]
 
 
-def measure(what: str, contenders: dict[str, Contender], workers: int, evaluations: int, turns: int) -> Row:
-    """Let the contenders take turns on the same workload and return their times."""
+def measure(what: str, contenders: Mapping[str, Contender], workers: int, evaluations: int, turns: int) -> Row:
+    """Let the contenders take turns on the same workload, another one first in each, and return their times."""
     configs = workload(evaluations)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(turns):
-        for name, contender in contenders.items():
-            seconds[name].append(contender(configs, workers))
+    for turn in range(turns):
+        names = list(contenders)
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            seconds[name].append(contenders[name](configs, workers))
     return Row(what, workers, evaluations, seconds)
 
 
@@ -225,41 +291,61 @@ def has_peer() -> bool:
     return importlib.util.find_spec(_PEER_MODULE) is not None
 
 
-POOL_WORKERS = (1, 4, 8, 32, 64, 256)
-EXECUTOR_WORKERS = (8, 1024)
-LOOP_WORKERS = (1000, 100_000)
-USUAL_WORKERS, MOST_PEER_WORKERS = 8, 32
+OURS, BARE, ASKED, NATIVE = "zerowait", "bare", "one at a time", "native"
+POOL: Mapping[str, Contender] = MappingProxyType({BARE: bare_pool, ASKED: bare_pool_asked, OURS: simulated_pool})
+THREADS: Mapping[str, Contender] = MappingProxyType({ASKED: bare_threads_asked, OURS: simulated_threads})
+SHARED: Mapping[str, Contender] = MappingProxyType({ASKED: bare_pool_asked, OURS: simulated_shared_directory})
+EXECUTOR: Mapping[str, Contender] = MappingProxyType({BARE: bare_loop, OURS: simulated_executor})
+LOOP: Mapping[str, Contender] = MappingProxyType({BARE: bare_loop, OURS: simulated_loop})
+DEHB: Mapping[str, Contender] = MappingProxyType({NATIVE: dehb_native, OURS: dehb_simulated})
+
+POOL_WORKERS = (1, 4, 8, 32, 64, 256, 1024)
+OTHER_WORKERS = (1, 8, 64, 1024)
+SHARED_WORKERS = (1, 8, 64)
+LOOP_WORKERS = (1, 8, 1024, 100_000)
+USUAL_WORKERS, MOST_PEER_WORKERS, MOST_DEHB_WORKERS = 8, 32, 8
 
 
 def plan(
     evaluations: int, workers: list[int] | None, *, peers: bool, turns: int
-) -> Iterator[tuple[str, dict[str, Contender], int, int, int]]:
+) -> Iterator[tuple[str, Mapping[str, Contender], int, int, int]]:
     """Yield what is measured, as arguments of `measure`.
 
     All lengths are multiples of `evaluations`: a quarter and twelve and a half times as many show what the length of a
-    run costs; ask and tell, which is faster, has five times as many. `workers` are those of every row; by default a
-    pool has few, an executor some and ask and tell many.
+    run costs; what runs in one process has five times as many, and DEHB, which takes a third of a second for each in
+    its own processes, a hundredth. `workers` are those of every row.
     """
-    pool: dict[str, Contender] = {"bare": bare_pool, "zerowait": simulated_pool}
-    loop: dict[str, Contender] = {"bare": bare_loop, "zerowait": simulated_loop}
-    pool_peer: dict[str, Contender] = {PEER: peer_pool} if peers else {}
-    loop_peer: dict[str, Contender] = {PEER: peer_loop} if peers else {}
+    peer_pool_too = {**POOL, PEER: peer_pool} if peers else POOL
     for p in workers or POOL_WORKERS:
-        yield "pool", pool, p, evaluations, turns
+        yield "processes", POOL, p, evaluations, turns
     usual = min(workers or POOL_WORKERS, key=lambda p: abs(p - USUAL_WORKERS))
     # The peer's cost grows with the square of the run's length, and beyond 32 workers it takes hours.
     if peers and usual <= MOST_PEER_WORKERS:
-        yield "pool", {**pool, **pool_peer}, usual, evaluations, 1
+        yield "processes", peer_pool_too, usual, evaluations, 1
     for n in (max(1, evaluations // 4), evaluations * 25 // 2):
-        yield "pool, run length", pool, usual, n, turns
-    executor: dict[str, Contender] = {"bare": bare_loop, "zerowait": simulated_executor}
-    for p in workers or EXECUTOR_WORKERS:
-        yield "executor", executor, p, 5 * evaluations, turns
-    first, *others = workers or LOOP_WORKERS
-    yield "ask and tell", {**loop, **loop_peer}, first, 5 * evaluations, turns
-    for p in others:
+        yield "processes, run length", POOL, usual, n, turns
+    for p in workers or OTHER_WORKERS:
+        yield "threads", THREADS, p, evaluations, turns
+    for p in workers or SHARED_WORKERS:
+        yield "shared directory", SHARED, p, max(1, evaluations // 4), turns
+    for p in workers or OTHER_WORKERS:
+        yield "executor", EXECUTOR, p, 5 * evaluations, turns
+    if usual <= MOST_DEHB_WORKERS and importlib.util.find_spec("dehb"):
+        yield "DEHB, native-simulated", DEHB, usual, max(1, evaluations // 100), turns
+    loop_peer: dict[str, Contender] = {PEER: peer_loop} if peers else {}
+    for p in workers or LOOP_WORKERS:
         n = max(5 * evaluations, 3 * p * evaluations // 4000)  # of the usual 4000, three for each worker
-        yield "ask and tell", loop, p, n, 1
+        long = n > 5 * evaluations
+        yield "ask and tell", LOOP if long else {**LOOP, **loop_peer}, p, n, 1 if long else turns
+
+
+def line(row: Row) -> str:
+    """Return a row as it is printed: costs by contender, ratios of paired turns, and what comes on top of the floor."""
+    costs = "  ".join(f"{name} {row.per_evaluation(name):,.1f}" for name in row.seconds)
+    floors = [name for name in row.seconds if name not in (OURS, PEER)]
+    ratios = [f"{OURS}/{floor} {row.ratio(OURS, floor):.2f}" for floor in floors]
+    ratios += [f"{PEER}/{OURS} {row.ratio(PEER, OURS):.0f}"] if PEER in row.seconds else []
+    return f"{row.what}: P={row.workers} n={row.evaluations:,}  {costs}  [{', '.join(ratios)}]"
 
 
 def main(evaluations: int = 4000, workers: list[int] | None = None, *, peers: bool = True, turns: int = 3) -> list[Row]:
@@ -270,8 +356,7 @@ def main(evaluations: int = 4000, workers: list[int] | None = None, *, peers: bo
     evaluations
         How many evaluations a run of the pool has; other rows have multiples of it.
     workers
-        Numbers of workers of every row; by default 1, 4, 8, 32, 64 and 256 with a pool, 8 and 1024 with an executor,
-        and 1000 and 100,000 with ask and tell.
+        Numbers of workers of every row; by default from 1 to 1,024, and up to 100,000 with ask and tell.
     peers
         Whether to measure the peer, which takes minutes.
     turns
@@ -284,19 +369,13 @@ def main(evaluations: int = 4000, workers: list[int] | None = None, *, peers: bo
         console.print(f"{PEER} is not installed (pip install 'zerowait\\[dev]'); measuring without it")
         peers = False
     console.print(
-        f"{os.cpu_count()} cores; microseconds per evaluation, medians of {turns} turns; ratios of paired turns"
+        f"{os.cpu_count()} cores; microseconds per evaluation, medians of {turns} turns; ratios of paired turns\n"
+        f"floors: {BARE}: a pool that has all tasks from the beginning, or a loop; {ASKED}: a pool that is asked for "
+        f"one evaluation after the other; {NATIVE}: the library's own processes",
+        soft_wrap=True,
     )
     rows: list[Row] = []
     for arguments in plan(evaluations, workers, peers=peers, turns=turns):
-        row = measure(*arguments)
-        rows.append(row)
-        costs = "  ".join(f"{name} {row.per_evaluation(name):,.1f}" for name in row.seconds)
-        ratios = [f"zerowait/bare {row.ratio('zerowait', 'bare'):.2f}"]
-        ratios += [f"{PEER}/zerowait {row.ratio(PEER, 'zerowait'):.0f}"] if PEER in row.seconds else []
-        ratios.append(f"above bare {row.per_evaluation('zerowait') - row.per_evaluation('bare'):,.1f}")
-        console.print(
-            f"{row.what}: P={row.workers} n={row.evaluations:,}  {costs}  [{', '.join(ratios)}]",
-            markup=False,
-            soft_wrap=True,
-        )
+        rows.append(measure(*arguments))
+        console.print(line(rows[-1]), markup=False, soft_wrap=True)
     return rows
