@@ -271,13 +271,20 @@ def local_cluster(n_processes: int) -> Iterator[Client]:
             cluster = start_cluster(n_processes, stack.enter_context(private))
             stack.callback(_close, cluster)
             client = Client(cluster)  # type: ignore[no-untyped-call]
-            stack.callback(client.close)
+            stack.callback(close_client, client)
         yield client
+
+
+def close_client(client: Client) -> None:
+    """Close the client; on a machine that is too busy to do so in time, what it held goes with this process."""
+    with contextlib.suppress(TimeoutError):
+        client.close()  # type: ignore[no-untyped-call]
 
 
 def _close(cluster: LocalCluster) -> None:
     """Close the cluster; whatever process of it is still there afterwards is killed."""
     import psutil
+    from distributed.core import Status
 
     workers = [worker.process.pid for worker in cluster.workers.values() if worker.process is not None]
     descendants: list[psutil.Process] = []
@@ -287,6 +294,9 @@ def _close(cluster: LocalCluster) -> None:
             descendants += [process, *process.children(recursive=True)]
     try:
         cluster.close(timeout=CLOSE_SECONDS)
+    except TimeoutError:  # every cell has ended, and what is left is killed below
+        for worker in cluster.workers.values():
+            worker.status = Status.failed  # else it starts another process for the one that is killed
     finally:
         for process in descendants:
             with contextlib.suppress(psutil.NoSuchProcess):

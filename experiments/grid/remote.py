@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from zerowait.experiments.grid.engines import ENVIRONMENT, START_WORKERS, Workers, run_on, threaded, threads_of
+from zerowait.experiments.grid.engines import (
+    ENVIRONMENT,
+    START_WORKERS,
+    Workers,
+    close_client,
+    run_on,
+    threaded,
+    threads_of,
+)
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -119,7 +127,7 @@ class RemoteDask:
         quiet = silence_logging_cmgr(logging.CRITICAL)
         with quiet, dask.config.set(CONFIGURATION), contextlib.ExitStack() as stack:
             client = self._connect(security)
-            stack.callback(client.close)
+            stack.callback(close_client, client)
             self._examine(client)
             yield from run_on(client, Workers(client), cells, folders)
 

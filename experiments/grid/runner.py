@@ -207,6 +207,11 @@ def _outcomes(engine: Engine, cells: Sequence[Cell], folder: StudyFolder) -> Gen
         with contextlib.closing(engine.run(cells, folder.cells)) as outcomes:
             yield from outcomes
     except OSError as error:
+        if error.errno is None:  # not of a file: what Dask raises when an answer does not come
+            raise RunDirectoryError(
+                f"the processes that run cells do not answer ({error}); finished cells are kept: run the same command "
+                "again"
+            ) from error
         raise RunDirectoryError(
             f"cannot go on writing to {folder.path} ({error.strerror or error}); finished cells are kept: "
             "make room and run the same command again"

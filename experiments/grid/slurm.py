@@ -11,7 +11,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from zerowait.adapters.environments import isolation
-from zerowait.experiments.grid.engines import CONFIGURATION, Workers, interrupts_blocked, run_on
+from zerowait.experiments.grid.engines import CONFIGURATION, Workers, close_client, interrupts_blocked, run_on
 from zerowait.experiments.studies.study import suggestion
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -147,9 +147,9 @@ class Slurm:
                         f"dask-jobqueue does not take these options ({' '.join(str(error).split())}); correct "
                         "--slurm-option"
                     ) from None
-                stack.callback(_close, cluster)
+                stack.callback(_close, cluster, self._tell)
                 client = Client(cluster)  # type: ignore[no-untyped-call]
-                stack.callback(client.close)
+                stack.callback(close_client, client)
             _submit(cluster, jobs)
             cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs, interval=f"{RESUBMIT_SECONDS}s")
             yield client
@@ -176,9 +176,12 @@ def _submit(cluster: Any, jobs: int) -> None:
         ) from None
 
 
-def _close(cluster: Any) -> None:
+def _close(cluster: Any, tell: Callable[[str], object]) -> None:
     """Cancel the jobs, and remove the files of certificates while their folder is there."""
-    cluster.close(timeout=CLOSE_SECONDS)
+    try:
+        cluster.close(timeout=CLOSE_SECONDS)
+    except TimeoutError:
+        tell("the jobs could not be cancelled in time; see squeue --me for what is left, and end it with scancel")
     for name in ("ca_file", "cert", "key"):
         getattr(cluster, f"_job_{name}").close()
 

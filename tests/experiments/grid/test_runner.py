@@ -131,3 +131,15 @@ def test_a_full_disk_ends_the_study_with_one_error(plan, folder, monkeypatch):
     monkeypatch.setattr(CellFolders, "begin", full)
     with pytest.raises(RunDirectoryError, match=r"cannot go on writing .*No space left .* run the same command again"):
         run(plan(), folder)
+
+
+def test_processes_that_do_not_answer_are_no_fault_of_the_folder(plan, folder):
+    class Silent:
+        def run(self, cells, folders):
+            raise TimeoutError("timed out after 5 s.")
+            yield
+
+    with pytest.raises(
+        RunDirectoryError, match=r"do not answer \(timed out after 5 s\.\).* run the same command again"
+    ):
+        run_grid("a study", plan().cells, folder, Silent())
