@@ -135,7 +135,8 @@ def target_table(study: Study, *, horizon: Horizon = "common", targets: int = TA
             for benchmark, runs, until in zip(group.benchmarks, group.runs, group.horizons, strict=True):
                 for run in runs[:, column]:
                     at = study.rows(int(run))
-                    times.append(times_to_targets(study.ends[at], study.losses[at], goals[benchmark]) / until)
+                    regrets = study.regrets(benchmark, study.losses[at], "first")
+                    times.append(times_to_targets(study.ends[at], regrets, goals[benchmark]) / until)
             pairs = np.concatenate(times)
             rows.append(
                 pd.DataFrame(
@@ -253,18 +254,16 @@ def _fractions(study: Study, group: Blocks) -> Floats:
 
 
 def _goals(study: Study, groups: list[Blocks], number: int) -> dict[str, Floats]:
-    """Return the target losses of each benchmark, from what was reached with any number of workers."""
+    """Return the target regrets of each benchmark, from what was reached with any number of workers."""
     final: dict[str, list[Floats]] = {}
     for group in groups:
         for benchmark, runs, until in zip(group.benchmarks, group.runs, group.horizons, strict=True):
             final.setdefault(benchmark, []).append(study.best_at(runs.ravel(), np.array([until]))[:, 0])
-    goals = {}
-    for benchmark, losses_at_end in final.items():
-        regrets = log_targets(study.regrets(benchmark, np.concatenate(losses_at_end), "first"), number)
-        losses = study.loss(benchmark, regrets, "first")
-        # The way from regrets back to losses may round a target below the loss that defines it.
-        goals[benchmark] = np.nextafter(np.nextafter(losses, math.inf), math.inf)
-    return goals
+    # Regrets and not losses: on the way back a target may round below the loss that defines it.
+    return {
+        benchmark: log_targets(study.regrets(benchmark, np.concatenate(losses), "first"), number)
+        for benchmark, losses in final.items()
+    }
 
 
 def _curves(group: Blocks, fractions: Floats, strata: list[Floats], quantity: str) -> pd.DataFrame:

@@ -266,7 +266,7 @@ def _measured(
             without.append(f"{called(study, optimizer, benchmark)} (not run with every number of workers)")
             continue
         goal = _goal(study, benchmark, by_workers, target)
-        times = {n: _times(study, of, goal) for n, of in by_workers.items()}
+        times = {n: _times(study, of, goal, target, benchmark) for n, of in by_workers.items()}
         if math.isnan(goal) or math.isinf(float(upper_median(times[1]))):
             without.append(f"{called(study, optimizer, benchmark)} (half of the runs with 1 worker miss the target)")
             continue
@@ -289,8 +289,11 @@ def _goal(study: Study, benchmark: str, by_workers: dict[int, Integers], target:
     return worst if math.isfinite(worst) else math.nan
 
 
-def _times(study: Study, runs: Integers, goal: float) -> Floats:
-    return np.array([time_to_target(study.ends[at], study.losses[at], goal) for at in map(study.rows, runs.tolist())])
+def _times(study: Study, runs: Integers, goal: float, target: float | None, benchmark: str) -> Floats:
+    """Return the times to the target; a regret that was given is compared as one, for its loss may be rounded."""
+    losses = study.losses if target is None else study.regrets(benchmark, study.losses, "worst")
+    limit = goal if target is None else target
+    return np.array([time_to_target(study.ends[at], losses[at], limit) for at in map(study.rows, runs.tolist())])
 
 
 def _row(benchmark: str, optimizer: str, n: int, found: list[_Found]) -> dict[str, object]:

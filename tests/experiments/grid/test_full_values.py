@@ -15,8 +15,11 @@ from zerowait import adapters, benchmarks
 from zerowait.adapters.spaces import configs_in
 from zerowait.experiments.grid.cells import Cell, execute
 from zerowait.experiments.grid.full_values import with_full_values
+from zerowait.plots.studies.run import Run
+from zerowait.plots.studies.study import study_of_runs
 from zerowait.suite.records.trace import ATTRIBUTE, read_trace
 from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.overhead import Overhead
 
 
@@ -60,6 +63,38 @@ def test_a_row_has_the_noise_free_value_of_its_configuration_at_the_highest_fide
         assert row["full.value"] == full.value
         for metric, number in full.metrics.items():
             assert row[f"full.{metric}"] == number or (math.isnan(number) and math.isnan(row[f"full.{metric}"]))
+
+
+@pytest.mark.parametrize(("name", "task"), READY)
+def test_a_result_is_never_below_the_least_possible_loss(name, task):
+    """Whatever is evaluated, in any order and at any fidelity; recommendations also under noise."""
+    random = np.random.default_rng(0)
+    for parameters in ({}, {"noise": True}):
+        with contextlib.suppress(SpecificationError):
+            benchmark = benchmarks.load(name, task=task, **parameters)
+            if benchmark.optimum is None:
+                return
+            space, fidelity = benchmark.space, getattr(benchmark, "fidelity", None)
+            space.seed(1)
+            rungs = [fidelity.lower, fidelity.upper] if fidelity else [None]
+            rows = [(dict(c), random.choice(rungs), n) for n, c in enumerate(space.sample_configuration(60))]
+            trace = pd.DataFrame({f"config.{key}": [c.get(key) for c, _, _ in rows] for key in space})
+            trace["fidelity"] = np.array([z for _, z, _ in rows], dtype=float)
+            trace["value"] = [value_of(benchmark, *row) for row in rows]
+            trace["end"] = np.arange(1.0, len(rows) + 1)
+            trace = with_full_values(trace, benchmark)
+            study = study_of_runs([Run("a", benchmark.label, 1, 0, benchmark.optimum, trace)])
+            for rule in ("recommended",) if parameters else ("recommended", "full"):
+                results = study.judged(rule).losses
+                assert len(results)
+                assert (results >= benchmark.optimum).all()
+
+
+def value_of(benchmark, config, fidelity, seed):
+    try:
+        return benchmark(config, fidelity=fidelity, seed=seed).value
+    except Exception:  # noqa: BLE001 - a training that fails
+        return math.nan
 
 
 def asked(cell: Cell, benchmark):

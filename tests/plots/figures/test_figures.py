@@ -9,6 +9,8 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zerowait.plots.catalogue import FIGURES, figure_kind
 from zerowait.plots.drawing import style
@@ -148,8 +150,8 @@ def overlap(one, other):
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_same_study_gives_the_same_bytes(study, runs, name, tmp_path):
     again = study_of_runs(list(reversed(runs)))
-    for folder, given in (("one", study), ("two", again)):
-        FIGURES[name].make(given, **options_of(name, study)).save(tmp_path / folder / name)
+    for folder, drawn in (("one", study), ("two", again)):
+        FIGURES[name].make(drawn, **options_of(name, study)).save(tmp_path / folder / name)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert {f"{name}.{kind}" for kind in ("pdf", "png", "csv")} <= set(files)
     for file in files:
@@ -232,3 +234,22 @@ def test_figures_have_the_width_of_the_columns_they_are_for(study, name, columns
         assert round(float(FIGURES[kind].make(study, look=name).figure.get_size_inches()[0]), 6) in columns
     wide = FIGURES["speed_up"].make(study, look=name, width="two")
     assert wide.figure.get_size_inches()[0] == max(columns)
+
+
+@given(
+    optimum=st.sampled_from([0.0, -1e6, -1e12, -3.3]), losses=st.lists(st.floats(1e-6, 1e-2), min_size=2, max_size=8)
+)
+def test_a_target_is_reached_by_the_run_that_defines_it(optimum, losses):
+    """Also where the loss is small beside the optimum, so that a regret does not survive the way to a loss and back."""
+    trace = pd.DataFrame({"end": np.arange(len(losses) + 1.0) + 1, "value": [2e6, *losses]})
+    study = study_of_runs([Run("a", "b", 1, 0, optimum, trace)])
+    assert FIGURES["targets_reached"].table(study)["reached"].max() == 1.0
+
+
+def test_a_target_is_reached_where_the_loss_is_small_beside_the_optimum():
+    trace = pd.DataFrame({"end": [1.0, 2.0], "value": [2e6, 0.0011]})
+    study = study_of_runs([Run("a", "b", n, 0, -1e6, trace) for n in (1, 2)])
+    assert FIGURES["targets_reached"].table(study)["reached"].max() == 1.0
+    # The same of a target that is given as a regret: that of the last result, exactly.
+    target = float(study.regrets("b", np.array([0.0011]), "worst")[0])
+    assert FIGURES["speed_up"].table(study, target=target)["not_reached"].max() == 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -70,13 +71,13 @@ def test_every_caption_names_the_rule(lucky, name):
 def test_without_fidelities_and_noise_the_three_rules_agree_to_the_bit(make_run):
     random = np.random.default_rng(0)
     runs = []
-    for optimizer in "ab":
-        for seed in range(3):
-            run = make_run([(i + random.random(), random.random()) for i in range(20)], optimizer=optimizer, seed=seed)
-            runs.append(with_full(run, math.nan, run.trace["value"]))
+    for optimizer, benchmark, n_workers, seed in itertools.product("ab", ("one", "two"), (1, 4), range(3)):
+        deliveries = [(i + random.random(), random.random()) for i in range(20)]
+        run = make_run(deliveries, optimizer=optimizer, benchmark=benchmark, n_workers=n_workers, seed=seed)
+        runs.append(with_full(run, math.nan, run.trace["value"]))
     study = study_of_runs(runs)
-    for name in ("performance_over_time", "normalised_regret", "rank_over_time", "win_rates", "targets_reached"):
-        one, two, three = (FIGURES[name].make(study, result=r).table for r in ("recommended", "full", "any"))
+    for name in JUDGED:
+        one, two, three = (FIGURES[name].table(study.judged(r)) for r in ("recommended", "full", "any"))
         pd.testing.assert_frame_equal(one, two, check_exact=True)
         pd.testing.assert_frame_equal(one, three, check_exact=True)
 
