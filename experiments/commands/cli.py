@@ -166,6 +166,21 @@ def check(
 
 
 @app.command()
+def complete(
+    store: Annotated[
+        Path,
+        typer.Argument(
+            help="A copy of a study's folder `store`.", metavar="STORE", show_default=False, readable=False,
+        ),
+    ],
+) -> None:  # fmt: skip
+    """Add `full.value` and `full.<metric>` to results of version 0.1, without running an optimizer again."""
+    from zerowait.experiments.grid.completion import complete as complete_store
+
+    _out(f"{complete_store(store, _err):,} evaluations have full.value now")
+
+
+@app.command()
 def bench(
     *,
     evaluations: Annotated[

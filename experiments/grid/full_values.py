@@ -28,7 +28,7 @@ def with_full_values(trace: pd.DataFrame, benchmark: Benchmark) -> pd.DataFrame:
     import pandas as pd
 
     known: dict[str, Evaluation | None] = {}  # optimizers that choose fidelities ask for a configuration several times
-    found = [_at_the_end(benchmark, config, known) for config in _configs(trace, benchmark)]
+    found = [_at_the_end(benchmark, config, known) for config in configs_of(trace, benchmark)]
     columns = {f"{FULL}value": [math.nan if one is None else one.value for one in found]}
     for name in sorted({name for one in known.values() if one is not None for name in one.metrics}):
         columns[FULL + name] = [math.nan if one is None else one.metrics.get(name, math.nan) for one in found]
@@ -40,7 +40,8 @@ def with_full_values(trace: pd.DataFrame, benchmark: Benchmark) -> pd.DataFrame:
     return joined
 
 
-def _configs(trace: pd.DataFrame, benchmark: Benchmark) -> list[dict[str, Any]]:
+def configs_of(trace: pd.DataFrame, benchmark: Benchmark) -> list[dict[str, Any]]:
+    """Return the configurations of a trace's rows, as the optimizer gave them."""
     columns = {
         name.removeprefix("config."): trace[name].tolist() for name in trace.columns if name.startswith("config.")
     }

@@ -91,7 +91,7 @@ def update(study: Path) -> Update:
     """
     folder = study / store_cells.STORE
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked(folder):
         for temporary in folder.rglob("*.tmp"):
             temporary.unlink()
         finished = store.finished_cells(study)
@@ -108,7 +108,7 @@ def update(study: Path) -> Update:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Let one process at a time change the store; the kernel releases the lock however it ends."""
     with os.fdopen(open_regular(folder / ".lock", os.O_RDWR | os.O_CREAT), "r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -178,7 +178,7 @@ def _rewrite(
     keys = table["cell"].unique().to_pylist()
     partition = Partition(path, first["optimizer"], first["benchmark"], keys, joined)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, table.replace_schema_metadata({store.FOOTER: partition.footer()}))
+    write(path, table.replace_schema_metadata({store.FOOTER: partition.footer()}))
     return [cell.row for cell in cells]
 
 
@@ -196,15 +196,16 @@ def _merged(path: Path, table: Table, schema: pa.Schema) -> Table:
     return both.sort_by([(name, "ascending") for name in ("n_workers", "run_seed", "cell", "evaluation")])
 
 
-def _write(path: Path, table: Table) -> None:
+def write(path: Path, table: Table) -> None:
+    """Replace a file of the store as a whole."""
     import pyarrow.parquet as pq
 
-    def write(temporary: Path) -> None:
+    def to(temporary: Path) -> None:
         # One chunk a column: how the rows came together would show in the pages of the file.
         pq.write_table(table.combine_chunks(), temporary, compression="zstd")
         to_disk(temporary)
 
-    replace_file(path, write)
+    replace_file(path, to)
     to_disk(path.parent)
 
 
@@ -229,4 +230,4 @@ def _rewrite_cells(study: Path, folder: Path, finished: Sequence[str], read: Seq
     table = pa.concat_tables(
         [before.filter(keep), store.cells_table([row for key, row in rows.items() if key not in known])]
     )
-    _write(path, table.sort_by([(name, "ascending") for name in store_cells.RUN_COLUMNS]))
+    write(path, table.sort_by([(name, "ascending") for name in store_cells.RUN_COLUMNS]))

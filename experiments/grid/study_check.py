@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zerowait.benchmarks import Benchmark
+    from zerowait.plots.statistics.arithmetic import Integers
 
 ROWS = 10
 """So many rows of a cell are asked for again, evenly spread over it."""
@@ -104,13 +105,17 @@ def _numbers(folder: Path, report: StudyReport, benchmarks: _Benchmarks | None) 
     if isinstance(benchmark, str):
         report.notes[benchmark] += 1
         return
-    rows = np.unique(np.linspace(0, max(0, len(trace) - 1), min(ROWS, len(trace))).astype(int))
-    stored = trace.iloc[rows]
+    stored = trace.iloc[spread(len(trace))]
     again = with_full_values(stored, benchmark).reindex(columns=stored.columns)
     for name in columns:
         for number, old, new in zip(stored["evaluation"], stored[name], again[name], strict=True):
             if old != new and not (np.isnan(old) and np.isnan(new)):
                 yield f"evaluation {number}: {name} is {old!r}, and the benchmark says {new!r}"
+
+
+def spread(rows: int) -> Integers:
+    """Return the numbers of `ROWS` rows of a cell, or of all if it has fewer, evenly spread over it."""
+    return np.unique(np.linspace(0, max(0, rows - 1), min(ROWS, rows)).astype(np.int64))
 
 
 class _Benchmarks:
