@@ -24,6 +24,7 @@ from zerowait.plots.figures import (
     critical_difference,
     performance,
     ranks_by_workers,
+    running_time,
     runtime,
     scaling,
 )
@@ -183,8 +184,8 @@ class FigureKind:
         kind = self._kind(option)
         if typing.get_origin(kind) is Literal:
             return "|".join(map(str, typing.get_args(kind)))
-        if option == "score":
-            return "METRIC"
+        if option in {"score", "baseline"}:
+            return "METRIC" if option == "score" else "OPTIMIZER"
         return {str: "FOLDER", int: "INTEGER", float: "NUMBER"}.get(kind, "NUMBER,NUMBER,...")
 
     def _kind(self, option: str) -> Any:
@@ -244,6 +245,13 @@ _KINDS = (
         anytime.draw_regret,
     ),
     FigureKind(
+        "scores_over_time",
+        "Scores over time",
+        "Score between random search (0) and the optimum (1), averaged over benchmarks.",
+        anytime.score_table,
+        anytime.draw_score,
+    ),
+    FigureKind(
         "rank_over_time",
         "Average rank over time",
         "Average rank over benchmarks and seeds, with bootstrap bands.",
@@ -267,9 +275,16 @@ _KINDS = (
     FigureKind(
         "win_rates",
         "Win rates",
-        "How often one optimizer beats another, as a heat map.",
+        "How often one optimizer beats another, as a heat map; with intervals.",
         comparison.win_rate_table,
         comparison.draw_win_rates,
+    ),
+    FigureKind(
+        "practical_differences",
+        "Practical differences",
+        "How probably one optimizer is better than another by more than a little (Bayesian signed-rank test).",
+        comparison.practical_table,
+        comparison.draw_practical,
     ),
     FigureKind(
         "targets_reached",
@@ -277,6 +292,20 @@ _KINDS = (
         "Share of targets reached against time (ECDF, after COCO).",
         anytime.target_table,
         anytime.draw_targets,
+    ),
+    FigureKind(
+        "performance_profile",
+        "Performance profiles",
+        "Share of problems solved in at most so many times the time of the best (Dolan and More).",
+        running_time.profile_table,
+        running_time.draw_profile,
+    ),
+    FigureKind(
+        "expected_running_time",
+        "Expected running times",
+        "Time to a target when runs are restarted until one reaches it, against the number of workers.",
+        running_time.running_time_table,
+        running_time.draw_running_time,
     ),
     FigureKind(
         "speed_up",

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
+    from zerowait.plots.statistics.arithmetic import Resample
+
 CAPTION, LATEX = "caption", "latex"
 """Attributes of a figure's table: how it was computed, and the table as LaTeX if it has one."""
 NARROWEST = 1.55
@@ -298,6 +300,17 @@ def spread_sentence(bounds: pd.Series, sentence: str, mark: str, noun: str = "se
     if bounds.isna().all():
         return f"There is one {noun}, so no {mark} is drawn."
     return f"{sentence} No {mark} is drawn where there is one {noun}."
+
+
+def spread_of(bounds: pd.Series[float], resample: Resample, mark: Literal["band", "bar"]) -> str:
+    """Return what a caption says of the intervals of means over benchmarks, whose lower bounds are given."""
+    over = {
+        "runs": "over seeds within benchmarks, which are taken as given (resample=runs)",
+        "benchmarks": "over benchmarks, which count as a sample (resample=benchmarks)",
+        "both": "over benchmarks, which count as a sample too, and seeds within them (resample=both)",
+    }[resample]
+    text = "The band is a 95 % bootstrap interval" if mark == "band" else "Bars are 95 % bootstrap intervals"
+    return spread_sentence(bounds, f"{text} {over}.", mark, "benchmark" if resample == "benchmarks" else "seed")
 
 
 def draw_points(panel: Axes, table: pd.DataFrame, quantity: str, canvas: Canvas) -> None:

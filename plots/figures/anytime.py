@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from zerowait.plots.drawing.panels import Canvas, described, draw_curve, label_decades, spread_sentence, workers_title
+from zerowait.plots.drawing.panels import Canvas, described, draw_curve, label_decades, spread_of, workers_title
 from zerowait.plots.statistics.arithmetic import (
+    Resample,
     average_ranks,
-    bootstrap_means,
     generator,
+    interval_of_mean,
     log_targets,
-    percentile_interval,
     share_reached,
     times_to_targets,
 )
+from zerowait.plots.statistics.targets import RESTARTED, restarted
 from zerowait.plots.studies.blocks import (
     Blocks,
     Horizon,
@@ -31,26 +32,34 @@ from zerowait.plots.studies.blocks import (
     listed,
     reference_sentence,
 )
-from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError, shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zerowait.plots.statistics.arithmetic import Floats
+    from zerowait.plots.statistics.arithmetic import Floats, Integers
     from zerowait.plots.studies.study import Study
 
 Scale = Literal["worst", "first"]
+Restarts = Literal["no", "simulated"]
+LONGEST = 10.0
+"""With simulated restarts, the time axis ends at so many budgets."""
+RANDOM = "random"
+"""The optimizer that scores 0 by default."""
 POINTS = 100
 """Times of a curve."""
 EARLIEST = 1e-3
 """The share of the budget at which the time axis begins, at the earliest."""
 TARGETS = 51
 """Targets of a benchmark, as in COCO."""
-BAND = "The band is a 95 % bootstrap interval over seeds within benchmarks."
+BAND = "{band}"
+"""Stands in a caption for what is said of the bands."""
 SCALES = {"worst": "the worst loss that the study saw", "first": "the median of the runs' first losses"}
 
 
-def regret_table(study: Study, *, horizon: Horizon = "common", scale: Scale = "worst") -> pd.DataFrame:
+def regret_table(
+    study: Study, *, horizon: Horizon = "common", scale: Scale = "worst", resample: Resample = "both"
+) -> pd.DataFrame:
     """Return normalised regret over the share of the budget, averaged over benchmarks and seeds.
 
     Columns: `n_workers`, `optimizer`, `budget` (share), `mean`, `lower`, `upper`, `n_benchmarks`.
@@ -68,9 +77,10 @@ def regret_table(study: Study, *, horizon: Horizon = "common", scale: Scale = "w
             study.regrets(benchmark, study.best_at(runs.ravel(), fractions * until), scale).reshape(*runs.shape, -1)
             for benchmark, runs, until in zip(group.benchmarks, group.runs, group.horizons, strict=True)
         ]
-        rows.append(_curves(group, fractions, strata, "regret"))
+        rows.append(_curves(group, fractions, strata, "regret", resample))
     return _finished(
         rows,
+        resample,
         "Normalised regret of the best loss delivered at or before each time, averaged over benchmarks and seeds;",
         f"1 is {SCALES[scale]}.",
         reference_sentence(study, [name for group in groups for name in group.benchmarks]),
@@ -82,7 +92,73 @@ def regret_table(study: Study, *, horizon: Horizon = "common", scale: Scale = "w
     )
 
 
-def rank_table(study: Study, *, horizon: Horizon = "common") -> pd.DataFrame:
+def score_table(
+    study: Study, *, baseline: str = RANDOM, horizon: Horizon = "common", resample: Resample = "both"
+) -> pd.DataFrame:
+    """Return scores over the share of the budget, averaged over benchmarks and seeds; columns as for `regret_table`.
+
+    0 is the mean result of the baseline at the end of the budget with as many workers, 1 the optimum, a scale like
+    that of Turner et al. 2021 (arXiv 2104.10201).
+
+    Parameters
+    ----------
+    study
+        The runs.
+    baseline
+        The optimizer that scores 0.
+    horizon
+        Until when optimizers are compared; see `zerowait.plots.studies.blocks`.
+    resample
+        What the bands take for a sample.
+
+    Raises
+    ------
+    SpecificationError
+        Nothing can be compared, or the study has no such optimizer.
+    """
+    groups = _groups(study, horizon)
+    if baseline not in groups[0].optimizers:
+        raise SpecificationError(
+            f"a score of 0 is the result of {shown(baseline)}, which the study has not; set baseline= to one of "
+            f"{', '.join(groups[0].optimizers)}"
+        )
+    rows, without = [], []
+    for group in groups:
+        fractions = _fractions(study, group)
+        kept: dict[str, Floats] = {}
+        for benchmark, runs, until in zip(group.benchmarks, group.runs, group.horizons, strict=True):
+            regrets = study.regrets(benchmark, study.best_at(runs.ravel(), fractions * until), "worst")
+            regrets = regrets.reshape(*runs.shape, -1)
+            zero = regrets[:, group.optimizers.index(baseline), -1].mean()
+            if zero > 0:
+                kept[benchmark] = 1 - regrets / zero
+            else:
+                without.append(study.labels.text(benchmark))
+        if kept:
+            scored = replace(group, benchmarks=tuple(kept))
+            rows.append(_curves(scored, fractions, list(kept.values()), "score", resample))
+    if not rows:
+        raise SpecificationError(
+            f"{baseline} found the best loss of every benchmark, or none: there is nothing to score"
+        )
+    return _finished(
+        rows,
+        resample,
+        "Score of the best loss delivered at or before each time, averaged over benchmarks and seeds: 0 is the mean",
+        f"result of {study.labels.text(baseline)} at the end of the budget with as many workers, 1 is no regret.",
+        reference_sentence(study, [name for group in groups for name in group.benchmarks]),
+        BAND,
+        compared_sentence(groups, horizon),
+        left_out_sentence(groups),
+        f"Left out, because {study.labels.text(baseline)} has a regret of 0 or no result: {listed(without)}."
+        if without
+        else "",
+        "A curve begins when all its runs have a result.",
+        _without_a_curve(study, groups, rows),
+    )
+
+
+def rank_table(study: Study, *, horizon: Horizon = "common", resample: Resample = "both") -> pd.DataFrame:
     """Return the average rank of each optimizer over the share of the budget; columns as for `regret_table`.
 
     Raises
@@ -100,9 +176,10 @@ def rank_table(study: Study, *, horizon: Horizon = "common") -> pd.DataFrame:
         for runs, until in zip(group.runs, group.horizons, strict=True):
             best = study.best_at(runs.ravel(), fractions * until).reshape(*runs.shape, -1)
             strata.append(average_ranks(best.swapaxes(1, 2)).swapaxes(1, 2))
-        rows.append(_curves(group, fractions, strata, "rank"))
+        rows.append(_curves(group, fractions, strata, "rank", resample))
     return _finished(
         rows,
+        resample,
         "Average rank (1 is best, ties share their mean) by the best loss delivered at or before each time,",
         "among the runs with the same benchmark and seed; who has no result yet is last.",
         BAND,
@@ -111,53 +188,80 @@ def rank_table(study: Study, *, horizon: Horizon = "common") -> pd.DataFrame:
     )
 
 
-def target_table(study: Study, *, horizon: Horizon = "common", targets: int = TARGETS) -> pd.DataFrame:
-    """Return which share of all pairs of run and target has been reached over the share of the budget.
+def target_table(
+    study: Study,
+    *,
+    horizon: Horizon = "common",
+    targets: int = TARGETS,
+    restarts: Restarts = "no",
+    resample: Resample = "both",
+) -> pd.DataFrame:
+    """Return which share of the targets has been reached over the share of the budget.
 
-    Columns: `n_workers`, `optimizer`, `budget` (share), `reached` (share), `n_pairs`.
+    Columns: `n_workers`, `optimizer`, `budget` (share), `reached` (share), `lower`, `upper`, `n_benchmarks`.
+
+    Parameters
+    ----------
+    study
+        The runs.
+    horizon
+        Until when optimizers are compared; see `zerowait.plots.studies.blocks`.
+    targets
+        How many a benchmark has.
+    restarts
+        Whether a run that misses a target is followed by others, drawn at random, until one reaches it; see
+        `zerowait.plots.statistics.targets.restarted`.
+    resample
+        What the bands take for a sample.
 
     Raises
     ------
     SpecificationError
         Nothing can be compared, or there is no target.
     """
-    import pandas as pd
-
     if targets < 1:
         raise SpecificationError(f"targets is {targets}; there must be at least 1")
     groups = _groups(study, horizon)
     goals = _goals(study, groups, targets)
+    simulated = restarts == "simulated"
     rows = []
     for group in groups:
         fractions = _fractions(study, group)
-        for column, optimizer in enumerate(group.optimizers):
-            times = []
-            for benchmark, runs, until in zip(group.benchmarks, group.runs, group.horizons, strict=True):
-                for run in runs[:, column]:
-                    at = study.rows(int(run))
-                    regrets = study.regrets(benchmark, study.losses[at], "first")
-                    times.append(times_to_targets(study.ends[at], regrets, goals[benchmark]) / until)
-            pairs = np.concatenate(times)
-            rows.append(
-                pd.DataFrame(
-                    {
-                        "n_workers": group.n_workers,
-                        "optimizer": optimizer,
-                        "budget": fractions,
-                        "reached": share_reached(pairs, fractions),
-                        "n_pairs": len(pairs),
-                    }
-                )
-            )
-    return _finished(
+        if simulated:
+            fractions = np.geomspace(fractions[0], LONGEST, POINTS)
+        strata = []
+        for benchmark, runs, until in zip(group.benchmarks, group.runs, group.horizons, strict=True):
+            # Shape (seeds, optimizers, targets), in shares of the budget.
+            times = np.array([_times(study, benchmark, of_seed, goals[benchmark]) for of_seed in runs]) / until
+            times[times > 1] = math.inf
+            if simulated:
+                spent = np.minimum(study.cells["until"].to_numpy()[runs] / until, 1.0)
+                times = restarted(times, spent, generator("restarts", benchmark, group.n_workers))
+            strata.append(np.array([[share_reached(of_run, fractions) for of_run in of] for of in times]))
+        rows.append(_curves(group, fractions, strata, "targets", resample))
+    table = _finished(
         rows,
+        resample,
         f"Share of the pairs of run and target reached at or before each time, {targets} targets a benchmark,",
         "evenly spaced in the logarithm of the regret from the median of the runs' first losses to the least positive",
         "regret that any run reached, the same for every number of workers (after COCO, Hansen et al. 2021).",
+        f"Runs that miss a target are followed by others of the same optimizer and benchmark, drawn at random, until "
+        f"one reaches it (simulated restarts, Hansen et al. 2021; {RESTARTED:,} sequences)." if simulated else "",
         reference_sentence(study, [name for group in groups for name in group.benchmarks]),
+        "" if simulated else BAND,
         compared_sentence(groups, horizon),
         left_out_sentence(groups),
-    )
+    )  # fmt: skip
+    if simulated:  # sequences that are drawn can be drawn as often as one likes, and tell of no spread
+        table[["lower", "upper"]] = math.nan
+    return table.rename(columns={"mean": "reached"})
+
+
+def _times(study: Study, benchmark: str, runs: Integers, goals: Floats) -> list[Floats]:
+    return [
+        times_to_targets(study.ends[at], study.regrets(benchmark, study.losses[at], "first"), goals)
+        for at in map(study.rows, runs.tolist())
+    ]
 
 
 def draw_regret(table: pd.DataFrame, canvas: Canvas) -> Any:
@@ -168,6 +272,14 @@ def draw_regret(table: pd.DataFrame, canvas: Canvas) -> Any:
         panels[0, 0].set_yscale("log", nonpositive="clip")
         panels[0, 0].set_ylim(bottom=0.7 * positive.min())
         label_decades(panels[0, 0].yaxis, positive.min(), positive.max())
+    return panels
+
+
+def draw_score(table: pd.DataFrame, canvas: Canvas) -> Any:
+    """Draw what `score_table` returned: a panel a number of workers, from not far below the baseline on upwards."""
+    panels = _draw(table, canvas, "mean", "score (optimum 1)")
+    # What is far below the baseline at the beginning would leave no room for what is to be seen.
+    panels[0, 0].set_ylim(max(-1.0, float(table["mean"].min())), 1.0)
     return panels
 
 
@@ -200,8 +312,8 @@ def _draw(table: pd.DataFrame, canvas: Canvas, quantity: str, ylabel: str) -> An
                 draw_curve(panel, str(name), canvas.styles[str(name)], curve["budget"], curve[quantity], *band)
         canvas.title(panel, workers_title(int(n_workers)))
     panels[0, 0].set_xscale("log")
-    panels[0, 0].set_xlim(table["budget"].min(), 1.0)
-    label_decades(panels[0, 0].xaxis, table["budget"].min(), 1.0)
+    panels[0, 0].set_xlim(table["budget"].min(), table["budget"].max())
+    label_decades(panels[0, 0].xaxis, table["budget"].min(), table["budget"].max())
     for panel in panels[:, 0]:
         canvas.ylabel(panel, ylabel)
     canvas.xlabel("share of the simulated time budget")
@@ -266,16 +378,14 @@ def _goals(study: Study, groups: list[Blocks], number: int) -> dict[str, Floats]
     }
 
 
-def _curves(group: Blocks, fractions: Floats, strata: list[Floats], quantity: str) -> pd.DataFrame:
+def _curves(group: Blocks, x: Floats, strata: list[Floats], quantity: str, resample: Resample) -> pd.DataFrame:
     """Return means and bands of strata of shape (seeds, optimizers, times)."""
     import pandas as pd
 
     mean = np.mean([values.mean(axis=0) for values in strata], axis=0)
-    low = high = np.full(mean.shape, math.nan)
-    if max(len(values) for values in strata) > 1:
-        # Before all runs have a result there is no mean and no band; NaN would spread through the products.
-        known = [np.nan_to_num(values) for values in strata]
-        low, high = percentile_interval(bootstrap_means(known, generator(quantity, group.n_workers)))
+    # Before all runs have a result there is no mean and no band; NaN would spread through the products.
+    known = [np.nan_to_num(values) for values in strata]
+    low, high = interval_of_mean(known, resample, quantity, group.n_workers)
     rows = []
     for column, optimizer in enumerate(group.optimizers):
         defined = ~np.isnan(mean[column])
@@ -284,7 +394,7 @@ def _curves(group: Blocks, fractions: Floats, strata: list[Floats], quantity: st
                 {
                     "n_workers": group.n_workers,
                     "optimizer": optimizer,
-                    "budget": fractions[defined],
+                    "budget": x[defined],
                     "mean": mean[column][defined],
                     "lower": low[column][defined],
                     "upper": high[column][defined],
@@ -295,8 +405,9 @@ def _curves(group: Blocks, fractions: Floats, strata: list[Floats], quantity: st
     return pd.concat(rows, ignore_index=True)
 
 
-def _finished(rows: list[pd.DataFrame], *sentences: str) -> pd.DataFrame:
+def _finished(rows: list[pd.DataFrame], resample: Resample, *sentences: str) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.concat(rows, ignore_index=True)
-    return described(table, *(spread_sentence(table["lower"], BAND, "band") if s is BAND else s for s in sentences))
+    band = spread_of(table["lower"], resample, "band")
+    return described(table, *(band if sentence is BAND else sentence for sentence in sentences))

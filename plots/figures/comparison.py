@@ -1,4 +1,4 @@
-"""How often one optimizer beats another."""
+"""Optimizers in pairs: how often one beats another, and how probably it is better by more than a little."""
 
 from __future__ import annotations
 
@@ -7,14 +7,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zerowait.plots.drawing import style, text
-from zerowait.plots.drawing.panels import Canvas, described, workers_title
-from zerowait.plots.statistics.arithmetic import win_rates
-from zerowait.plots.studies.blocks import Horizon, blocks, compared_sentence, counted, left_out_sentence
+from zerowait.plots.drawing.panels import Canvas, described, spread_of, workers_title
+from zerowait.plots.statistics.arithmetic import Resample, generator, interval_of_mean, wins
+from zerowait.plots.statistics.bayes import signed_rank_probabilities
+from zerowait.plots.studies.blocks import (
+    Blocks,
+    Horizon,
+    blocks,
+    compared_sentence,
+    counted,
+    left_out_sentence,
+    listed,
+    reference_sentence,
+)
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from zerowait.plots.statistics.arithmetic import Floats
     from zerowait.plots.studies.study import Study
 
 CELL = 0.28
@@ -23,14 +34,18 @@ MOST_FOR_NAMES = 0.3
 """Share of a panel's width that the names of the rows may take; longer ones are broken."""
 LONGEST_COLUMN = 1.1
 """Inches that the name of a column may take, in letters of 8 points; else columns have numbers."""
+CLEARLY = 0.95
+"""A probability from which on it is written in bold."""
 LEAST_LETTERS = 0.6
 """Of the size of labels: where digits would be smaller than that in a cell, it has none."""
 
 
-def win_rate_table(study: Study, *, fraction: float = 1.0, horizon: Horizon = "common") -> pd.DataFrame:
+def win_rate_table(
+    study: Study, *, fraction: float = 1.0, horizon: Horizon = "common", resample: Resample = "both"
+) -> pd.DataFrame:
     """Return how often the optimizer of the row has a lesser loss than the one of the column.
 
-    Columns: `n_workers`, `optimizer`, `other`, `win_rate`, `n_blocks`.
+    Columns: `n_workers`, `optimizer`, `other`, `win_rate`, `lower`, `upper`, `n_blocks`.
 
     Raises
     ------
@@ -39,36 +54,132 @@ def win_rate_table(study: Study, *, fraction: float = 1.0, horizon: Horizon = "c
     """
     import pandas as pd
 
-    if not 0 < fraction <= 1:
-        raise SpecificationError(f"fraction is {fraction}; it must be a share of the budget, above 0 and up to 1")
-    groups = blocks(study, horizon)
-    if len(groups[0].optimizers) < 2:  # noqa: PLR2004 - a win needs a loser
-        raise SpecificationError(f"win rates compare optimizers, and there is only {groups[0].optimizers[0]}")
+    groups = _compared(study, fraction, horizon)
     rows = []
     for group in groups:
-        rates = []
-        for runs, until in zip(group.runs, group.horizons, strict=True):
-            losses = study.best_at(runs.ravel(), np.array([fraction * until])).reshape(runs.shape)
-            rates.append(win_rates(losses))
-        mean = np.mean(rates, axis=0)
+        strata = [wins(losses) for losses in _losses(study, group, fraction)]
+        mean = np.mean([of.mean(axis=0) for of in strata], axis=0)
+        low, high = interval_of_mean(strata, resample, "win rates", group.n_workers)
         n_blocks = sum(len(runs) for runs in group.runs)
         rows += [
-            {"n_workers": group.n_workers, "optimizer": a, "other": b, "win_rate": mean[i, j], "n_blocks": n_blocks}
+            {
+                "n_workers": group.n_workers, "optimizer": a, "other": b, "win_rate": mean[i, j], "lower": low[i, j],
+                "upper": high[i, j], "n_blocks": n_blocks,
+            }
             for i, a in enumerate(group.optimizers)
             for j, b in enumerate(group.optimizers)
             if i != j
-        ]
+        ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    interval = spread_of(table["lower"], resample, "bar").replace("Bars are", "Numbers have")
     return described(
-        pd.DataFrame(rows),
+        table,
         "How often the optimizer of the row has a lesser best loss than that of the column, on the same benchmark with",
-        f"the same seed, at {100 * fraction:g} % of the budget; ties count half, and every benchmark counts alike.",
+        f"the same seed, at {100 * fraction:g} % of the budget (the probability of improvement of Agarwal et al. 2021,",
+        "over pairs with the same seed); ties count half, and every benchmark counts alike.",
+        f"{interval} Bold where it leaves out 50 %; the table has it." if table["lower"].notna().any() else "",
         compared_sentence(groups, horizon),
         left_out_sentence(groups),
     )
 
 
+def practical_table(
+    study: Study, *, rope: float = 0.01, fraction: float = 1.0, horizon: Horizon = "common"
+) -> pd.DataFrame:
+    """Return how probably the optimizer of the row is better than that of the column by more than a little.
+
+    Columns: `n_workers`, `optimizer`, `other`, `better`, `same`, `worse` (probabilities), `difference` (of the mean
+    regrets), `n_blocks`.
+
+    Parameters
+    ----------
+    study
+        The runs.
+    rope
+        The region of practical equivalence: a difference of mean normalised regrets up to which nobody would care.
+    fraction
+        Share of the budget at which is compared.
+    horizon
+        Until when optimizers are compared; see `zerowait.plots.studies.blocks`.
+
+    Raises
+    ------
+    SpecificationError
+        There is one optimizer, the fraction is not in (0, 1] or the region not in [0, 1), or nothing can be compared.
+    """
+    import pandas as pd
+
+    if not 0 <= rope < 1:
+        raise SpecificationError(f"rope is {rope}; it must be a difference of normalised regrets, from 0 to below 1")
+    groups = _compared(study, fraction, horizon)
+    rows, left_out = [], []
+    for group in groups:
+        losses = _losses(study, group, fraction)
+        named = list(zip(group.benchmarks, losses, strict=True))
+        left_out += [study.labels.text(name) for name, of in named if np.isnan(of).any()]
+        known = [study.regrets(name, of, "worst").mean(axis=0) for name, of in named if not np.isnan(of).any()]
+        if not known:
+            continue
+        regrets = np.array(known)
+        for i, a in enumerate(group.optimizers):
+            for j, b in enumerate(group.optimizers):
+                if i < j:
+                    differences = regrets[:, i] - regrets[:, j]
+                    random = generator("practical", group.n_workers, a, b)
+                    better, same, worse = signed_rank_probabilities(differences, rope, random)
+                    row = {"n_workers": group.n_workers, "same": same, "n_blocks": len(known)}
+                    mean = float(differences.mean())
+                    rows += [
+                        {**row, "optimizer": a, "other": b, "better": better, "worse": worse, "difference": mean},
+                        {**row, "optimizer": b, "other": a, "better": worse, "worse": better, "difference": -mean},
+                    ]
+    if not rows:
+        raise SpecificationError(f"at {fraction:g} of the time not all runs have a result; choose a larger fraction")
+    columns = ["n_workers", "optimizer", "other", "better", "same", "worse", "difference", "n_blocks"]
+    return described(
+        pd.DataFrame(rows)[columns],
+        "How probably the optimizer of the row is better than that of the column by more than a normalised regret of",
+        f"{rope:g}, at {100 * fraction:g} % of the budget: Bayesian signed-rank test (Benavoli et al. 2017) on the",
+        "means over seeds; a block is a benchmark. The rest is the probability that they are practically the same, or",
+        "that the row is worse; the table has both.",
+        reference_sentence(study, [name for group in groups for name in group.benchmarks]),
+        compared_sentence(groups, horizon),
+        left_out_sentence(groups),
+        f"Left out, because a run has no result by then: {listed(left_out)}." if left_out else "",
+    )
+
+
+def _compared(study: Study, fraction: float, horizon: Horizon) -> list[Blocks]:
+    """Return the blocks, if there are two optimizers and the fraction is one."""
+    if not 0 < fraction <= 1:
+        raise SpecificationError(f"fraction is {fraction}; it must be a share of the budget, above 0 and up to 1")
+    groups = blocks(study, horizon)
+    if len(groups[0].optimizers) < 2:  # noqa: PLR2004 - a pair
+        raise SpecificationError(f"optimizers are compared in pairs, and there is only {groups[0].optimizers[0]}")
+    return groups
+
+
+def _losses(study: Study, group: Blocks, fraction: float) -> list[Floats]:
+    """Return the losses of each benchmark at a share of the budget, shape (seeds, optimizers)."""
+    return [
+        study.best_at(runs.ravel(), np.array([fraction * until])).reshape(runs.shape)
+        for runs, until in zip(group.runs, group.horizons, strict=True)
+    ]
+
+
 def draw_win_rates(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw what `win_rate_table` returned: a panel a number of workers."""
+    bold = (table["lower"] > 0.5) | (table["upper"] < 0.5)  # noqa: PLR2004 - a draw
+    return _draw(table.assign(share=table["win_rate"], bold=bold), canvas, "row wins against column")
+
+
+def draw_practical(table: pd.DataFrame, canvas: Canvas) -> Any:
+    """Draw what `practical_table` returned: a panel a number of workers."""
+    bold = table["better"] > CLEARLY
+    return _draw(table.assign(share=table["better"], bold=bold), canvas, "row practically better, probability")
+
+
+def _draw(table: pd.DataFrame, canvas: Canvas, meaning: str) -> Any:
     workers = sorted(table["n_workers"].unique())
     names = canvas.labels.ordered({*table["optimizer"], *table["other"]})
     k, points = len(names), canvas.points("xtick.labelsize")
@@ -91,7 +202,7 @@ def draw_win_rates(table: pd.DataFrame, canvas: Canvas) -> Any:
     image = None
     for panel, n_workers in zip(used, workers, strict=True):
         of_panel = table[table["n_workers"] == n_workers]
-        rates = of_panel.pivot_table(index="optimizer", columns="other", values="win_rate").reindex(
+        rates = of_panel.pivot_table(index="optimizer", columns="other", values="share").reindex(
             index=names, columns=names
         )
         # Orange loses and blue wins; both are told apart in every common colour vision, and the numbers in grey.
@@ -106,7 +217,7 @@ def draw_win_rates(table: pd.DataFrame, canvas: Canvas) -> Any:
         panel.grid(visible=False)
     if image is not None:
         shares = [(percent / 100, f"{percent} %") for percent in (0, 25, 50, 75, 100)]
-        canvas.colour_bar(image, shares, "row wins against column")
+        canvas.colour_bar(image, shares, meaning)
     canvas.settle()
     _write_rates(table, names, workers, used, canvas)
     return panels
@@ -131,9 +242,9 @@ def _write_rates(table: pd.DataFrame, names: list[Any], workers: list[Any], used
         return
     for panel, n_workers in zip(used, workers, strict=True):
         of_panel = table[table["n_workers"] == n_workers]
-        for one, other, rate in zip(of_panel["optimizer"], of_panel["other"], of_panel["win_rate"], strict=True):
+        for one, other, rate, bold in of_panel[["optimizer", "other", "share", "bold"]].itertuples(index=False):
             dark = abs(rate - 0.5) > 0.3  # noqa: PLR2004 - where black on the colour is hard to read
             panel.text(
                 names.index(other), names.index(one), f"{100 * rate:.0f}", ha="center", va="center", fontsize=points,
-                color="white" if dark else "black",
+                color="white" if dark else "black", fontweight="bold" if bold else "normal",
             )  # fmt: skip

@@ -12,10 +12,12 @@ from zerowait.plots.drawing.panels import Canvas, described, workers_title
 from zerowait.plots.statistics.significance import (
     FEWEST_BLOCKS,
     Comparison,
+    Family,
     PostHoc,
     compare,
     critical_difference,
     least_wilcoxon_p,
+    over_all,
 )
 from zerowait.plots.studies.blocks import Blocks, Horizon, blocks, compared_sentence, counted, left_out_sentence, listed
 from zerowait.suite.rules.errors import SpecificationError
@@ -43,12 +45,14 @@ def critical_difference_table(
     post_hoc: PostHoc = "conover",
     alpha: float = 0.05,
     blocks_are: BlockKind = "benchmark",
+    family: Family = "panel",
     horizon: Horizon = "common",
 ) -> pd.DataFrame:
     """Return average ranks and which optimizers differ, one row a pair of optimizers, panel by panel.
 
     Columns: `n_workers`, `budget` (share), `optimizer`, `other`, `rank`, `other_rank`, `p_value` (adjusted), `differs`,
-    `test`, `statistic`, `test_p_value`, `n_blocks`, `critical_difference` (NaN unless the test is Nemenyi's).
+    `effect` (matched-pairs rank-biserial correlation; 1: the first is better in all blocks), `test`, `statistic`,
+    `test_p_value`, `n_blocks`, `critical_difference` (NaN unless the test is Nemenyi's).
     The p-value of a pair is NaN where the first test found no difference, so that no pair was tested.
 
     Parameters
@@ -63,6 +67,8 @@ def critical_difference_table(
         Level of all tests.
     blocks_are
         What a block is: a benchmark, its number the mean over seeds, or a single seed on a benchmark.
+    family
+        Over what p-values are adjusted: the pairs of each panel, or all panels (Holm 1979).
     horizon
         Until when optimizers are compared; see `zerowait.plots.studies.blocks`.
 
@@ -75,10 +81,16 @@ def critical_difference_table(
 
     if not fractions or not all(0 < f <= 1 for f in fractions):
         raise SpecificationError(f"fractions is {fractions}; they must be shares of the budget, above 0 and up to 1")
+    if family == "all" and post_hoc == "nemenyi":
+        raise SpecificationError(
+            "post_hoc=nemenyi is adjusted within a panel, by its own distribution; with family=all set "
+            "post_hoc=conover or post_hoc=wilcoxon"
+        )
     groups = blocks(study, horizon)
     if len(groups[0].optimizers) < 2:  # noqa: PLR2004 - a comparison has two sides
         raise SpecificationError(f"a test compares optimizers, and there is only {groups[0].optimizers[0]}")
-    rows: list[dict[str, object]] = []
+    places: list[tuple[Blocks, float]] = []
+    comparisons: list[Comparison] = []
     unknown: list[str] = []
     few: dict[str, int] = {}
     for group in groups:
@@ -91,15 +103,18 @@ def critical_difference_table(
             if len(losses) < FEWEST_BLOCKS:
                 few[f"{workers_title(group.n_workers)}, {100 * fraction:g} %"] = len(losses)
                 continue
-            found = compare(losses, alpha=alpha, post_hoc=post_hoc)
-            rows += _pairs(group, fraction, found, alpha, post_hoc)
-    if not rows:
+            places.append((group, fraction))
+            comparisons.append(compare(losses, alpha=alpha, post_hoc=post_hoc))
+    if not places:
         # The same for all, so that whoever has one benchmark only reads of it and not of shares of the budget.
         raise SpecificationError(
             f"a test needs at least {FEWEST_BLOCKS} blocks, and there is {max(few.values())}; add benchmarks, or set "
             "blocks_are=seed"
         )
-    table = pd.DataFrame(rows)
+    if family == "all":
+        comparisons = over_all(comparisons, alpha)
+    found = zip(places, comparisons, strict=True)
+    table = pd.DataFrame([row for place, one in found for row in _pairs(*place, one, alpha, post_hoc)])
     first = table["test"].iloc[0]
     pairs = {
         "conover": "pairs by Conover's test with Holm's adjustment",
@@ -117,7 +132,9 @@ def critical_difference_table(
         else f"Two optimizers: Wilcoxon's signed-rank test, level {alpha:g}. A bar means no significant difference.",
         f"In {same} of {len(panels)} panels the first test found no difference, so that no pair was tested." if same and
         first == "Friedman" else "",
-        _powerless(panels, alpha, len(groups[0].optimizers), post_hoc),
+        f"All p-values are adjusted over all {len(panels)} panels (Holm 1979)." if family == "all" and len(panels) > 1
+        else "",
+        _powerless(panels, alpha, len(groups[0].optimizers), post_hoc, family),
         compared_sentence(groups, horizon),
         left_out_sentence(groups),
         f"Left out, because an optimizer has no result by then: {listed(unknown)}." if unknown else "",
@@ -125,10 +142,11 @@ def critical_difference_table(
     )  # fmt: skip
 
 
-def _powerless(panels: pd.DataFrame, alpha: float, k: int, post_hoc: PostHoc) -> str:
+def _powerless(panels: pd.DataFrame, alpha: float, k: int, post_hoc: PostHoc, family: Family) -> str:
     """Return what a caption says where there are so few blocks that Wilcoxon's test can find no difference at all."""
-    n_pairs = k * (k - 1) // 2
-    if n_pairs > 1 and post_hoc != "wilcoxon":
+    of_panel = k * (k - 1) // 2
+    n_pairs = of_panel * (len(panels) if family == "all" else 1)
+    if of_panel > 1 and post_hoc != "wilcoxon":
         return ""
     few = sorted({int(n) for n in panels["n_blocks"] if least_wilcoxon_p(int(n), n_pairs) >= alpha})
     if not few:
@@ -165,6 +183,7 @@ def _pairs(
             "other_rank": found.ranks[j],
             "p_value": found.pairs[i, j],
             "differs": bool(found.pairs[i, j] < alpha),  # NaN: not tested
+            "effect": found.effects[i, j],
             "test": found.test,
             "statistic": found.statistic,
             "test_p_value": found.p_value,

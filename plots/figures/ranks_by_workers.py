@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.plots.drawing.panels import Canvas, described, draw_points, label_workers, spread_sentence
-from zerowait.plots.statistics.arithmetic import average_ranks, bootstrap_means, generator, percentile_interval
+from zerowait.plots.drawing.panels import Canvas, described, draw_points, label_workers, spread_of
+from zerowait.plots.statistics.arithmetic import Resample, average_ranks, generator, interval_of_mean
 from zerowait.plots.statistics.interaction import PERMUTATIONS, interaction_test
 from zerowait.plots.studies.blocks import Blocks, Horizon, blocks, compared_sentence, counted, left_out_sentence
 from zerowait.suite.rules.errors import SpecificationError
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from zerowait.plots.studies.study import Study
 
 
-def rank_by_workers_table(study: Study, *, fraction: float = 1.0, horizon: Horizon = "common") -> pd.DataFrame:
+def rank_by_workers_table(
+    study: Study, *, fraction: float = 1.0, horizon: Horizon = "common", resample: Resample = "both"
+) -> pd.DataFrame:
     """Return the average rank of each optimizer with each number of workers, and a test of their interaction.
 
     Columns: `optimizer`, `n_workers`, `rank`, `lower`, `upper`, `n_benchmarks`, `interaction` (its sum of squares) and
@@ -33,6 +35,8 @@ def rank_by_workers_table(study: Study, *, fraction: float = 1.0, horizon: Horiz
         Share of the budget at which is compared.
     horizon
         Until when optimizers are compared; see `zerowait.plots.studies.blocks`.
+    resample
+        What the bars take for a sample.
 
     Raises
     ------
@@ -62,10 +66,7 @@ def rank_by_workers_table(study: Study, *, fraction: float = 1.0, horizon: Horiz
     statistic, p = interaction_test(means, generator("interaction", *shared))
     rows = []
     for group, of_group in zip(groups, strata, strict=True):
-        low: Floats = np.full(len(group.optimizers), np.nan)
-        high = low
-        if max(len(of) for of in of_group) > 1:
-            low, high = percentile_interval(bootstrap_means(of_group, generator("ranks by workers", group.n_workers)))
+        low, high = interval_of_mean(of_group, resample, "ranks by workers", group.n_workers)
         rank = np.mean([of.mean(axis=0) for of in of_group], axis=0)
         rows += [
             {
@@ -83,7 +84,7 @@ def rank_by_workers_table(study: Study, *, fraction: float = 1.0, horizon: Horiz
         "Whether the order of optimizers depends on the number of workers: permutation test over",
         f"{counted([len(shared)], 'benchmark')}, rankings permuted among numbers of workers within each, p = {p:.2g}",
         f"({PERMUTATIONS} permutations).",
-        spread_sentence(table["lower"], "Bars are 95 % bootstrap intervals over seeds within benchmarks.", "bar"),
+        spread_of(table["lower"], resample, "bar"),
         compared_sentence(groups, horizon),
         left_out_sentence(groups),
         f"Left out, because not every number of workers has them: {', '.join(map(study.labels.text, dropped))}."

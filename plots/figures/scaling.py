@@ -15,15 +15,17 @@ from zerowait.plots.drawing.panels import (
     draw_points,
     label_decades,
     label_workers,
-    spread_sentence,
+    spread_of,
     workers_title,
 )
 from zerowait.plots.figures.anytime import SCALES, Scale
 from zerowait.plots.statistics.arithmetic import (
     RESAMPLES,
-    bootstrap_means,
+    Resample,
     generator,
     geometric_mean,
+    interval_of_mean,
+    over_benchmarks,
     percentile_interval,
     speed_up,
     time_to_target,
@@ -48,7 +50,9 @@ IDEAL = "ideal"
 """Name of the line in the legend."""
 
 
-def speed_up_table(study: Study, *, target: float | None = None, panels: Panels = "all") -> pd.DataFrame:
+def speed_up_table(
+    study: Study, *, target: float | None = None, panels: Panels = "all", resample: Resample = "both"
+) -> pd.DataFrame:
     """Return how many times sooner P workers reach a target than one worker.
 
     Columns: `benchmark` (or "all benchmarks"), `optimizer`, `n_workers`, `speed_up`, `lower`, `upper`, `target` (loss),
@@ -63,6 +67,8 @@ def speed_up_table(study: Study, *, target: float | None = None, panels: Panels 
         for each optimizer and benchmark, the best loss that nine of ten seeds reach with every number of workers.
     panels
         The geometric mean over benchmarks, or a panel for each benchmark.
+    resample
+        What the bars of means over benchmarks take for a sample.
 
     Raises
     ------
@@ -83,9 +89,9 @@ def speed_up_table(study: Study, *, target: float | None = None, panels: Panels 
         for n in sorted({n for _, n in measured}):
             of_n = {benchmark: found for (benchmark, m), found in measured.items() if m == n}
             if panels == "all":
-                rows.append(_row(ALL, str(optimizer), n, list(of_n.values())))
+                rows.append(_row(ALL, str(optimizer), n, list(of_n.values()), resample))
             else:
-                rows += [_row(benchmark, str(optimizer), n, [found]) for benchmark, found in of_n.items()]
+                rows += [_row(benchmark, str(optimizer), n, [found], "runs") for benchmark, found in of_n.items()]
     if not rows:
         raise SpecificationError(f"no speed-up can be measured: {listed(unmeasured)}; choose another target")
     table = pd.DataFrame(rows).sort_values(["benchmark", "optimizer", "n_workers"], ignore_index=True)
@@ -101,19 +107,23 @@ def speed_up_table(study: Study, *, target: float | None = None, panels: Panels 
         if panels == "all"
         else "",
         "Runs that miss the target count with an infinite time.",
-        spread_sentence(
-            table["lower"].mask(table["n_seeds"] > 1, 1.0),
-            "Bars are 95 % bootstrap intervals over seeds, those of one and of P workers resampled independently; "
-            "resamples whose median misses it with one worker are left out.",
-            "bar",
-        ),
+        spread_of(table["lower"].mask(table["n_seeds"] > 1, 1.0), resample if panels == "all" else "runs", "bar"),
+        "The runs of one and of P workers are resampled independently; resamples whose median misses the target with "
+        "one worker are left out."
+        if table["lower"].notna().any()
+        else "",
         "The dashed grey line is the ideal, P times sooner. Points stand at P; their bars stand a little apart.",
         f"Left out: {listed(unmeasured)}." if unmeasured else "",
     )
 
 
 def quality_table(
-    study: Study, *, fraction: float = 1.0, scale: Scale = "worst", panels: Panels = "all"
+    study: Study,
+    *,
+    fraction: float = 1.0,
+    scale: Scale = "worst",
+    panels: Panels = "all",
+    resample: Resample = "both",
 ) -> pd.DataFrame:
     """Return the normalised regret that each number of workers has reached at the same simulated time.
 
@@ -130,6 +140,8 @@ def quality_table(
         The loss that counts as regret 1: the worst that the study saw, or the median of the runs' first losses.
     panels
         The mean over benchmarks, or a panel for each benchmark.
+    resample
+        What the bars of means over benchmarks take for a sample.
 
     Raises
     ------
@@ -140,6 +152,7 @@ def quality_table(
 
     if not 0 < fraction <= 1:
         raise SpecificationError(f"fraction is {fraction}; it must be a share of the time, above 0 and up to 1")
+    sample: Resample = resample if panels == "all" else "runs"
     gathered: dict[tuple[str, int], dict[str, Floats]] = {}
     unknown: list[str] = []
     times: dict[str, float] = {}
@@ -164,11 +177,15 @@ def quality_table(
             if names:
                 strata = [found[name] for name in names]
                 label = ALL if panels == "all" else names[0]
-                replicates = bootstrap_means(strata, generator("quality", *names, optimizer, n))
-                mean = float(np.mean([values.mean() for values in strata]))
-                seeds = [len(values) for values in strata]
-                time = math.nan if panels == "all" else times[names[0]]
-                rows.append(_quality_row(label, optimizer, n, mean, replicates, time, len(names), seeds))
+                low, high = interval_of_mean(strata, sample, "quality", *names, optimizer, n)
+                rows.append(
+                    {
+                        "benchmark": label, "optimizer": optimizer, "n_workers": n,
+                        "mean": float(np.mean([values.mean() for values in strata])), "lower": float(low),
+                        "upper": float(high), "time": math.nan if panels == "all" else times[names[0]],
+                        "n_benchmarks": len(names), "n_seeds": min(map(len, strata)),
+                    }
+                )  # fmt: skip
     if not rows:
         raise SpecificationError(f"at {fraction:g} of the time not all runs have a result; choose a larger fraction")
     table = pd.DataFrame(rows).sort_values(["benchmark", "optimizer", "n_workers"], ignore_index=True)
@@ -180,7 +197,7 @@ def quality_table(
         f"their final value. 1 is {SCALES[scale]}.",
         reference_sentence(study, sorted(times)),
         f"The mean over {counted([int(n) for n in table['n_benchmarks']], 'benchmark')}." if panels == "all" else "",
-        spread_sentence(table["lower"], "Bars are 95 % bootstrap intervals over seeds within benchmarks.", "bar"),
+        spread_of(table["lower"], sample, "bar"),
         "Points stand at P; their bars stand a little apart." if table["lower"].notna().any() else "",
         f"Left out, because a run has no result by then: {listed(sorted(set(unknown)))}." if unknown else "",
     )
@@ -291,21 +308,29 @@ def _goal(study: Study, benchmark: str, by_workers: dict[int, Integers], target:
 
 def _times(study: Study, runs: Integers, goal: float, target: float | None, benchmark: str) -> Floats:
     """Return the times to the target; a regret that was given is compared as one, for its loss may be rounded."""
-    losses = study.losses if target is None else study.regrets(benchmark, study.losses, "worst")
-    limit = goal if target is None else target
-    return np.array([time_to_target(study.ends[at], losses[at], limit) for at in map(study.rows, runs.tolist())])
+    found = []
+    for at in map(study.rows, runs.tolist()):
+        losses = study.losses[at]
+        if target is None:
+            found.append(time_to_target(study.ends[at], losses, goal))
+        else:
+            found.append(time_to_target(study.ends[at], study.regrets(benchmark, losses, "worst"), target))
+    return np.array(found)
 
 
-def _row(benchmark: str, optimizer: str, n: int, found: list[_Found]) -> dict[str, object]:
-    replicates = geometric_mean(np.array([of.replicates for of in found]))
-    known = replicates[~np.isnan(replicates)]
-    has_spread = len(known) > 0 and max(len(of.times) for of in found) > 1
+def _row(benchmark: str, optimizer: str, n: int, found: list[_Found], resample: Resample) -> dict[str, object]:
+    ratios, replicates = (np.array([getattr(of, name) for of in found]) for name in ("ratio", "replicates"))
+    drawn = over_benchmarks(ratios, replicates, generator("benchmarks", optimizer, n), resample)
+    known = geometric_mean(drawn)
+    known = known[~np.isnan(known)]
+    enough = {"runs": max(len(of.times) for of in found) > 1, "benchmarks": len(found) > 1}
+    has_spread = len(known) > 0 and enough.get(resample, any(enough.values()))
     low, high = percentile_interval(known) if has_spread else (math.nan, math.nan)
     return {
         "benchmark": benchmark,
         "optimizer": optimizer,
         "n_workers": n,
-        "speed_up": float(geometric_mean(np.array([of.ratio for of in found]))) if len(found) > 1 else found[0].ratio,
+        "speed_up": float(geometric_mean(ratios)) if len(found) > 1 else found[0].ratio,
         "lower": float(low),
         "upper": float(high),
         "target": found[0].goal if len(found) == 1 else math.nan,
@@ -313,20 +338,3 @@ def _row(benchmark: str, optimizer: str, n: int, found: list[_Found]) -> dict[st
         "n_seeds": min(len(of.times) for of in found),
         "not_reached": float(np.isinf(np.concatenate([of.times for of in found])).mean()),
     }
-
-
-def _quality_row(
-    label: str,
-    optimizer: str,
-    n: int,
-    mean: float,
-    replicates: Floats,
-    time: float,
-    n_benchmarks: int,
-    seeds: list[int],
-) -> dict[str, object]:
-    low, high = percentile_interval(replicates) if max(seeds) > 1 else (math.nan, math.nan)
-    return {
-        "benchmark": label, "optimizer": optimizer, "n_workers": n, "mean": mean, "lower": float(low),
-        "upper": float(high), "time": time, "n_benchmarks": n_benchmarks, "n_seeds": min(seeds),
-    }  # fmt: skip

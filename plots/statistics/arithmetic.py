@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,8 @@ Floats: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Integers: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 Mask: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
+Resample = Literal["runs", "benchmarks", "both"]
+"""What a bootstrap takes for a sample: the runs of given benchmarks, the benchmarks, or both."""
 CONFIDENCE = 0.95
 """Of every interval."""
 RESAMPLES = 1000
@@ -127,12 +129,12 @@ def average_ranks(losses: Floats) -> Floats:
     return np.asarray(rankdata(np.where(np.isnan(losses), math.inf, losses), axis=-1), dtype=np.float64)
 
 
-def win_rates(losses: Floats) -> Floats:
-    """Return, shape (k, k), in which share of the blocks the row's optimizer has a lesser loss than the column's.
+def wins(losses: Floats) -> Floats:
+    """Return, shape (n, k, k), whether the row's optimizer has a lesser loss than the column's in each block.
 
-    A tie counts as half a win for both (so that the entries (i, j) and (j, i) sum to 1; the probability of superiority
-    of Vargha and Delaney 2000, doi:10.3102/10769986025002101, over paired blocks). NaN loses against any number. The
-    diagonal is NaN.
+    A tie counts as half a win for both, so that the entries (i, j) and (j, i) sum to 1; the mean over blocks is the
+    probability of superiority of Vargha and Delaney 2000 (doi:10.3102/10769986025002101) over pairs. NaN loses against
+    any number.
 
     Parameters
     ----------
@@ -141,9 +143,7 @@ def win_rates(losses: Floats) -> Floats:
     """
     known = np.where(np.isnan(losses), math.inf, losses)
     row, column = known[:, :, None], known[:, None, :]
-    rates = np.asarray(((row < column) + 0.5 * (row == column)).mean(axis=0), dtype=np.float64)
-    np.fill_diagonal(rates, math.nan)
-    return rates
+    return np.asarray((row < column) + 0.5 * (row == column), dtype=np.float64)
 
 
 def time_to_target(ends: Floats, values: Floats, target: float) -> float:
@@ -207,11 +207,15 @@ def percentile_interval(replicates: Floats, confidence: float = CONFIDENCE) -> t
     return low, high
 
 
-def bootstrap_means(strata: Sequence[Floats], random: np.random.Generator, resamples: int = RESAMPLES) -> Floats:
+def bootstrap_means(
+    strata: Sequence[Floats], random: np.random.Generator, resamples: int = RESAMPLES, resample: Resample = "runs"
+) -> Floats:
     """Return replicates of the mean over strata of the means within them, shape (resamples, ...).
 
-    Runs are resampled with replacement within their stratum, that is, within their benchmark; the benchmarks are taken
-    as given. The stratified bootstrap of Agarwal et al. 2021 (arXiv 2108.13264, section 4).
+    `runs` are resampled with replacement within their stratum, that is, within their benchmark: the stratified
+    bootstrap of Agarwal et al. 2021 (arXiv 2108.13264, section 4), which takes the benchmarks as given. `benchmarks`
+    are resampled as they are, or `both`, first benchmarks and then runs of each that was drawn: the two-stage bootstrap
+    of Davison and Hinkley 1997 (Bootstrap Methods and their Application, section 3.8).
 
     Parameters
     ----------
@@ -221,13 +225,35 @@ def bootstrap_means(strata: Sequence[Floats], random: np.random.Generator, resam
         Source of the resampling.
     resamples
         Number of replicates.
+    resample
+        What is a sample.
     """
     total = np.zeros((resamples, *strata[0].shape[1:]))
-    for values in strata:
+    k = len(strata)
+    drawn = np.ones((resamples, k), dtype=np.int64)
+    if resample != "runs":
+        drawn = random.multinomial(k, np.full(k, 1 / k), size=resamples)
+    for values, times in zip(strata, drawn.T, strict=True):
         n = len(values)
-        weights = random.multinomial(n, np.full(n, 1 / n), size=resamples) / n
+        if resample == "benchmarks":
+            weights = np.repeat(times[:, None] / n, n, axis=1)
+        else:
+            # A benchmark that was drawn m times has m independent resamples of n runs, which is one of m n runs.
+            weights = random.multinomial(times * n, np.full(n, 1 / n)) / n
         total += (weights @ values.reshape(n, -1)).reshape(total.shape)
-    return total / len(strata)
+    return total / k
+
+
+def interval_of_mean(strata: Sequence[Floats], resample: Resample, *names: object) -> tuple[Floats, Floats]:
+    """Return both bounds of the interval of `bootstrap_means`, drawn by `generator(*names)`.
+
+    NaN where there is nothing to resample: one run, or one benchmark.
+    """
+    some_runs, some_benchmarks = max(map(len, strata)) > 1, len(strata) > 1
+    if not {"runs": some_runs, "benchmarks": some_benchmarks, "both": some_runs or some_benchmarks}[resample]:
+        nothing = np.full(strata[0].shape[1:], math.nan)
+        return nothing, nothing
+    return percentile_interval(bootstrap_means(strata, generator(*names), resample=resample))
 
 
 def bootstrap_medians(values: Floats, random: np.random.Generator, resamples: int = RESAMPLES) -> Floats:
@@ -261,6 +287,28 @@ def speed_up(
     ratio = _ratio(np.asarray(upper_median(alone)), np.asarray(upper_median(together)))
     drawn = [random.integers(0, len(times), size=(resamples, len(times))) for times in (alone, together)]
     return float(ratio), _ratio(upper_median(alone[drawn[0]]), upper_median(together[drawn[1]]))
+
+
+def over_benchmarks(estimates: Floats, replicates: Floats, random: np.random.Generator, resample: Resample) -> Floats:
+    """Return replicates, shape (benchmarks, resamples), in which also the benchmarks are drawn anew if they shall be.
+
+    Parameters
+    ----------
+    estimates
+        One a benchmark.
+    replicates
+        Of each, with its runs drawn anew, shape (benchmarks, resamples).
+    random
+        Source of the draws.
+    resample
+        What is a sample.
+    """
+    if resample == "runs":
+        return replicates
+    which = random.integers(0, len(estimates), replicates.shape)
+    if resample == "benchmarks":
+        return estimates[which]
+    return np.asarray(replicates[which, random.integers(0, replicates.shape[1], replicates.shape)])
 
 
 def upper_median(times: Floats) -> Floats:

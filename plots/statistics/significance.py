@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,9 +18,13 @@ from zerowait.plots.statistics.arithmetic import average_ranks
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from zerowait.plots.statistics.arithmetic import Floats
 
 PostHoc = Literal["conover", "nemenyi", "wilcoxon"]
+Family = Literal["panel", "all"]
+"""Over what p-values are adjusted: the pairs of a panel, or those of all panels together."""
 FEWEST_BLOCKS = 2
 
 
@@ -39,6 +43,10 @@ class Comparison:
     pairs: Floats
     """Adjusted p-value of each pair, shape (k, k), 1 on the diagonal; NaN where the first test found no difference, so
     that no pair was tested."""
+    raw: Floats
+    """The same as the test gives them, whatever the first test found; those of Nemenyi's are adjusted in themselves."""
+    effects: Floats
+    """Of the row against the column, shape (k, k); see `rank_biserial`."""
     n_blocks: int
     """Number of blocks."""
 
@@ -75,15 +83,71 @@ def compare(losses: Floats, *, alpha: float = 0.05, post_hoc: PostHoc = "conover
     if not 0 < alpha < 1:
         raise SpecificationError(f"alpha is {alpha}; it must be between 0 and 1")
     ranks = average_ranks(losses).mean(axis=0)
+    effects = np.array([[rank_biserial(losses[:, i], losses[:, j]) for j in range(k)] for i in range(k)])
     if k == 2:  # noqa: PLR2004 - a comparison has two sides
         statistic, p = wilcoxon(losses[:, 0], losses[:, 1])
-        return Comparison("Wilcoxon signed-rank", statistic, p, ranks, np.array([[1.0, p], [p, 1.0]]), n)
+        raw = np.array([[1.0, p], [p, 1.0]])
+        return Comparison("Wilcoxon signed-rank", statistic, p, ranks, raw, raw, effects, n)
     statistic, p = friedman(losses)
-    pairs: Floats = np.full((k, k), math.nan)
+    raw = {"conover": conover, "nemenyi": nemenyi, "wilcoxon": wilcoxon_pairs}[post_hoc](losses)
+    found = Comparison("Friedman", statistic, p, ranks, raw, raw, effects, n)
+    if p >= alpha:
+        return _untested(found)
+    return found if post_hoc == "nemenyi" else replace(found, pairs=holm([raw])[0])
+
+
+def _untested(found: Comparison) -> Comparison:
+    pairs: Floats = np.full(found.raw.shape, math.nan)
     np.fill_diagonal(pairs, 1.0)
-    if p < alpha:
-        pairs = {"conover": conover_holm, "nemenyi": nemenyi, "wilcoxon": wilcoxon_holm}[post_hoc](losses)
-    return Comparison("Friedman", statistic, p, ranks, pairs, n)
+    return replace(found, pairs=pairs)
+
+
+def over_all(panels: Sequence[Comparison], alpha: float) -> list[Comparison]:
+    """Return the comparisons with p-values that are adjusted after Holm 1979 over all of them.
+
+    The first tests are adjusted over the panels, and the pairs of those panels in which one finds a difference over all
+    those pairs.
+    """
+    from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
+
+    first = multipletests([of.p_value for of in panels], method="holm")[1]
+    tested = iter(holm([of.raw for of, p in zip(panels, first, strict=True) if p < alpha or of.test != "Friedman"]))
+    return [
+        replace(of, p_value=float(p), pairs=next(tested))
+        if p < alpha or of.test != "Friedman"
+        else _untested(replace(of, p_value=float(p)))
+        for of, p in zip(panels, first, strict=True)
+    ]
+
+
+def holm(panels: Sequence[Floats]) -> list[Floats]:
+    """Return matrices of p-values of pairs, shapes (k, k), adjusted over all pairs of all of them (Holm 1979)."""
+    from statsmodels.stats.multitest import multipletests
+
+    if not panels:
+        return []
+    places = [np.triu_indices(len(raw), 1) for raw in panels]
+    adjusted = iter(multipletests(np.concatenate([raw[at] for raw, at in zip(panels, places, strict=True)]),
+                                  method="holm")[1])  # fmt: skip
+    out = []
+    for raw, (i, j) in zip(panels, places, strict=True):
+        pairs = np.ones_like(raw)
+        pairs[i, j] = pairs[j, i] = [next(adjusted) for _ in i]
+        out.append(pairs)
+    return out
+
+
+def rank_biserial(first: Floats, second: Floats) -> float:
+    """Return the matched-pairs rank-biserial correlation, an effect size beside Wilcoxon's test (Kerby 2014).
+
+    The share of the sum of ranks that speaks for the first less the share that speaks for the second: 1 where the first
+    has the lesser loss in all blocks, 0 where nothing is known (doi:10.2466/11.IT.3.1). A difference of 0 is for both.
+    """
+    from scipy.stats import rankdata  # type: ignore[import-untyped]
+
+    differences = second - first
+    ranks = rankdata(np.abs(differences))
+    return float((ranks * np.sign(differences)).sum() / ranks.sum())
 
 
 def wilcoxon(first: Floats, second: Floats) -> tuple[float, float]:
@@ -116,8 +180,8 @@ def friedman(losses: Floats) -> tuple[float, float]:
     return float(result.statistic), float(result.pvalue)
 
 
-def conover_holm(losses: Floats) -> Floats:
-    """Return the p-values of Conover's test of all pairs, adjusted after Holm 1979, shape (k, k).
+def conover(losses: Floats) -> Floats:
+    """Return the p-values of Conover's test of all pairs, shape (k, k) (Conover 1999, section 5.8).
 
     Where all blocks have the very same ranking, the test's variance is 0: optimizers of different ranks differ (p = 0),
     tied ones do not (p = 1).
@@ -127,7 +191,7 @@ def conover_holm(losses: Floats) -> Floats:
     ranks = average_ranks(losses)
     if (ranks == ranks[0]).all():
         return np.where(ranks[0][:, None] == ranks[0][None, :], 1.0, 0.0)
-    return np.asarray(scikit_posthocs.posthoc_conover_friedman(ranks, p_adjust="holm"), dtype=np.float64)
+    return np.asarray(scikit_posthocs.posthoc_conover_friedman(ranks), dtype=np.float64)
 
 
 def nemenyi(losses: Floats) -> Floats:
@@ -137,15 +201,12 @@ def nemenyi(losses: Floats) -> Floats:
     return np.asarray(scikit_posthocs.posthoc_nemenyi_friedman(average_ranks(losses)), dtype=np.float64)
 
 
-def wilcoxon_holm(losses: Floats) -> Floats:
-    """Return the p-values of Wilcoxon's signed-rank test of all pairs, adjusted after Holm 1979, shape (k, k)."""
-    from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
-
+def wilcoxon_pairs(losses: Floats) -> Floats:
+    """Return the p-values of Wilcoxon's signed-rank test of all pairs, shape (k, k)."""
     k = losses.shape[1]
-    first, second = np.triu_indices(k, 1)
-    raw = [wilcoxon(losses[:, i], losses[:, j])[1] for i, j in zip(first, second, strict=True)]
     pairs = np.ones((k, k))
-    pairs[first, second] = pairs[second, first] = multipletests(raw, method="holm")[1]
+    for i, j in zip(*np.triu_indices(k, 1), strict=True):
+        pairs[i, j] = pairs[j, i] = wilcoxon(losses[:, i], losses[:, j])[1]
     return pairs
 
 
@@ -159,7 +220,7 @@ def least_wilcoxon_p(n_blocks: int, n_pairs: int) -> float:
 
 def critical_difference(n_optimizers: int, n_blocks: int, alpha: float = 0.05) -> float:
     """Return Nemenyi's critical difference of average ranks: q sqrt(k (k + 1) / (6 n)) (Demsar 2006, section 3.2.2)."""
-    from scipy.stats import studentized_range  # type: ignore[import-untyped]
+    from scipy.stats import studentized_range
 
     q = float(studentized_range.ppf(1 - alpha, n_optimizers, math.inf)) / math.sqrt(2)
     return q * math.sqrt(n_optimizers * (n_optimizers + 1) / (6 * n_blocks))

@@ -30,7 +30,9 @@ def large_table(benchmarks=BENCHMARKS, seeds=SEEDS, evaluations=EVALUATIONS):
     starts = np.where(number >= p, np.roll(ends, 1), 0.0)
     return pd.DataFrame(
         {
-            "optimizer": pd.Categorical.from_codes(optimizer, [f"optimizer-{i}" for i in range(OPTIMIZERS)]),
+            "optimizer": pd.Categorical.from_codes(
+                optimizer, [f"optimizer-{i}" if i else "random" for i in range(OPTIMIZERS)]
+            ),
             "benchmark": pd.Categorical.from_codes(benchmark, [f"benchmark-{i:02}" for i in range(benchmarks)]),
             "n_workers": p.astype(np.int32),
             "seed": seed,

@@ -60,7 +60,8 @@ def options_of(name, study):
 
 SPREADS = {
     "performance_over_time": "band", "normalised_regret": "band", "rank_over_time": "band", "speed_up": "bar",
-    "quality_by_workers": "bar", "wall_time": "bar", "rank_by_workers": "bar",
+    "quality_by_workers": "bar", "wall_time": "bar", "rank_by_workers": "bar", "scores_over_time": "band",
+    "performance_profile": "band", "targets_reached": "band", "expected_running_time": "bar",
 }  # fmt: skip
 
 
@@ -172,7 +173,8 @@ def test_every_figure_has_panels_with_something_in_them_a_table_and_a_caption(st
 @pytest.mark.parametrize("name", ALONE)
 def test_a_figure_of_one_run_is_drawn_or_refused_in_one_line(name):
     study = study_of_runs([made_up_run("random", "branin", 1, 0)])
-    if name in {"rank_over_time", "critical_difference", "win_rates", "rank_by_workers"}:
+    pairs = {"win_rates", "practical_differences", "performance_profile"}
+    if name in {"rank_over_time", "critical_difference", "rank_by_workers", *pairs}:
         with pytest.raises(SpecificationError, match=r"compare.* there is (only random|1); ?|there is only random"):
             FIGURES[name].make(study)
     else:

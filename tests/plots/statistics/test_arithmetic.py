@@ -18,10 +18,12 @@ from zerowait.plots.statistics.arithmetic import (
     bootstrap_medians,
     generator,
     geometric_mean,
+    interval_of_mean,
     is_logarithmic,
     log_targets,
     mean_and_standard_error,
     normalised_regret,
+    over_benchmarks,
     percentile_interval,
     share_reached,
     speed_up,
@@ -29,7 +31,7 @@ from zerowait.plots.statistics.arithmetic import (
     time_to_target,
     times_to_targets,
     upper_median,
-    win_rates,
+    wins,
 )
 
 times = st.floats(0, 1e6, allow_nan=False)
@@ -154,7 +156,7 @@ def test_ranks_and_win_rates_depend_on_the_order_of_the_losses_only(rows):
     losses = np.array(rows)
     for transformed in (losses * 3.0 - 7.0, np.exp(losses), losses**3):
         np.testing.assert_array_equal(average_ranks(transformed), average_ranks(losses))
-        np.testing.assert_array_equal(win_rates(transformed), win_rates(losses))
+        np.testing.assert_array_equal(wins(transformed), wins(losses))
 
 
 def test_who_has_no_result_yet_is_last_and_several_are_tied():
@@ -163,10 +165,10 @@ def test_who_has_no_result_yet_is_last_and_several_are_tied():
 
 @given(loss_rows)
 def test_win_rates_count_wins_and_half_of_the_ties(rows):
-    rates = win_rates(np.array(rows))
+    rates = wins(np.array(rows)).mean(axis=0)
     k = len(rates)
     for i in range(k):
-        assert math.isnan(rates[i, i])
+        assert rates[i, i] == 0.5
         for j in range(i + 1, k):
             points = [1.0 if worse(b, a) else 0.5 if a == b or (math.isnan(a) and math.isnan(b)) else 0.0
                       for a, b in ((row[i], row[j]) for row in rows)]  # fmt: skip
@@ -263,3 +265,42 @@ def test_a_bootstrap_agrees_with_that_of_scipy():
 def test_a_generator_follows_from_its_names_alone():
     assert generator("a", 1).random() == generator("a", 1).random()
     assert generator("a", 1).random() != generator("a", 2).random()
+
+
+def test_what_is_resampled_decides_how_wide_an_interval_is():
+    """Two-stage sampling: the variance of the mean is that between benchmarks plus that within them."""
+    random = np.random.default_rng(5)
+    strata = [level + random.normal(size=(6, 1)) for level in (0.0, 10.0, 20.0, 40.0)]
+    spread = {
+        kind: float(bootstrap_means(strata, np.random.default_rng(6), 20_000, kind).var())
+        for kind in ("runs", "benchmarks", "both")
+    }
+    within = np.mean([of.var() / len(of) for of in strata]) / len(strata)
+    between = np.var([of.mean() for of in strata]) / len(strata)
+    # Of a variance of 20,000 draws, five standard errors are 5 %.
+    assert spread["runs"] == pytest.approx(within, rel=0.05)
+    assert spread["benchmarks"] == pytest.approx(between, rel=0.05)
+    assert spread["both"] == pytest.approx(between + within, rel=0.05)
+    estimates = np.array([of.mean() for of in strata])
+    replicates = estimates[:, None] + random.normal(size=(4, 20_000))
+    assert over_benchmarks(estimates, replicates, random, "runs") is replicates
+    drawn = over_benchmarks(estimates, replicates, random, "benchmarks").mean(axis=0)
+    assert drawn.var() == pytest.approx(between, rel=0.05)
+    drawn = over_benchmarks(estimates, replicates, random, "both").mean(axis=0)
+    assert drawn.var() == pytest.approx(between + 1 / 4, rel=0.05)
+
+
+def test_where_nothing_can_be_resampled_there_is_no_interval():
+    one_run, several = [np.ones((1, 2))] * 3, [np.arange(8.0).reshape(4, 2)]
+    assert np.isnan(interval_of_mean(one_run, "runs", "x")).all()
+    assert not np.isnan(interval_of_mean(one_run, "both", "x")).any()
+    assert np.isnan(interval_of_mean(several, "benchmarks", "x")).all()
+    both, runs = interval_of_mean(several, "both", "x"), interval_of_mean(several, "runs", "x")
+    np.testing.assert_array_equal(np.isnan(both), np.isnan(runs))
+
+
+def test_the_probability_of_superiority_is_that_of_mann_and_whitneys_example():
+    """Ages at which diabetes was found, in the documentation of scipy's mannwhitneyu: U is 17 of 20 pairs."""
+    men, women = [19, 22, 16, 29, 24], [20, 11, 17, 12]
+    pairs = np.array([(woman, man) for man in men for woman in women], dtype=float)
+    assert wins(pairs).mean(axis=0)[0, 1] == 17 / 20

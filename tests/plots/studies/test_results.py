@@ -33,7 +33,7 @@ def lucky(make_run):
                 make_run(deliveries, optimizer=o, n_workers=n, seed=s), [1.0, 1.0, 9.0, 9.0], [6.0, 8.0, 4.5, 3.5],
                 test_error=[1.0, 2.0, 3.0, 4.0],
             )
-            for o in "ab" for n in (1, 2) for s in range(2)
+            for o in ("a", "random") for n in (1, 2) for s in range(2)
         ]
     )  # fmt: skip
 
@@ -59,10 +59,9 @@ def test_regret_is_measured_from_what_counts_in_the_whole_study(lucky):
     assert lucky.where(["P=1"]).judged("recommended").references.equals(lucky.judged("recommended").references)
 
 
-@pytest.mark.parametrize("name", JUDGED)
+# One needs several benchmarks, the other a baseline that has not found the best.
+@pytest.mark.parametrize("name", [name for name in JUDGED if name not in {"critical_difference", "scores_over_time"}])
 def test_every_caption_names_the_rule(lucky, name):
-    if name == "critical_difference":
-        pytest.skip("needs several benchmarks")
     for rule in ("recommended", "full", "any"):
         assert f"result={rule})" in FIGURES[name].make(lucky, result=rule).caption
     assert "drawn is its test_error" in FIGURES[name].make(lucky, score="test_error").caption
@@ -71,7 +70,7 @@ def test_every_caption_names_the_rule(lucky, name):
 def test_without_fidelities_and_noise_the_three_rules_agree_to_the_bit(make_run):
     random = np.random.default_rng(0)
     runs = []
-    for optimizer, benchmark, n_workers, seed in itertools.product("ab", ("one", "two"), (1, 4), range(3)):
+    for optimizer, benchmark, n_workers, seed in itertools.product(("a", "random"), ("one", "two"), (1, 4), range(3)):
         deliveries = [(i + random.random(), random.random()) for i in range(20)]
         run = make_run(deliveries, optimizer=optimizer, benchmark=benchmark, n_workers=n_workers, seed=seed)
         runs.append(with_full(run, math.nan, run.trace["value"]))
