@@ -23,7 +23,7 @@ def signed_rank_probabilities(
     The Bayesian signed-rank test (Benavoli et al. 2014, ICML; 2017, JMLR 18(77), section 4.2.2): the differences and
     one of 0 get weights of a Dirichlet distribution, and the mean of two of them, drawn by these weights, falls into
     one of the three regions; the probabilities are the shares of the weights with which that region is the most
-    likely one. The package `baycomp` does the same in a loop over the draws and by generators of another kind.
+    likely one. The package `baycomp` gives the same in a loop over the draws, from NumPy's older generators.
 
     Parameters
     ----------
