@@ -151,6 +151,8 @@ def markdown(outcome: Outcome) -> str:
         *(f"* {line}" for line in sentences(outcome.table)),
         "\n### Ranking, right and wrong\n",
         _effects(outcome.table),
+        *(["\n### Average ranks by what counts as a result\n", _rules(outcome.details["rules"])]
+          if "rules" in outcome.details else []),
         "\n### How often another draw of the seeds gives another ranking\n",
         _draws(outcome.details["draws"]),
         "\n### Configurations that two runs of the study have in common\n",
@@ -197,6 +199,18 @@ def _effects(table: pd.DataFrame) -> str:
         "of": lambda r: r.of, "regret": lambda r: _signed(r.regret_change),
         "by chance": lambda r: _number(r.chance_change),
         "as much by chance": lambda r: "-" if np.isnan(r.as_much_by_chance) else f"{r.as_much_by_chance:.0%}",
+    })  # fmt: skip
+
+
+def _rules(table: pd.DataFrame) -> str:
+    """Return a row an optimizer and share of the budget, with its ranks by recommended / full / any for each P."""
+    workers = sorted(table["n_workers"].unique())
+    cells = table.assign(
+        ranks=[f"{r.recommended:.2f} / {r.full:.2f} / {r.any:.2f}" for r in table.itertuples(index=False)]
+    ).pivot_table(index=["budget", "optimizer"], columns="n_workers", values="ranks", aggfunc="first")
+    return _rows(cells.set_axis([f"p{n}" for n in workers], axis=1).reset_index(), {
+        "read at": lambda r: f"{r.budget:.0%}", "recommended / full / any": lambda r: r.optimizer,
+        **{f"P = {n}": lambda r, n=n: getattr(r, f"p{n}") for n in workers},
     })  # fmt: skip
 
 

@@ -51,6 +51,8 @@ PAPERS_EVALUATIONS: Mapping[str, int] = MappingProxyType(
 ANALYTIC = ("branin", "hartmann3", "hartmann6")
 TRUE_RUNTIME = "true_runtime"
 """Metric of an evaluation whose runtime is not its own."""
+DEFAULTS_OF_0_1: Mapping[str, Mapping[str, Any]] = MappingProxyType({"lcbench": {"fidelity_range": [6, 52]}})
+"""Parameters of benchmarks that results of 0.1 have without saying so, because the default was another one then."""
 STEP = 2.0**-20
 """Relative: by so much each evaluation is longer than the one before it. Exact in binary."""
 
@@ -248,11 +250,14 @@ def _is_plain(specification: Mapping[str, Any]) -> bool:
 
 def _task(row: Any) -> Task:
     specification = json.loads(row.specification)
+    old = specification.get("versions", {}).get("zerowait", "").startswith("0.1.")
+    defaults = DEFAULTS_OF_0_1.get(row.family, {}) if old else {}
     return Task(
         adapter=row.adapter, label=row.optimizer, family=row.family, task=specification["task"],
         n_workers=int(row.n_workers), seed=int(row.run_seed), evaluations=int(row.max_evaluations),
         optimizer_parameters=specification["optimizer_parameters"],
-        benchmark_parameters=specification["benchmark_parameters"], continued=bool(specification.get("continual")),
+        benchmark_parameters={**defaults, **specification["benchmark_parameters"]},
+        continued=bool(specification.get("continual")),
     )  # fmt: skip
 
 

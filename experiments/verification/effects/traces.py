@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zerowait.experiments.verification.effects import readings as effects_readings
+from zerowait.experiments.verification.effects.ranks import mean_ranks
 from zerowait.plots.studies.blocks import Blocks, blocks
+from zerowait.suite.records.incumbents import RESULTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 FRACTIONS = (0.25, 1.0)
 """Shares of the common budget at which step functions are read, those of the critical-difference diagram."""
+EARLIEST = 0.05
+"""The share at which unfinished trainings are read besides: early in a run hardly anything else has been delivered."""
 SCALE = "worst"
 """Normalised regret is 1 at the worst loss that the study saw."""
 
@@ -92,8 +96,8 @@ def _counted(study: Study, run: int, time: float, *, number: int) -> float:  # n
     return effects_readings.after_evaluations(study.losses[study.rows(run)], number)
 
 
-LOOK_AHEAD, STRAIGHT, COUNTED, OWN_END = (
-    "look-ahead", "straight lines", "evaluations, not time", "own budgets",
+UNFINISHED, LOOK_AHEAD, STRAIGHT, COUNTED, OWN_END = (
+    "unfinished trainings", "look-ahead", "straight lines", "evaluations, not time", "own budgets",
 )  # fmt: skip
 UNSEEDED, UNPAIRED = "unseeded", "unpaired seeds"
 
@@ -109,6 +113,31 @@ def readings(study: Study) -> list[Reading]:
         found.append(reading(COUNTED, study, group, FRACTIONS[0], partial(_counted, number=count)))
         found.append(reading(OWN_END, study, group, 1.0, at_its_own_end))
     return found
+
+
+def unfinished(study: Study) -> list[Reading]:
+    """Return recommendations beside the least value at whatever fidelity, for each number of workers.
+
+    Raises
+    ------
+    SpecificationError
+        The traces do not say what configurations are worth.
+    """
+    right, wrong = study.judged("recommended"), study.judged("any")
+    return [one for fraction in (EARLIEST, *FRACTIONS) for one in beside(UNFINISHED, right, wrong, fraction)]
+
+
+def ranks_by_rule(study: Study) -> list[dict[str, Any]]:
+    """Return the average ranks under the three rules of results, a row an optimizer, number of workers and share."""
+    ruled = {rule: study.judged(rule) for rule in RESULTS}
+    return [
+        {"n_workers": group.n_workers, "budget": fraction, "optimizer": name}
+        | {rule: ranks[k] for rule, ranks in found.items()}
+        for group in blocks(study)
+        for fraction in (EARLIEST, *FRACTIONS)
+        for found in [{rule: mean_ranks(losses_at(of, group, fraction)) for rule, of in ruled.items()}]
+        for k, name in enumerate(group.optimizers)
+    ]
 
 
 def reading(effect: str, study: Study, group: Blocks, fraction: float, read: Read) -> Reading:

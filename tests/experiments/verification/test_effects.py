@@ -322,6 +322,21 @@ def test_runs_that_continued_trainings_are_made_again_as_others():
     assert {task.adapter: task.continued for task in tasks} == {"random": False, "dehb": True}
 
 
+def test_runs_of_0_1_are_made_again_with_the_defaults_of_0_1():
+    from types import SimpleNamespace
+
+    def parameters(version, given):
+        specification = {"task": "3945", "optimizer_parameters": {}, "benchmark_parameters": given,
+                         "versions": {"zerowait": version}}  # fmt: skip
+        row = {"adapter": "random", "optimizer": "random", "family": "lcbench", "n_workers": 1, "run_seed": 0}
+        row |= {"max_evaluations": 9, "specification": json.dumps(specification)}
+        return reruns._task(SimpleNamespace(**row)).benchmark_parameters
+
+    assert parameters("0.1.0", {}) == {"fidelity_range": [6, 52]}
+    assert parameters("0.1.0", {"fidelity_range": [9, 52]}) == {"fidelity_range": [9, 52]}
+    assert parameters("0.2.0", {}) == {}
+
+
 def test_workers_repeat_seeds_and_a_configuration_keeps_its_own():
     class Tells:
         def __call__(self, config, *, fidelity=None, seed=None):
@@ -382,8 +397,8 @@ def test_the_quick_version_passes_its_gates_and_fills_a_page(tmp_path):
     table = outcome.table
     assert set(table["n_workers"]) == {1, 4}
     assert set(table["effect"]) == {
-        "look-ahead", "straight lines", "evaluations, not time", "own budgets", "order of asking", "repeated seeds",
-        "paper's budgets", "unseeded", "unpaired seeds",
+        "unfinished trainings", "look-ahead", "straight lines", "evaluations, not time", "own budgets",
+        "order of asking", "repeated seeds", "paper's budgets", "unseeded", "unpaired seeds",
     }  # fmt: skip
     alone = table[(table["effect"] == "order of asking") & (table["n_workers"] == 1)].iloc[0]
     assert (alone["tau"], alone["flips"], alone["largest_change"]) == (1.0, 0.0, 0.0)
@@ -394,6 +409,11 @@ def test_the_quick_version_passes_its_gates_and_fills_a_page(tmp_path):
     shown = page.read_text()
     assert shown.startswith("# Title")
     assert shown.count("| look-ahead |") == 4
+    assert shown.index("| unfinished trainings |") < shown.index("| look-ahead |")
+    assert "| read at | recommended / full / any | P = 1 | P = 4 |" in shown
+    rules = outcome.details["rules"]
+    for rule in ("recommended", "full", "any"):
+        assert rules.groupby(["n_workers", "budget"])[rule].sum().tolist() == pytest.approx([10.0] * 6)
     assert "All gates passed" in shown
     again = experiment.compared(next(iter(traces.readings(two_runs()))))
     assert again.changes.pairs == 1
