@@ -86,7 +86,8 @@ def counted_values(evaluations: pd.DataFrame, highest: Floats, column: str) -> d
     found = {}
     if "fidelity" in evaluations:
         fidelities = np.asarray(evaluations["fidelity"], dtype=np.float64)
-        found["full"] = np.where((fidelities == highest) | np.isnan(highest), values, math.nan)
+        is_full = (fidelities == highest) | np.isnan(fidelities)  # what has no fidelity is a full training
+        found["full"] = np.where(is_full, values, math.nan)
     if column in evaluations:
         found[column] = np.where(np.isnan(values), math.nan, np.asarray(evaluations[column], dtype=np.float64))
     return found

@@ -50,21 +50,22 @@ def incumbents(values: Floats, fidelities: Floats, result: Result, highest: floa
     values
         Losses in delivery order, shape (n,); NaN for an evaluation that failed, which is never an incumbent.
     fidelities
-        Of the evaluations, shape (n,); NaN where the benchmark has none, which counts as one and the same fidelity.
+        Of the evaluations, shape (n,); NaN for a full training, which also stands where the benchmark has none.
     result
         The rule.
     highest
-        The benchmark's highest fidelity, for `full`; NaN where it has none.
+        The benchmark's highest fidelity, that of a full training; NaN where it has none.
     """
     known = np.flatnonzero(~np.isnan(values))
     if not len(known):
         return known
-    of = np.where(np.isnan(fidelities), math.inf, fidelities)[known]
+    top = math.inf if math.isnan(highest) else highest
+    of = np.where(np.isnan(fidelities), top, fidelities)[known]
     if result == "any":
         best: Integers = known[_improvements(values[known])]
         return best
     if result == "full":
-        chosen: Integers = known[of == (math.inf if math.isnan(highest) else highest)]
+        chosen: Integers = known[of == top]
         at_full: Integers = chosen[_improvements(values[chosen])]
         return at_full
     reached = np.maximum.accumulate(of)

@@ -21,7 +21,7 @@ def of_a_run(run, time, rule, highest):
         top = max(row[2] for row in known)
         return min((row for row in known if row[2] == top), key=lambda row: row[1])[3]
     if rule == "full":
-        known = [row for row in known if row[2] == highest]
+        known = [row for row in known if row[2] in (highest, 1e9)]
     return min((row[1] for row in known), default=None)
 
 
@@ -43,7 +43,8 @@ def recomputed(n_workers, fraction, rule):
             table = pd.read_parquet(path, columns=COLUMNS)
             highest = max(highest, table["fidelity"][table["value"].notna()].max())
             for seed, rows in table[table["n_workers"] == n_workers].groupby("run_seed"):
-                runs[name, seed] = list(rows[COLUMNS[2:]].itertuples(index=False, name=None))
+                # Random search and TPE name no fidelity: they train to the end.
+                runs[name, seed] = list(rows[COLUMNS[2:]].fillna({"fidelity": 1e9}).itertuples(index=False, name=None))
                 ends.setdefault(name, []).append(rows["end"].max())
         time = fraction * min(pd.Series(of).median() for of in ends.values())
         seeds = sorted({seed for _, seed in runs})

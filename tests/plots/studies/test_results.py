@@ -52,6 +52,15 @@ def test_each_rule_draws_what_it_says(lucky):
     assert curve(lucky, score="test_error") == [1.0, 2.0, 3.0, 4.0]
 
 
+def test_an_optimizer_that_names_no_fidelity_trains_to_the_end(make_run):
+    """Random search and TPE beside Hyperband: their traces say NaN where Hyperband's say 9."""
+    rungs = with_full(make_run([(1, 0.1), (2, 4.0)], optimizer="hyperband"), [1.0, 9.0], [8.0, 4.5])
+    alone = with_full(make_run([(1, 5.0), (2, 3.0)], optimizer="random"), math.nan, [5.0, 3.0])
+    study = study_of_runs([rungs, alone]).judged("full")
+    assert study.best_at([1], np.array([1.0, 2.0]))[0].tolist() == [5.0, 3.0]
+    assert study.references.loc["toy", ["reference", "first"]].tolist() == [3.0, 4.5]
+
+
 def test_regret_is_measured_from_what_counts_in_the_whole_study(lucky):
     assert lucky.judged("any").references.loc["toy", "reference"] == 0.1
     assert lucky.judged("full").references.loc["toy", "reference"] == 3.0

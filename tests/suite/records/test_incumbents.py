@@ -14,11 +14,13 @@ from zerowait.suite.records.incumbents import incumbents
 from zerowait.suite.rules.errors import SpecificationError
 
 losses = st.one_of(st.just(math.nan), st.integers(0, 5).map(float))
-runs = st.lists(st.tuples(losses, st.sampled_from([1.0, 3.0, 9.0])), max_size=30)
+# NaN is a full training as 9 is.
+runs = st.lists(st.tuples(losses, st.sampled_from([1.0, 3.0, 9.0, math.nan])), max_size=30)
 
 
 def by_definition(values, fidelities, result, highest):
     """The row that is the incumbent after each delivery; None as long as there is none."""
+    fidelities = [highest if math.isnan(fidelity) else fidelity for fidelity in fidelities]
     found = []
     for n in range(1, len(values) + 1):
         delivered = [i for i in range(n) if not math.isnan(values[i])]
