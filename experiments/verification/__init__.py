@@ -50,6 +50,7 @@ EXPERIMENTS = {
     "speed": ("speed.experiment", "cost of an evaluation beside other simulators, a bare pool and a bare loop"),
     "portability": ("portability", "the first three, quickly, on other file systems and interpreters"),
     "effects": ("effects.experiment", "what simulators usually get wrong: how much a study's ranking changes"),
+    "figure-6": ("figure_6", "the paper's ranks of eight optimizers, by its rule, by the right one and step by step"),
     "paper-study": (
         "paper_study.experiment",
         "whether ranks change with the number of workers, and what libraries' own time takes",

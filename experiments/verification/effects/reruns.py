@@ -137,8 +137,8 @@ class Task:
     benchmark_parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-def execute(task: Task) -> Run:
-    """Make a run and return it."""
+def execute(task: Task, *, continual: bool = False) -> Run:
+    """Make a run and return it; its trainings are continued if they shall be."""
     from zerowait import adapters, benchmarks
     from zerowait.plots.studies.run import Run
     from zerowait.suite.rules.overhead import Overhead
@@ -151,7 +151,7 @@ def execute(task: Task) -> Run:
         evaluated = RepeatedSeeds(benchmark, task.seed, task.n_workers)
     trace = adapters.load(task.adapter, **task.optimizer_parameters).optimize(
         evaluated, n_workers=task.n_workers, seed=task.seed, budget=Budget(task.evaluations, None),
-        overhead=Overhead.none(), mode="ask_tell", continual=False,
+        overhead=Overhead.none(), mode="ask_tell", continual=continual,
     )  # fmt: skip
     if task.mistake == ORDER_OF_ASKING:
         trace = packed(trace, task.n_workers)
@@ -172,15 +172,15 @@ def in_this_process(tasks: Sequence[Task]) -> list[Run]:
     return [execute(task) for task in tasks]
 
 
-def in_processes(tasks: Sequence[Task]) -> list[Run]:
-    """Make runs on all cores, and return them in the order of the tasks."""
+def in_processes(tasks: Sequence[Task], make: Callable[[Task], Run] = execute, at_once: int = 4) -> list[Run]:
+    """Make runs on all cores, so many at once in a process, and return them in the order of the tasks."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     from zerowait.experiments.grid.engines import cores
 
     with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
-        return list(pool.map(execute, tasks, chunksize=4))
+        return list(pool.map(make, tasks, chunksize=at_once))
 
 
 Make = Callable[[Sequence[Task]], list["Run"]]

@@ -1,0 +1,257 @@
+"""Figure 6 of arXiv 2403.01888 on the tasks that are here: the paper's rule, the right one, and each step between them.
+
+The paper ranks eight optimizers with 1, 2, 4 and 8 workers on 15 tasks. Here are three of them, the analytic functions,
+with the paper's budgets and trainings that continue. Every rule reads the same runs, so that what differs between two
+rules is the rule; what is left between the paper's rule here and the paper's numbers are tasks, versions and seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zerowait.experiments.verification.effects import reruns
+from zerowait.experiments.verification.effects.experiment import ROUNDING
+from zerowait.experiments.verification.effects.readings import looking_ahead
+from zerowait.experiments.verification.outcome import Gate, Outcome
+from zerowait.plots.statistics.arithmetic import average_ranks, best_at, last_at
+from zerowait.suite.records.incumbents import FULL_VALUE, incumbents
+
+if TYPE_CHECKING:
+    from zerowait.experiments.verification import Request
+    from zerowait.plots.statistics.arithmetic import Floats
+    from zerowait.plots.studies.run import Run
+
+WORKERS = (1, 2, 4, 8)
+PAPER: Mapping[str, tuple[float, float, float, float]] = MappingProxyType(
+    {
+        "bohb": (2.90, 2.23, 2.07, 2.23),
+        "hebo": (3.60, 2.67, 3.13, 2.20),
+        "optuna-tpe": (3.20, 3.03, 3.80, 3.90),
+        "smac-mf": (3.73, 3.63, 3.33, 4.17),
+        "dehb": (3.47, 5.57, 5.47, 5.80),
+        "hyperband": (5.53, 5.50, 5.70, 5.07),
+        "neps-hyperband": (6.30, 6.37, 5.47, 5.77),
+        "random": (7.27, 7.00, 7.03, 6.87),
+    }
+)
+"""Average ranks of figure 6, page 9, by adapter here; with 1, 2, 4 and 8 workers."""
+EVALUATIONS: Mapping[str, int] = MappingProxyType(
+    {
+        "random": 2000, "hyperband": 4500, "optuna-tpe": 200, "hebo": 200, "bohb": 450, "dehb": 450,
+        "smac-mf": 450, "neps-hyperband": 450,
+    }
+)  # fmt: skip
+"""`N_EVALS_DICT` of the authors' src/utils.py."""
+SHARE = 1 / 16
+"""Of the longest time of any optimizer on the task."""
+TIMES, SHARES, LEAST_SHARE = 100, 200, 1e-5
+"""The grids of `get_performance_over_time_with_same_time_scale` in mfhpo-simulator 1.4.6."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """How much is run."""
+
+    seeds: Mapping[str, int]
+    """By adapter."""
+    functions: tuple[str, ...]
+    workers: tuple[int, ...]
+    divisor: int = 1
+    """Of the paper's budgets."""
+
+
+FULL = Scope(
+    MappingProxyType(
+        {
+            "random": 30, "hyperband": 30, "optuna-tpe": 30, "dehb": 30, "bohb": 30, "neps-hyperband": 30,
+            "smac-mf": 5, "hebo": 1,
+        }
+    ),
+    reruns.ANALYTIC,
+    WORKERS,
+)  # fmt: skip
+QUICK = Scope(MappingProxyType({"random": 3, "optuna-tpe": 2, "dehb": 3}), reruns.ANALYTIC, (1, 8), 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How runs become ranks."""
+
+    ahead: bool
+    """Whether the value at a time is that of the evaluation that ends next."""
+    recommended: bool
+    """Whether a result is a recommendation, or the least value at whatever fidelity."""
+    medians: bool
+    """Whether medians over the seeds are ranked, or the runs of each seed."""
+    grids: bool
+    """Whether time is read on the paper's two grids."""
+
+
+PAPERS = Rule(ahead=True, recommended=False, medians=True, grids=True)
+RIGHT = Rule(ahead=False, recommended=True, medians=False, grids=False)
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "paper's rule": PAPERS,
+        "no look-ahead": replace(PAPERS, ahead=False),
+        "recommended": replace(PAPERS, recommended=True),
+        "each seed ranked": replace(PAPERS, medians=False),
+        "no grids": replace(PAPERS, grids=False),
+        "right": RIGHT,
+    }
+)
+"""The paper's rule, with one thing changed at a time, and with all of them."""
+
+
+def run(request: Request) -> Outcome:
+    """Run the optimizers and rank them under all rules."""
+    scope = QUICK if request.quick else FULL
+    tasks = tasks_of(scope)
+    request.tell(f"{len(tasks)} runs are made")
+    runs = [execute(task) for task in tasks] if request.quick else reruns.in_processes(tasks, execute, at_once=1)
+    return verify(runs, scope, request.directory)
+
+
+def tasks_of(scope: Scope) -> list[reruns.Task]:
+    """Return the runs, those that take longest first, so that no core waits for them at the end."""
+    slow = sorted(scope.seeds, key=lambda name: scope.seeds[name])
+    return [
+        reruns.Task(name, name, function, None, n, seed, EVALUATIONS[name] // scope.divisor)
+        for name in slow
+        for function in scope.functions
+        for n in scope.workers
+        for seed in range(scope.seeds[name])
+    ]
+
+
+def execute(task: reruns.Task) -> Run:
+    """Make a run that continues trainings, and ask what its configurations are worth."""
+    from zerowait import benchmarks
+    from zerowait.experiments.grid.full_values import with_full_values
+
+    made = reruns.execute(task, continual=True)
+    return replace(made, trace=with_full_values(made.trace, benchmarks.load(task.family)))
+
+
+def verify(runs: Sequence[Run], scope: Scope, directory: Path | None = None) -> Outcome:
+    """Rank the runs under all rules."""
+    import pandas as pd
+
+    optimizers = [name for name in PAPER if name in scope.seeds]
+    grouped: dict[tuple[str, int, str], list[Run]] = {}
+    for one in runs:
+        grouped.setdefault((one.benchmark, one.n_workers, one.optimizer), []).append(one)
+    labels = sorted({one.benchmark for one in runs})
+    rows, gates = [], []
+    for n in scope.workers:
+        of_tasks = [[grouped[label, n, name] for name in optimizers] for label in labels]
+        for rule_name, rule in RULES.items():
+            ranks = np.array([ranks_of(of_task, rule) for of_task in of_tasks])
+            rows += [
+                {"rule": rule_name, "task": task, "n_workers": n, "optimizer": name, "rank": rank}
+                for task, of_task in zip([*labels, "all"], [*ranks, ranks.mean(axis=0)], strict=True)
+                for name, rank in zip(optimizers, of_task.tolist(), strict=True)
+            ]
+        found = by_the_simulator(of_tasks, directory)
+        if found is not None:
+            ours = np.mean([ranks_of(of_task, PAPERS) for of_task in of_tasks], axis=0)
+            error = float(np.abs(found - ours).max())
+            gates.append(Gate(f"paper's rule beside get_average_rank of mfhpo-simulator, P = {n}: largest difference",
+                              error, "<=", ROUNDING))  # fmt: skip
+    long = pd.DataFrame(rows)
+    sums = long.groupby(["rule", "task", "n_workers"])["rank"].agg(["sum", "size"])
+    error = float((sums["sum"] - sums["size"] * (sums["size"] + 1) / 2).abs().max())
+    gates.append(Gate("ranks: largest error of their sum k (k + 1) / 2", error, "<=", ROUNDING))
+    expected = sum(len(scope.functions) * len(scope.workers) * seeds for seeds in scope.seeds.values())
+    gates.append(Gate("runs that are missing", expected - len(runs), "==", 0))
+    table = long[long["task"] == "all"].pivot_table(
+        index=["optimizer", "n_workers"], columns="rule", values="rank", sort=False
+    )[list(RULES)].reset_index()  # fmt: skip
+    places = zip(table["optimizer"], table["n_workers"], strict=True)
+    papers = [PAPER[str(name)][WORKERS.index(int(n))] for name, n in places]
+    table.insert(2, "paper", papers)
+    smaller = f" over {scope.divisor}" if scope.divisor > 1 else ""
+    made = f"{len(runs)} runs: {', '.join(labels)}, seeds {_listed(scope.seeds)}, budgets of the paper{smaller}"
+    notes = [
+        f"{made}, trainings continued, no overhead charged",
+        "paper is figure 6 of arXiv 2403.01888: eight optimizers on 15 tasks with 30 seeds; here are "  # noqa: ISC004
+        f"{len(optimizers)} on {len(labels)} tasks, so that ranks go up to {len(optimizers)}",
+        "paper's rule: rank of the median over seeds of the least loss at any fidelity, with look-ahead, at 1/16 of "  # noqa: ISC004
+        "the longest time of any optimizer on two logarithmic grids; each next column changes one of these, right all",
+    ]
+    if not any("get_average_rank" in gate.name for gate in gates):
+        notes.append("mfhpo-simulator is not installed here: the paper's rule was not compared with its own function")
+    return Outcome("figure-6", table, gates, notes, {"tasks": long})
+
+
+def _listed(seeds: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} ({name})" for name, n in seeds.items())
+
+
+# -- rules ------------------------------------------------------------------------------------------------------------
+
+
+def ranks_of(of_task: Sequence[Sequence[Run]], rule: Rule) -> Floats:
+    """Return the ranks of the optimizers on a task, shape (k,), from the runs of each."""
+    longest = max(float(one.ends.max()) for runs in of_task for one in runs)
+    values = [losses(runs, longest, rule) for runs in of_task]
+    if rule.medians:
+        return average_ranks(np.array([np.median(of) for of in values]))
+    # A seed that some optimizer did not run has no rivals.
+    fewest = min(map(len, values))
+    ranks: Floats = average_ranks(np.array([of[:fewest] for of in values]).T).mean(axis=0)
+    return ranks
+
+
+def losses(runs: Sequence[Run], longest: float, rule: Rule) -> Floats:
+    """Return the loss of each run at the share of the longest time; NaN where there is none yet."""
+    if not rule.grids:
+        return np.array([_read(one, np.array([SHARE * longest]), rule)[0] for one in runs])
+    first, last = min(float(one.ends.min()) for one in runs), max(float(one.ends.max()) for one in runs)
+    times = np.exp(np.linspace(np.log(first), np.log(last), TIMES))
+    at = int(np.searchsorted(np.exp(np.linspace(np.log(LEAST_SHARE), 0.0, SHARES)), SHARE))
+    time = np.exp(np.linspace(np.log(longest * LEAST_SHARE), np.log(longest), SHARES))[at]
+    before = int(np.searchsorted(times, time)) - 1
+    return np.array([_read(one, times, rule)[before] if before >= 0 else math.nan for one in runs])
+
+
+def _read(one: Run, times: Floats, rule: Rule) -> Floats:
+    ends, values = one.ends, one.values  # noqa: PD011 - of a run
+    if not rule.recommended:
+        return (looking_ahead if rule.ahead else best_at)(ends, values, times)
+    fidelities = one.trace["fidelity"].to_numpy(dtype=float)
+    rows = incumbents(values, fidelities, "recommended", float(np.nanmax(np.append(fidelities, -math.inf))))
+    if rule.ahead:
+        times = ends[np.minimum(np.searchsorted(ends, times, side="left"), len(ends) - 1)]
+    return last_at(ends[rows], one.trace[FULL_VALUE].to_numpy()[rows], times)
+
+
+def by_the_simulator(of_tasks: Sequence[Sequence[Sequence[Run]]], directory: Path | None) -> Floats | None:
+    """Return the average ranks that the authors' own function gives, shape (k,); None where it is not installed."""
+    try:
+        from benchmark_simulator.utils import get_average_rank
+    except ImportError:
+        return None
+    with tempfile.TemporaryDirectory(prefix="zerowait-verify-", dir=directory) as temporary:
+        write = partial(_write, Path(temporary))
+        paths = [[[write(one) for one in runs] for runs in of_task] for of_task in of_tasks]
+        ranks, shares = get_average_rank(all_path_list=paths)
+    return np.asarray(ranks[:, int(np.searchsorted(shares, SHARE))], dtype=np.float64)
+
+
+def _write(folder: Path, one: Run) -> str:
+    path = folder / f"{one.benchmark}-{one.n_workers}-{one.optimizer}-{one.seed}"
+    path.mkdir()
+    columns = {"cumtime": "end", "loss": "value", "worker_index": "worker"}
+    data = {name: one.trace[column].tolist() for name, column in columns.items()}
+    (path / "results.json").write_text(json.dumps(data), encoding="utf-8")
+    return str(path)

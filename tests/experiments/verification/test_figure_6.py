@@ -1,0 +1,68 @@
+"""The paper's figure 6: its rule against the authors' own function, the right one by hand, and the steps between."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zerowait.experiments.verification import Request, run
+from zerowait.experiments.verification.figure_6 import PAPER, PAPERS, RIGHT, RULES, by_the_simulator, losses, ranks_of
+from zerowait.plots.studies.run import Run
+
+
+def made_up(name, seed, rows):
+    trace = pd.DataFrame(rows, columns=["end", "value", "fidelity", "full.value"], dtype=float).assign(worker=0)
+    return Run(name, "task", 1, seed, None, trace)
+
+
+def some_runs(random, name, scale):
+    """Runs of an optimizer, as many as three and as long as sixty, with losses that tie."""
+    for seed in range(int(random.integers(1, 4))):
+        n = int(random.integers(2, 60))
+        ends, values = np.cumsum(random.exponential(scale, n)), random.integers(0, 9, n)
+        yield made_up(name, seed, [(end, value, 1, value) for end, value in zip(ends, values, strict=True)])
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 999))
+def test_the_papers_rule_is_that_of_the_authors_function(seed):
+    """get_average_rank of mfhpo-simulator 1.4.6."""
+    random = np.random.default_rng(seed)
+    of_tasks = [[list(some_runs(random, f"{task}-{k}", 10.0**k)) for k in range(3)] for task in range(2)]
+    ours = np.mean([ranks_of(of_task, PAPERS) for of_task in of_tasks], axis=0)
+    assert ours.tolist() == by_the_simulator(of_tasks, None).tolist()
+
+
+def test_the_right_rule_by_hand():
+    """The longest run ends at 160 s, so that all are read at 10 s."""
+    lucky = made_up("lucky", 0, [(5, 0.1, 1, 9.0), (9, 2.0, 3, 2.0), (11, 0.0, 3, 0.0)])
+    slow = made_up("slow", 0, [(10, 1.0, math.nan, 1.0), (160, 0.5, math.nan, 0.5)])
+    late = made_up("late", 0, [(11, 0.0, 3, 0.0)])
+    of_task = [[lucky], [slow], [late]]
+    assert [float(losses(runs, 160.0, RIGHT)[0]) for runs in of_task[:2]] == [2.0, 1.0]
+    assert np.isnan(losses([late], 160.0, RIGHT)[0])
+    assert ranks_of(of_task, RIGHT).tolist() == [2.0, 1.0, 3.0]
+
+
+def test_each_rule_between_changes_one_thing():
+    for name, rule in RULES.items():
+        changed = sum(getattr(rule, part) != getattr(PAPERS, part) for part in PAPERS.__slots__)
+        assert changed == {"paper's rule": 0, "right": len(PAPERS.__slots__)}.get(name, 1)
+
+
+def test_the_papers_ranks_sum_to_what_eight_must():
+    for column in zip(*PAPER.values(), strict=True):
+        assert sum(column) == pytest.approx(36.0, abs=0.011)  # two digits each
+
+
+def test_the_quick_version_passes_its_gates(tmp_path):
+    outcome = run("figure-6", Request(directories=(tmp_path,)))
+    assert [str(gate) for gate in outcome.gates if not gate.passed] == []
+    assert any("get_average_rank" in gate.name for gate in outcome.gates)
+    assert list(outcome.table.columns) == ["optimizer", "n_workers", "paper", *RULES]
+    assert outcome.table.groupby("n_workers")["right"].sum().tolist() == pytest.approx([6.0, 6.0])
