@@ -9,6 +9,7 @@ import typer
 
 from zerowait.experiments.commands.plot import STUDY_HELP, Names, labels_for, study_folder
 from zerowait.experiments.studies.shipped import study_file
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from zerowait.plots.report.material import Material
@@ -35,6 +36,13 @@ def report(
         ),
     ] = None,
     names: Names = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", show_default=False,
+            help="What counts as a result: 'result=full', 'score=test_cross_entropy'; may be repeated.",
+        ),
+    ] = None,
     look: Annotated[str, typer.Option("--style", help="Of the figures: paper, slides or web.")] = "web",
 ) -> None:  # fmt: skip
     """Write a study as one HTML page: figures, tables, what is missing, and how to reproduce it.
@@ -42,11 +50,16 @@ def report(
     The page works from a file, without a network.
     """
     from zerowait.experiments.grid.reporting import relative
+    from zerowait.plots.catalogue import figure_kind
     from zerowait.plots.report.material import gather
     from zerowait.plots.report.report import write_report
 
     folder = study_folder(study)
-    material = gather(folder, labels_for(study, folder, names or ()))
+    # Any figure of results has exactly these options and its own.
+    parsed = figure_kind("rank_over_time").parse(option or ())
+    if set(parsed) - {"result", "score"}:
+        raise SpecificationError("a report has the options result and score; figures have more: zerowait plot --list")
+    material = gather(folder, labels_for(study, folder, names or ()), parsed)
     facts, notes = saved(material)
     text = file.read_text(encoding="utf-8") if (file := study_file(study)).is_file() else ""
     path = write_report(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zerowait.plots.catalogue import FIGURES
@@ -27,7 +29,7 @@ from zerowait.suite.rules.errors import TraceError
 from zerowait.suite.sharing.regular_files import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from zerowait.plots.studies.run import Run
     from zerowait.plots.studies.study import Study
 
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 COUNTS = ("evaluations", "failed", "lost")
 
 
@@ -63,6 +66,8 @@ class Material:
     """Cells in words that have neither a trace nor an error."""
     text: str = ""
     """The study's own file, if its folder has it."""
+    results: Mapping[str, Any] = field(default_factory=dict)
+    """What counts as a result, if that was given: `result` and `score`, as options of figures."""
 
     @property
     def worker_seconds(self) -> float:
@@ -75,15 +80,15 @@ class Material:
         return math.fsum(self.totals["wall_time"].dropna().tolist())
 
 
-def gather(folder: str | Path, labels: Labels | None = None) -> Material:
-    """Read what a report of the study in a folder needs; `labels` as for `load_study`.
+def gather(folder: str | Path, labels: Labels | None = None, results: Mapping[str, Any] = NO_OPTIONS) -> Material:
+    """Read what a report of the study in a folder needs; `labels` as for `load_study`, `results` as in `Material`.
 
     Raises
     ------
     TraceError
         There is no finished run, or a file is damaged.
     SpecificationError
-        The runs belong to different studies.
+        The runs belong to different studies, or do not have what `results` need.
     """
     folder = Path(folder)
     columns = list(dict.fromkeys(c for kind in FIGURES.values() if not kind.needs_reference for c in kind.columns))
@@ -101,6 +106,7 @@ def gather(folder: str | Path, labels: Labels | None = None) -> Material:
         finished = None
         totals, specifications = _totals(runs), []
         versions = [json.loads(text) for text in sorted({_versions(run) for run in runs})]
+    study.judged(**results)  # what cannot be judged so is refused before anything is drawn
     listing = folder / STUDY_FILE
     listed = listed_cells(listing) if listing.is_file() else {}
     failed, missing = {}, []
@@ -122,6 +128,7 @@ def gather(folder: str | Path, labels: Labels | None = None) -> Material:
         failed,
         missing,
         text.read_text(encoding="utf-8", errors="replace") if (text := folder / STUDY_TEXT).is_file() else "",
+        results,
     )
 
 

@@ -52,7 +52,7 @@ def pictures(material: Material, look: str) -> tuple[list[Picture], list[str], d
         for at, part in enumerate(parts, 1):
             which = f" ({at} of {len(parts)})" if len(parts) > 1 else ""
             try:
-                drawn = kind.make(part, look=look)
+                drawn = kind.make(part, look=look, **(material.results if kind.judges else {}))
             except SpecificationError as error:
                 left_out.append(f"{kind.title}{which}: {error}.")
                 continue
@@ -70,17 +70,18 @@ def pictures(material: Material, look: str) -> tuple[list[Picture], list[str], d
                     width=width,
                     height=height,
                     narrow_uri=picture_uri(narrow),
-                    command=f"zerowait plot {quoted_folder(material)} {kind.name}",
+                    command=f"zerowait plot {quoted_folder(material)} {kind.name}{options(material, kind.judges)}",
                 )
             )
     return found, left_out, made
 
 
 def _parts(kind: FigureKind, study: Study) -> list[Study]:
-    """Return the parts of the study that go into a picture each: for performance over time, some benchmarks."""
+    """Return the parts of the study that go into a picture each: some benchmarks, where each has panels of its own."""
     names = study.labels.ordered(study.cells["benchmark"].unique())
-    each = max(1, MOST_PANELS // study.cells["n_workers"].nunique())
-    if kind.name != "performance_over_time" or len(names) <= each:
+    panels = {"performance_over_time": study.cells["n_workers"].nunique(), "expected_running_time": 1}.get(kind.name)
+    each = len(names) if panels is None else max(1, MOST_PANELS // panels)
+    if len(names) <= each:
         return [study]
     chunks = [names[at : at + each] for at in range(0, len(names), each)]
     return [study.take(study.cells["benchmark"].isin(chunk).to_numpy()) for chunk in chunks]
@@ -102,6 +103,11 @@ def picture_uri(drawn: Drawn) -> str:
             if not content or len(pixels.getvalue()) < len(content):
                 kind, content = "png", pixels.getvalue()
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def options(material: Material, judges: bool = True) -> str:  # noqa: FBT001, FBT002 - of a figure
+    """Return the options of a command that say what counts as a result, if the report's were given."""
+    return "".join(f" --set {shlex.quote(f'{name}={value}')}" for name, value in material.results.items() if judges)
 
 
 def quoted_folder(material: Material) -> str:

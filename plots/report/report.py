@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zerowait.plots.drawing import style
 from zerowait.plots.report import tables
 from zerowait.plots.report.data import DIGITS, MOST_POINTS, interactive_data
-from zerowait.plots.report.pictures import pictures, quoted_folder
+from zerowait.plots.report.pictures import options, pictures, quoted_folder
 from zerowait.plots.report.summary import Fact, cards, subtitle, unfinished
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.sharing.fsync import replace_file
@@ -84,7 +84,7 @@ def render(
     from jinja2.utils import htmlsafe_json_dumps
     from markupsafe import Markup
 
-    study = material.study.judged()
+    study = material.study.judged(**material.results)
     index = tables.Index(study)
     drawn, left_out, numbers = pictures(material, look)
     script = "\n".join((PAGE / name).read_text(encoding="utf-8") for name in ("panels.js", "report.js"))
@@ -173,7 +173,7 @@ def _commands(material: Material) -> str:
     """Return commands that work as they are copied, in the folder that holds the study's."""
     folder = quoted_folder(material)
     lines = [
-        (f"zerowait report {folder}", "this page"),
+        (f"zerowait report {folder}{options(material)}", "this page"),
         (f"zerowait plot {folder} all", "all figures as PDF and PNG, with the tables behind them as CSV"),
     ]
     if material.text:

@@ -73,7 +73,7 @@ def chosen_rule(evaluations: pd.DataFrame, offsets: Integers, result: str | None
 def _lacks(column: str, lacking: int, runs: int) -> SpecificationError:
     return SpecificationError(
         f"result=recommended needs the column {column}, which {lacking} of {runs} runs lack; set result=full or "
-        "result=any, or run the study again"
+        "result=any, complete results of 0.1 with zerowait complete, or run the study again"
     )
 
 

@@ -71,3 +71,15 @@ def test_a_study_with_its_cells_is_not_changed(tmp_path):
         complete(study)
     with pytest.raises(TraceError, match="there is no study in"):
         complete(tmp_path / "nothing")
+
+
+def test_a_store_that_is_complete_in_part_says_so_in_one_line(old, tmp_path):
+    kept = {path: path.read_bytes() for path in store.partition_paths(old)[:1]}
+    complete(old)
+    for path, data in kept.items():
+        path.write_bytes(data)
+    shown = CliRunner().invoke(app, ["plot", str(old), "win_rates", "--out", str(tmp_path)])
+    assert "result=any" in shown.output, shown.output
+    refused = CliRunner().invoke(app, ["plot", str(old), "win_rates", "--set", "result=recommended"])
+    assert "needs the column full.value, which 4 of 8 runs lack" in str(refused.exception), refused.exception
+    assert "\n" not in str(refused.exception)

@@ -277,8 +277,13 @@ def test_the_command_writes_into_the_study_and_takes_its_file_for_it(tmp_path):
     page = (tmp_path / "study" / "report.html").read_text()
     assert "# &lt;our own&gt;" in page
     assert "Energy saved" in page
-    report(tmp_path / "study", "--out", tmp_path / "new" / "page.html", "--style", "slides")
-    assert "<h1>study</h1>" in (tmp_path / "new" / "page.html").read_text()
+    given = ("--style", "slides", "--set", "result=any")
+    report(tmp_path / "study", "--out", tmp_path / "new" / "page.html", *given)
+    page = (tmp_path / "new" / "page.html").read_text()
+    assert "<h1>study</h1>" in page
+    assert "(result=any)" in page
+    assert "zerowait plot study win_rates --set result=any<" in page
+    assert "zerowait plot study wall_time<" in page
 
 
 def test_what_is_wrong_is_said_in_one_line(material, tmp_path):
@@ -286,6 +291,9 @@ def test_what_is_wrong_is_said_in_one_line(material, tmp_path):
         write_report(material, tmp_path / "page.html", look="poster")
     with pytest.raises(TraceError, match="there is no folder"):
         report(tmp_path / "nowhere")
+    for option, text in (("result=best", "it must be one of"), ("horizon=longest", "has the options result and score")):
+        with pytest.raises(SpecificationError, match=text):
+            report(tmp_path, "--set", option)
     (tmp_path / "file").write_text("")
     with pytest.raises(SpecificationError, match="cannot write") as caught:
         write_report(material, tmp_path / "file" / "page.html")
