@@ -194,8 +194,20 @@ def bench(
     benchmarks: Annotated[
         bool, typer.Option("--benchmarks", help="Measure the benchmarks themselves instead: query, load, memory.")
     ] = False,
+    idle: Annotated[
+        bool, typer.Option("--idle", help="Measure runs instead in which workers get no call, or die.")
+    ] = False,
+    before: Annotated[
+        Path | None,
+        typer.Option("--before", help="With --idle: a checkout of another version, measured in turns.", metavar="DIR"),
+    ] = None,
 ) -> None:
-    """Measure what simulating costs per evaluation, beside the peers; or what the benchmarks cost."""
+    """Measure what simulating costs per evaluation, beside the peers; or what benchmarks or idle workers cost."""
+    if idle:
+        from zerowait.experiments.measuring import idle_cost
+
+        idle_cost.main(before)
+        return
     if benchmarks:
         from zerowait.experiments.measuring import query_speed
 

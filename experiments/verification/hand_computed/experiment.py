@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 COST = 10.0
 """Of sampling, for each known result and one more, in the expensive schedules."""
-LIMIT = 0.010
-"""Real seconds."""
+LIMIT, SLOW_LIMIT = 0.010, 0.020
+"""Real seconds; the second where queries take time, and a process may stand between sampler and simulator: what a call
+costs beside its sleep adds up over ten samplings, one after the other."""
 FULL_SCALE, QUICK_SCALE = 0.05, 0.01
 """Real seconds that a second of the schedules is slept."""
 SIGN = 20.0
@@ -88,7 +89,7 @@ def _slow_queries() -> ByHand:
     At 11, and at 35, the second configuration is still being queried.
     """
     runtimes = (6, 90, 20, 90, 7, 10, 100, 8, 60, 30)
-    queries = (0, 40, 8, 2, 4, 0, 40, 8, 4, 20)
+    queries = (0, 40, 8, 2, 4, 0, 40, 6, 4, 20)
     start = (5, 10, 15, 20, 40, 52, 67, 105, 115, 120)
     end = (11, 100, 35, 110, 47, 62, 167, 113, 175, 150)
     case = Case(_floats(runtimes), workers=3, sampled=(5.0,) * 8, queries=_floats(queries))
@@ -194,13 +195,16 @@ def _longest_query() -> float:
 
 def _gates(table: pd.DataFrame) -> list[Gate]:
     model, guessed = table["way"] == "modelled", table["way"] == GUESSED
+    slow = table["schedule"].map(lambda name: bool(SCHEDULES[name].case.queries))
     real = table[~model & ~guessed]
     other = (table["real_error_ms"] > LIMIT * 1e3) | ~table["same_known"]
     silent = (table["guesses"] > 0) & other & ((table["wrong_guesses"] == 0) | ~table["warned"])
     surprise = table["schedule"] == SURPRISE
     return [
         Gate("modelled: largest error, s", float(table[model]["largest_error"].max()), "==", 0),
-        Gate("slept and measured: largest error, real s", float(real["real_error_ms"].max()) / 1e3, "<=", LIMIT),
+        Gate("slept and measured: largest error, real s", float(real[~slow]["real_error_ms"].max()) / 1e3, "<=", LIMIT),
+        Gate("slow queries, slept and measured: largest error, real s",
+             float(real[slow]["real_error_ms"].max()) / 1e3, "<=", SLOW_LIMIT),
         Gate("runs with the worked-out number of known results at every sampling",
              float(table[~guessed]["same_known"].sum()), "==", int((~guessed).sum())),
         Gate("guessed: runs that a guess has changed and that do not say so", float(silent.sum()), "==", 0),
