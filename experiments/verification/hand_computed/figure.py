@@ -134,7 +134,8 @@ def draw(evaluations: pd.DataFrame, schedules: Mapping[str, ByHand], canvas: Can
         panel.set_yticks(range(by_hand.case.workers))
         panel.set_ylabel("worker")
         panel.grid(visible=False)
-    last = max(float(evaluations["end"].max()), *(max(by_hand.end) for by_hand in schedules.values()))
+    marked = evaluations[evaluations["way"].isin(list(MARKS))]
+    last = max(float(marked["end"].max()), *(max(by_hand.end) for by_hand in schedules.values()))
     panels[0, 0].set_xlim(-0.005 * last, 1.005 * last)  # marks at the very ends are seen whole
     canvas.xlabel("simulated time [s]")
     canvas.legend(panels.flat, last=[mark.label for mark in MARKS.values()])
