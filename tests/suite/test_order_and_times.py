@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -104,8 +105,16 @@ def test_a_process_pool_gives_the_trace_of_ask_and_tell_and_the_oracle(case):
     assert trace.equals(run(in_one_process, case))
 
 
-@pytest.mark.parametrize("overhead", sorted(OVERHEADS))
-@pytest.mark.parametrize("distribution", sorted(DISTRIBUTIONS))
+SHORT = {("exponential", "linear"), ("zero", "none")}
+
+
+@pytest.mark.parametrize(
+    ("distribution", "overhead"),
+    [
+        pytest.param(*case, marks=() if case in SHORT else pytest.mark.stress)
+        for case in itertools.product(sorted(DISTRIBUTIONS), sorted(OVERHEADS))
+    ],
+)
 def test_sixty_four_processes_give_the_trace_of_ask_and_tell_and_the_oracle(distribution, overhead):
     runtimes = tuple(DISTRIBUTIONS[distribution](np.random.default_rng(5), 200).tolist())
     case = 64, [{"x": i} for i in range(200)], runtimes, overhead, None

@@ -158,6 +158,7 @@ def test_the_model_finds_a_better_optimum_than_chance(run):
     assert best["hebo"] < best["random"]
 
 
+@pytest.mark.stress
 def test_hebo_still_does_not_seed_pymoo(monkeypatch):
     given = []
     minimize = evolution_optimizer.minimize
@@ -278,6 +279,7 @@ def test_an_interrupt_waits_for_the_end_of_hebos_work_which_would_swallow_it():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.stress
 def test_hebo_still_swallows_interrupts(monkeypatch):
     interrupted = []
 

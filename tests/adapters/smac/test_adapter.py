@@ -332,6 +332,7 @@ def _exhausting_runs():
     return traces | {("native", n_workers): native("smac-hpo", run, **cheap) for n_workers, run in runs.items()}
 
 
+@pytest.mark.stress
 def test_a_run_ends_when_every_configuration_has_been_evaluated():
     for (mode, n_workers), trace in run_isolated(_exhausting_runs).items():
         pairs = sorted(zip(trace["config.a"], trace["config.b"], strict=True))
@@ -439,6 +440,7 @@ print(json.dumps(benchmark.seen))
 """
 
 
+@pytest.mark.stress
 def test_smacs_local_search_still_depends_on_the_hash_seed():
     def seen(hash_seed):
         path = os.pathsep.join(filter(None, sys.path))

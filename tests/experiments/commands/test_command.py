@@ -20,6 +20,9 @@ from zerowait.experiments.studies.study import load_study
 from zerowait.suite import Evaluation, Simulator
 
 
+WAYS = [pytest.param(("--in-process",), marks=pytest.mark.stress), ("--jobs", "2")]
+
+
 def only_line(text):
     """Return the one line that a text consists of."""
     (line,) = text.splitlines()
@@ -108,7 +111,7 @@ def test_a_listing_says_how_to_get_missing_data(zerowait, tmp_path):
     assert "the file torn.csv is not there; get it with: fetch torn.csv" in line
 
 
-@pytest.mark.parametrize("how", [("--in-process",), ("--jobs", "2")])
+@pytest.mark.parametrize("how", WAYS)
 def test_a_study_is_run_drawn_and_not_run_again(zerowait, study_file, how):
     path = study_file(output="results/small")
     done = zerowait("run", path, *how)
@@ -171,7 +174,7 @@ def wait_for(condition, what, seconds=300):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("how", [("--in-process",), ("--jobs", "2")])
+@pytest.mark.parametrize("how", WAYS)
 @pytest.mark.usefixtures("fragile")
 def test_an_interrupt_ends_a_study_at_once_and_the_next_run_goes_on(zerowait, study_file, tmp_path, how):
     """Ctrl-C reaches every process of the terminal: the command's whole process group."""
