@@ -18,7 +18,7 @@ LONGEST = 1e300
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Evaluation:
+class Evaluation:  # noqa: PLW1641 - `dataclass` writes the hash of a frozen class
     """One query of the objective, with its simulated start and end.
 
     An objective fills in `value`, `runtime` and `metrics`; the simulator adds `start` and `end` and, for a
@@ -50,6 +50,20 @@ class Evaluation:
         _set_metrics(self, {} if metrics is None else metrics)
         _set_start(self, start)
         _set_end(self, end)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare all fields; what has not been simulated yet, with NaN for its times, is equal to its like.
+
+        What `dataclass` writes depends on the version of Python there, and on whether the NaN is the same object.
+        """
+        if other.__class__ is not Evaluation:
+            return NotImplemented
+        assert isinstance(other, Evaluation)
+        return (
+            (self.value, self.runtime, self.metrics) == (other.value, other.runtime, other.metrics)
+            and (self.start == other.start or (math.isnan(self.start) and math.isnan(other.start)))
+            and (self.end == other.end or (math.isnan(self.end) and math.isnan(other.end)))
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Results travel between processes; the default for a frozen dataclass costs several times as much.

@@ -144,6 +144,15 @@ class Watch:
         self._before = seen
         self._switches = {thread: voluntary_switches(thread) for thread in suspects}
 
+    def held_up(self, seen: Look) -> float:
+        """Return how long the caller's thread has waited for a core since `begin`.
+
+        Meanwhile it may have held the interpreter's lock, so that no other thread of this process could work.
+        """
+        me = os.getpid(), threading.get_native_id()
+        now = seen.threads.get(me, Times())
+        return now.waited - self._before.threads.get(me, now).waited
+
     def workers(self, seen: Look, seconds: float, share: float) -> set[Thread]:
         """Return who has worked for that share of a core since `begin`, `seconds` ago; thread 0: those that ended."""
         allowed = max(2 * TICK, share * seconds)

@@ -247,7 +247,7 @@ class Quiescence:
         else:
             working = self._watch.workers(seen, quiet, self._idle.busy_share)
             if not working:
-                return quiet
+                return quiet - self._watch.held_up(seen)
             if self._watch.workers(seen, quiet, max(POLLING_SHARE, self._idle.busy_share)):
                 self.computed_at, self.looks_since = now, 0
         self._events, self._since = events, now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import multiprocessing
+import os
 import threading
 import time
 import warnings
@@ -287,6 +288,18 @@ def test_who_computes_is_told_from_who_polls_on_a_busy_machine(monkeypatch, cpu,
     quiet, computed_at = Scripted(monkeypatch, cpu, waited, switches).quiet()
     assert (quiet < 2.0) == works
     assert (computed_at > 5.0) == computes
+
+
+def test_while_the_watcher_waits_for_a_core_nobody_is_found_idle(monkeypatch):
+    """It may hold the interpreter's lock, for which the others wait without being ready to run."""
+    me = os.getpid(), threading.get_native_id()
+    scripted = Scripted(monkeypatch, 0.0, 0.0, 0)
+    others = scripted.look
+    monkeypatch.setattr(
+        activity, "look", lambda roots: Look({}, others(roots).threads | {me: Times(0.0, 0.75 * scripted.seconds)})
+    )
+    quiet, _ = scripted.quiet()
+    assert quiet == (scripted.seconds - 1) / 4
 
 
 def master(action, idle, *, seconds=None):
