@@ -59,7 +59,7 @@ def version_of(python: Path) -> str:
     SpecificationError
         There is none, or it has no zerowait.
     """
-    code = "import platform, suite, experiments; print(platform.python_version())"
+    code = "import platform, zerowait.experiments, zerowait.suite; print(platform.python_version())"
     try:
         done = subprocess.run(  # noqa: S603 - the interpreter that the user named
             [str(python), "-c", code], capture_output=True, text=True, check=False, timeout=PATIENCE

@@ -378,7 +378,8 @@ def test_a_contender_that_fails_or_is_slow_is_left_out_with_more_workers_and_the
     assert "pool: no more of slow: took 2 s with 2 workers and 16 evaluations" in told
 
 
-def test_the_interpreter_and_the_file_system_of_a_place_are_told():
+def test_the_interpreter_and_the_file_system_of_a_place_are_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # in the repository, its folders could be imported by other names
     assert version_of(Path(sys.executable)) == ".".join(map(str, sys.version_info[:3]))
     assert file_system(Path("/proc")) == "proc"
     with pytest.raises(SpecificationError, match="cannot be run"):
