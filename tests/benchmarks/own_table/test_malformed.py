@@ -437,7 +437,7 @@ def test_a_pipe_or_an_impossible_path_of_table_or_space_keeps_nobody_waiting(tmp
     for space in (tmp_path / "space.json", tmp_path, "a\0b"):
         with pytest.raises(SpecificationError, match=r"the space .* cannot be read"):
             from_dataframe(frame, **COLUMNS, space=space)
-    with pytest.raises(SpecificationError, match="cannot be read: .*embedded null"):
+    with pytest.raises(SpecificationError, match=r"cannot be read: .*embedded null"):
         from_dataframe("a\0b.csv", **COLUMNS)
 
 

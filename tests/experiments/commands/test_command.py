@@ -19,7 +19,6 @@ from zerowait.experiments.grid.runner import StudyFolder, run_grid
 from zerowait.experiments.studies.study import load_study
 from zerowait.suite import Evaluation, Simulator
 
-
 WAYS = [pytest.param(("--in-process",), marks=pytest.mark.stress), ("--jobs", "2")]
 
 
