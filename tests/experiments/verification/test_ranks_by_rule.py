@@ -5,6 +5,7 @@ It reads the files of the reference study by itself and shares no code with the 
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pandas as pd
@@ -31,28 +32,35 @@ def rank(value, others):
     return 1 + sum(other < key for other in keys) + (sum(other == key for other in keys) - 1) / 2
 
 
-def recomputed(n_workers, fraction, rule):
+@functools.cache
+def tables():
+    """The evaluations of each benchmark and optimizer."""
     files = sorted((ROOT / "results" / "reference" / "traces").glob("*/*/runs.parquet"))
-    optimizers = sorted({path.parent.parent.name.partition("=")[2] for path in files})
+    # Random search and TPE name no fidelity: they train to the end.
+    return {
+        (path.parent.name, path.parent.parent.name): pd.read_parquet(path, columns=COLUMNS).fillna({"fidelity": 1e9})
+        for path in files
+    }
+
+
+def recomputed(n_workers, fraction, rule):
+    benchmarks, optimizers = (sorted(set(names)) for names in zip(*tables(), strict=True))
     sums = dict.fromkeys(optimizers, 0.0)
-    benchmarks = sorted({path.parent.name for path in files})
     for benchmark in benchmarks:
-        runs, ends, highest = {}, {}, float("-inf")
-        for path in (path for path in files if path.parent.name == benchmark):
-            name = path.parent.parent.name.partition("=")[2]
-            table = pd.read_parquet(path, columns=COLUMNS)
-            highest = max(highest, table["fidelity"][table["value"].notna()].max())
+        runs, ends, named = {}, {}, []
+        for name in optimizers:
+            table = tables()[benchmark, name]
+            named += table["fidelity"][(table["fidelity"] < 1e9) & table["value"].notna()].unique().tolist()
             for seed, rows in table[table["n_workers"] == n_workers].groupby("run_seed"):
-                # Random search and TPE name no fidelity: they train to the end.
-                runs[name, seed] = list(rows[COLUMNS[2:]].fillna({"fidelity": 1e9}).itertuples(index=False, name=None))
+                runs[name, seed] = list(rows[COLUMNS[2:]].itertuples(index=False, name=None))
                 ends.setdefault(name, []).append(rows["end"].max())
         time = fraction * min(pd.Series(of).median() for of in ends.values())
         seeds = sorted({seed for _, seed in runs})
         for seed in seeds:
-            found = {name: of_a_run(runs[name, seed], time, rule, highest) for name in optimizers}
+            found = {name: of_a_run(runs[name, seed], time, rule, max(named)) for name in optimizers}
             for name in optimizers:
                 sums[name] += rank(found[name], found.values()) / len(seeds) / len(benchmarks)
-    return sums
+    return {name.partition("=")[2]: total for name, total in sums.items()}
 
 
 @pytest.mark.parametrize("rule", ["recommended", "full", "any"])
