@@ -31,7 +31,7 @@ def large_table(benchmarks=BENCHMARKS, seeds=SEEDS, evaluations=EVALUATIONS):
     return pd.DataFrame(
         {
             "optimizer": pd.Categorical.from_codes(
-                optimizer, [f"optimizer-{i}" if i else "random" for i in range(OPTIMIZERS)]
+                optimizer, [*(f"optimizer-{i}" for i in range(1, OPTIMIZERS)), "random"]
             ),
             "benchmark": pd.Categorical.from_codes(benchmark, [f"benchmark-{i:02}" for i in range(benchmarks)]),
             "n_workers": p.astype(np.int32),

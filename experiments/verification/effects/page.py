@@ -66,7 +66,7 @@ def draw(table: pd.DataFrame, canvas: Canvas) -> Any:
     shown = most_changed(table[table["effect"] != "unpaired seeds"])
     effects, workers = list(dict.fromkeys(shown["effect"])), sorted(shown["n_workers"].unique())
     names = sorted(shown["optimizer"].unique())
-    columns = 4
+    columns = 3
     # Effects beside one another and numbers of workers below, so that a page holds all of them.
     rows = -(-len(effects) // columns)
     panels = canvas.panels(
