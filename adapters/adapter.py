@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -156,13 +155,7 @@ class Adapter:
                     f"{self.name!r} was given the parameter {name!r}, which is a label of every run; the "
                     f"reserved names are {', '.join(RESERVED_LABELS)}"
                 )
-            try:
-                json.dumps(value)
-            except (TypeError, ValueError):
-                raise SpecificationError(
-                    f"{self.name!r} was given {name}={value!r} of type {type(value).__name__}; parameters "
-                    "are stored as JSON: numbers, strings, booleans, None, lists and mappings of them"
-                ) from None
+            arguments.json_data(f"{name} of {self.name!r}", value)
         self.parameters: Mapping[str, Any] = dict(parameters)
 
     @classmethod

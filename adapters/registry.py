@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.adapters.adapter import MODES, Adapter
 from zerowait.adapters.environments.environments import environment_for
+from zerowait.suite.rules import arguments
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ def load(name: str, **parameters: Any) -> Adapter:
     if not isinstance(name, str) or name not in candidates:
         raise SpecificationError(f"there is no optimizer {name!r}; known are {', '.join(sorted(candidates))}")
     adapter = candidates[name]()
-    return _where_it_runs(adapter)[0](**parameters)
+    plain = {key: arguments.json_data(f"{key} of {name!r}", value) for key, value in parameters.items()}
+    return _where_it_runs(adapter)[0](**plain)
 
 
 def _candidates() -> Iterator[tuple[str, Callable[[], type[Adapter]]]]:

@@ -19,6 +19,7 @@ from zerowait.benchmarks.data.errors import DataMissingError
 from zerowait.benchmarks.facts import Facts
 from zerowait.benchmarks.protocol import Benchmark, check_task
 from zerowait.suite.factory_spec import remember
+from zerowait.suite.rules import arguments
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def load(name: str, *, task: str | None = None, **parameters: Any) -> Benchmark:
         The data is not there; the message names the command that gets it.
     """
     family = _family(name)
+    parameters = {key: arguments.plain(value) for key, value in parameters.items()}
     if not family.tasks:  # they may be in data that is missing
         _check_present(family, None)
     if isinstance(task, str) and task in family.not_tasks:
@@ -145,10 +147,10 @@ def load(name: str, *, task: str | None = None, **parameters: Any) -> Benchmark:
             f"it must be one of: {', '.join(family.tasks)}"
         )
     check_task(name, task, family.tasks)
-    arguments = {"task": task, **parameters} if family.tasks else parameters
-    _check_parameters(family, arguments)
+    given = {"task": task, **parameters} if family.tasks else parameters
+    _check_parameters(family, given)
     _check_present(family, task)
-    benchmark = family.make(**arguments)
+    benchmark = family.make(**given)
     # An optimizer in another environment makes the same benchmark there.
     remember(benchmark, "zerowait.benchmarks.registry:load", {"name": name, "task": task, **parameters})
     return benchmark

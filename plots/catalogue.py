@@ -186,7 +186,7 @@ class FigureKind:
             return "|".join(map(str, typing.get_args(kind)))
         if option in {"score", "baseline"}:
             return "METRIC" if option == "score" else "OPTIMIZER"
-        return {str: "FOLDER", int: "INTEGER", float: "NUMBER"}.get(kind, "NUMBER,NUMBER,...")
+        return {str: "STUDY", int: "INTEGER", float: "NUMBER"}.get(kind, "NUMBER,NUMBER,...")
 
     def _kind(self, option: str) -> Any:
         """Return the type of an option's value; of an optional one, that of the value that is there."""

@@ -1,17 +1,13 @@
 """The gallery of the documentation: every figure of a study as a small picture with its caption and its command.
 
-    python -m zerowait.plots.gallery STUDY [FOLDER]
-
-writes `README.md` and the pictures into `docs/gallery`, or another folder.
+`python -m zerowait.experiments.commands.gallery` writes it.
 """
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from zerowait.plots.catalogue import FIGURES, Drawn
 from zerowait.plots.drawing import style
@@ -92,23 +88,10 @@ def _head(study: Study, folder: Path, file: Path) -> str:
     linked = f" ([{file.name}]({file.name}))" if file.is_file() else ""
     return (
         "# Gallery\n"
-        f"Made by `python -m zerowait.plots.gallery {named}` from a study{linked} of "
+        f"Made by `python -m zerowait.experiments.commands.gallery {named}` from a study{linked} of "
         f"{', '.join(map(study.labels.text, study.optimizers))} on "
         f"{', '.join(map(study.labels.text, study.labels.ordered(cells['benchmark'].unique())))}, with "
         f"{numbered(cells['n_workers'].tolist(), 'worker')} and {counted([cells['seed'].nunique()], 'seed')}: "
         f"{counted([len(study)], 'run')}. How to draw a figure for a paper, and its options: "
         "[figures](../figures.md). All of them on one page, with filters and tables: [the report](../report.md).\n"
     )
-
-
-def main(
-    study: Annotated[Path, typer.Argument(help="The output folder of a study.")],
-    folder: Annotated[Path, typer.Argument(help="Where the gallery goes.")] = Path("docs/gallery"),
-) -> None:
-    """Write the gallery of a study."""
-    for path in write_gallery(study, folder):
-        print(path)  # noqa: T201 - the command's output
-
-
-if __name__ == "__main__":
-    typer.run(main)

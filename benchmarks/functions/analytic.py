@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from zerowait.benchmarks.functions.noise import standard_normal
 from zerowait.benchmarks.protocol import Fidelity, as_float, check_names, check_seed, label_of
+from zerowait.suite.rules import arguments
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.evaluation import Config, Evaluation
 
@@ -93,11 +94,9 @@ class AnalyticBenchmark:
     def __init__(
         self, formula: Formula, *, noise: bool = False, fidelity_range: Sequence[int] = DEFAULT_FIDELITY_RANGE
     ) -> None:
-        if not isinstance(noise, bool):
-            raise SpecificationError(f"{formula.name}: noise is {noise!r}; it must be True or False")
         self.name = formula.name
         self.formula = formula
-        self.noise = noise
+        self.noise = arguments.boolean(f"{formula.name}: noise", noise)
         self.fidelity = Fidelity("z", 1, FULL_FIDELITY, integer=True).between(fidelity_range, formula.name)
         self._names = tuple(f"x{i}" for i in range(formula.dimension))
         # What `canonical_json` writes of a configuration; up to x9 the names are in its order.

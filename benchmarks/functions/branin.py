@@ -17,7 +17,7 @@ from zerowait.benchmarks.functions.analytic import (
     AnalyticBenchmark,
 )
 from zerowait.benchmarks.registry import Family
-from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules import arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,12 +44,7 @@ class Branin:
 
     def __post_init__(self) -> None:
         """Refuse a coefficient that is not a number."""
-        if (
-            isinstance(self.delta_t, bool)
-            or not isinstance(self.delta_t, int | float)
-            or not math.isfinite(self.delta_t)
-        ):
-            raise SpecificationError(f"branin: delta_t is {self.delta_t!r}; it must be a finite number")
+        arguments.real("branin: delta_t", self.delta_t, -math.inf, allowed="a finite number")
 
     @property
     def options(self) -> Mapping[str, Any]:

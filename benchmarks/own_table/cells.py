@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
+from zerowait.suite.rules.arguments import is_text
 from zerowait.suite.rules.errors import SpecificationError, shown
-from zerowait.suite.rules.identity import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -82,8 +82,6 @@ class Meaning:
             raise SpecificationError(f"{label}: seconds is {self.seconds!r}; it must be one of {allowed}")
         if self.seconds != "since_start" and columns.fidelity is None:
             raise SpecificationError(f"{label}: seconds is {self.seconds!r}, but there is no fidelity; leave it out")
-        if not isinstance(self.maximize, bool):
-            raise SpecificationError(f"{label}: maximize is {self.maximize!r}; it must be true or false")
         for name in self.categorical:
             if name not in columns.params:
                 raise SpecificationError(
@@ -102,6 +100,17 @@ class Meaning:
             )
         if s == self.decimal:
             raise SpecificationError(f"{label}: separator and decimal are both {s!r}; they must differ")
+
+    def check_file(self, path: Path | None, label: str) -> None:
+        """Raise `SpecificationError` where separator or decimal sign are given for what is no text file."""
+        if path is None or path.name.endswith(".parquet"):
+            what = "a DataFrame" if path is None else "a Parquet file"
+            for name, given in (("separator", self.separator is not None), ("decimal", self.decimal != ".")):
+                if given:
+                    raise SpecificationError(
+                        f"{label}: {name} is {getattr(self, name)!r}, which is for text files, and the table is "
+                        f"{what}, whose cells are apart and typed; leave it out"
+                    )
 
     def changed(self) -> dict[str, Any]:
         """Return what is not the default: it alone is part of a table's digest and its factory."""

@@ -12,6 +12,7 @@ from zerowait.benchmarks.own_table.given_space import given_space
 from zerowait.benchmarks.own_table.space import Match, space_as_text
 from zerowait.benchmarks.protocol import label_of
 from zerowait.benchmarks.registry import Family
+from zerowait.suite.rules import arguments
 from zerowait.suite.rules.errors import SpecificationError, shown
 
 if TYPE_CHECKING:
@@ -127,8 +128,10 @@ def from_dataframe(  # noqa: PLR0913 - the columns of a table and how to look th
     )
     columns.check(label)
     texts = as_names(categorical, "categorical", label)
+    maximize = arguments.boolean(f"{label}: maximize", maximize)
     meaning = Meaning(seconds, maximize, curves is not None, texts, separator, decimal)
     meaning.check(columns, label)
+    meaning.check_file(path, label)
     if match == "nearest":
         called = set(map(metric_name, columns.metrics))
         taken = next((name for name in (DISTANCE, MATCHED_FIDELITY) if name in called), None)

@@ -16,6 +16,7 @@ from zerowait.benchmarks.surrogates.surrogate import (
     Scenario,
     SurrogateBenchmark,
 )
+from zerowait.suite.rules import arguments
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -155,7 +156,9 @@ class LCBench(SurrogateBenchmark):
         fidelity_range: Sequence[int] | None = None,
         clock: Clock = "surrogate",
     ) -> None:
-        _check_switches(weight_decay_log, paper_protocol)
+        paper_protocol = arguments.boolean(f"{NAME}: paper_protocol", paper_protocol)
+        if weight_decay_log is not None:
+            weight_decay_log = arguments.boolean(f"{NAME}: weight_decay_log", weight_decay_log)
         if paper_protocol and fidelity_range is not None:
             raise SpecificationError(
                 f"{NAME}: fidelity_range is {fidelity_range!r}, but paper_protocol=True sets it to "
@@ -188,13 +191,6 @@ class LCBench(SurrogateBenchmark):
 
     def _amount(self, fidelity: float) -> float:
         return min(fidelity, LAST_EPOCH)
-
-
-def _check_switches(weight_decay_log: object, paper_protocol: object) -> None:
-    if not isinstance(paper_protocol, bool):
-        raise SpecificationError(f"{NAME}: paper_protocol is {paper_protocol!r}; it must be True or False")
-    if weight_decay_log is not None and not isinstance(weight_decay_log, bool):
-        raise SpecificationError(f"{NAME}: weight_decay_log is {weight_decay_log!r}; it must be True, False or None")
 
 
 FAMILY = Family(

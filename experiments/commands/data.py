@@ -52,7 +52,7 @@ def list_() -> None:
     from zerowait import benchmarks
     from zerowait.benchmarks.data.sources import DATA_SETS, data_folder
     from zerowait.benchmarks.tables import packaged
-    from zerowait.experiments.studies.listing import print_blocks
+    from zerowait.experiments.studies.listing import print_blocks, print_text
 
     given = "$ZEROWAIT_DATA" if os.environ.get("ZEROWAIT_DATA") else "set ZEROWAIT_DATA for another"
     _out(f"data folder: {data_folder()} ({given})\n")
@@ -90,7 +90,7 @@ def list_() -> None:
     print_blocks(blocks)
     needy = {name for found in DATA_SETS for name in found.benchmarks}.union(packaged.BENCHMARKS)
     others = [found.name for found in benchmarks.available() if found.name not in needy]
-    _out(f"without data: {', '.join(others)}")
+    print_text(f"without data: {', '.join(others)}")
 
 
 @app.command()
@@ -154,7 +154,7 @@ def examine(
     name: Annotated[
         str,
         typer.Argument(
-            help="A benchmark, such as lcbench/167104, or a study whose benchmarks are examined.",
+            help="A benchmark, such as lcbench/167104, or a study (file, folder, name), whose benchmarks are examined.",
             metavar="NAME",
             show_default=False,
         ),
@@ -179,11 +179,12 @@ def _examined(name: str, parameters: list[str]) -> Iterator[Benchmark]:
     import tomllib
 
     from zerowait import benchmarks
+    from zerowait.experiments.studies.shipped import is_study
     from zerowait.experiments.studies.study import load_study
     from zerowait.experiments.studies.tasks import choose
     from zerowait.suite.rules.errors import SpecificationError
 
-    if name.endswith(".toml"):
+    if is_study(name):
         yield from (choice.benchmark for choice in choose(load_study(name), name) if choice.benchmark.fidelity)
         return
     given = {}

@@ -105,6 +105,8 @@ def draw(
     if figure == ALL and (options or _is_file(out)):
         raise SpecificationError("all figures share no option and no file; leave out --set, and give --out a folder")
     parsed: dict[str, Any] = {} if figure == ALL else kinds[0].parse(options)
+    if "reference" in parsed:
+        parsed["reference"] = study_folder(Path(parsed["reference"]))
     folder = study_folder(study)
     columns = dict.fromkeys(name for kind in kinds for name in kind.columns)
     loaded = load_study(folder, columns=tuple(columns), where=where, labels=labels_for(study, folder, names))

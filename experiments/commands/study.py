@@ -125,6 +125,9 @@ def run(  # noqa: PLR0913 - one parameter an option
         _err(line)
     chosen = plan.cells if not only else select(plan.cells, only)
     if dry_run:
+        if (problem := folder.try_out()) is not None:
+            _err(problem)
+            raise typer.Exit(SOME_FAILED)
         raise typer.Exit(SOME_FAILED if _print_dry_run(plan, chosen, folder, jobs) else 0)
     folder.keep_file(study_file(study))
     try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 File = Annotated[
     Path,
     typer.Argument(
-        help="A table (.csv, .tsv, .parquet), or a study whose tables are shown.",
+        help="A table (.csv, .tsv, .parquet), or a study (its file, folder or name) whose tables are shown.",
         metavar="FILE",
         show_default=False,
         readable=False,
@@ -51,6 +51,8 @@ def table(  # noqa: PLR0913 - the arguments of `from_dataframe`
 
     Without --params, --value and --runtime it says what each column holds.
     """
+    from zerowait.experiments.studies.shipped import is_study
+
     given = {
         "params": _names(params),
         "value": value,
@@ -67,7 +69,7 @@ def table(  # noqa: PLR0913 - the arguments of `from_dataframe`
         "log": _names(log),
         "space": None if space is None else str(space),
     }
-    if file.suffix == ".toml":
+    if is_study(file):
         _study(file)
     elif not (params or value or runtime or curves):
         _columns(file, given)
@@ -87,6 +89,7 @@ def _columns(file: Path, given: dict[str, Any]) -> None:
     assert path is not None
     meaning = Meaning(separator=given["separator"], decimal=given["decimal"], categorical=tuple(given["categorical"]))
     meaning.check_text(str(file))
+    meaning.check_file(path, str(file))
     _print(describe_columns(path, meaning, str(file)))
     _out(
         "\nSay what the columns are: --params A,B --value LOSS --runtime SECONDS [--fidelity EPOCH]\n"

@@ -42,8 +42,9 @@ def verify(
         Path | None,
         typer.Option(
             "--study",
-            help="The output folder of a study, for effects and paper-study; with --full, by default ./results.",
-            metavar="DIR",
+            help="A study (its output folder, file or name), for effects and paper-study; with --full, by default "
+            "./results.",
+            metavar="STUDY",
             readable=False,
         ),
     ] = None,
@@ -53,6 +54,7 @@ def verify(
     ] = None,
 ) -> None:
     """Repeat an experiment of the paper with numbers that can fail; exit code 1 when a gate does."""
+    from zerowait.experiments.commands.plot import study_folder
     from zerowait.experiments.verification import EXPERIMENTS, Request, run
     from zerowait.experiments.verification.outcome import show, write
 
@@ -65,7 +67,7 @@ def verify(
         directories=tuple(directory or ()),
         pythons=tuple(python or ()),
         syne_tune=syne_tune,
-        study=study,
+        study=None if study is None else study_folder(study),
         page=page,
         tell=_err,
     )

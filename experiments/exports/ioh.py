@@ -1,8 +1,9 @@
 """Export to the format of IOHprofiler, which IOHanalyzer and iohinspector open.
 
 An algorithm is an optimizer with a number of workers, a function is a benchmark, a run is a cell. Its running time
-counts delivered results; their simulated times stand beside them. As IOHexperimenter does by default, the data files
-have the first and the last evaluation and every improvement.
+counts delivered results; their simulated times stand beside them, and what configurations are worth at the highest
+fidelity (`full.*`). As IOHexperimenter does by default, the data files have the first and the last evaluation and every
+improvement, and also every change of what an optimizer would recommend.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import numpy as np
 
 from zerowait.experiments.exports.pairs import Pair, pairs, refuse_existing
 from zerowait.suite.records import store
+from zerowait.suite.records.incumbents import incumbents
+from zerowait.suite.records.trace import FULL
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 FORMAT = "1.0.0"
 """The version that readers compare with those of IOHexperimenter: of this one on, they expect JSON."""
 ATTRIBUTES = ("evaluations", "raw_y", "simulated_time", "fidelity")
+_NUMBERS = ["end", "fidelity"]
+"""The columns of a trace behind the last two attributes."""
 LARGEST_INSTANCE = 2**16 - 1
 """Readers hold an instance in 16 bits."""
 
@@ -71,6 +76,7 @@ def _write(out: Path, pair: Pair, n_workers: int, cells: pd.DataFrame, function:
     # Every run of a pair has the same parameters in the same places, also one that never used some of them.
     columns = {column for trace in pair.traces.values() for column in trace.columns}
     parameters = sorted(column for column in columns if column.startswith("config."))
+    full = sorted(column for column in columns if column.startswith(FULL))
     runs: list[dict[str, Any]] = []
     texts: list[str] = []
     empty: list[str] = []
@@ -89,7 +95,7 @@ def _write(out: Path, pair: Pair, n_workers: int, cells: pd.DataFrame, function:
                 "best": {"evals": best + 1, "y": float(values[best]), "x": position},
             }
         )
-        texts.append(_rows(trace, values))
+        texts.append(_rows(trace, values, full))
     if not runs:
         return empty
     folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +110,7 @@ def _write(out: Path, pair: Pair, n_workers: int, cells: pd.DataFrame, function:
         "maximization": False,
         "algorithm": {"name": algorithm, "info": f"{pair.optimizer} with {n_workers} simulated workers"},
         "experiment_attributes": [{"n_workers": str(n_workers)}],
-        "attributes": list(ATTRIBUTES),
+        "attributes": [*ATTRIBUTES, *full],
         "scenarios": [{"dimension": len(parameters), "path": str(data.relative_to(folder)), "runs": runs}],
     }
     text = json.dumps(description, indent=1, allow_nan=False)
@@ -112,15 +118,17 @@ def _write(out: Path, pair: Pair, n_workers: int, cells: pd.DataFrame, function:
     return empty
 
 
-def _rows(trace: pd.DataFrame, values: np.ndarray[Any, np.dtype[np.float64]]) -> str:
-    """Return the lines of a run: a header, the first and last evaluation, and every improvement."""
+def _rows(trace: pd.DataFrame, values: np.ndarray[Any, np.dtype[np.float64]], full: list[str]) -> str:
+    """Return the lines of a run: a header, the first and last evaluation, every improvement and recommendation."""
     shown = np.where(np.isfinite(values), values, math.inf)
     before = np.concatenate([[math.inf], np.minimum.accumulate(shown)[:-1]])
     keep = shown < before
     keep[[0, -1]] = True
-    ends, fidelities = trace["end"].to_numpy(), trace["fidelity"].to_numpy()
-    lines = [" ".join(ATTRIBUTES)]
-    lines += [f"{i + 1} {shown[i]:.17g} {ends[i]:.17g} {fidelities[i]:.17g}" for i in np.flatnonzero(keep)]
+    keep[incumbents(values, trace["fidelity"].to_numpy(dtype=np.float64), "recommended")] = True
+    columns = [shown, *(trace[name] if name in trace else np.full(len(trace), math.nan) for name in _NUMBERS + full)]
+    rows = np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])
+    lines = [" ".join([*ATTRIBUTES, *full])]
+    lines += [" ".join([str(i + 1), *(f"{number:.17g}" for number in rows[i])]) for i in np.flatnonzero(keep)]
     return "\n".join(lines) + "\n"
 
 

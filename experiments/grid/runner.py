@@ -58,6 +58,19 @@ class StudyFolder:
                 "choose another with the key output or the option --output"
             ) from None
 
+    def try_out(self) -> str | None:
+        """Return why the folder could not be made, or None; what was not there before is not there afterwards."""
+        made = [path for path in (self.cells.path, self.path, *self.path.parents) if not path.exists()]
+        try:
+            self.create()
+        except SpecificationError as error:
+            return str(error)
+        finally:
+            for path in made:
+                with contextlib.suppress(OSError):  # it was not made, or somebody has put something there meanwhile
+                    path.rmdir()
+        return None
+
     def keep_file(self, study_file: Path) -> None:
         """Keep a copy of the study's file, by which the folder can be run again and reported wherever it is."""
         self.create()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNLIMITED_WIDTH = 100_000
-"""Columns; a listing that is not read on a terminal is not wrapped."""
+"""Columns; a table of numbers that is not read on a terminal is not wrapped."""
 
 _NOT_WRAPPED = ("optimizer", "benchmark", "library", "fidelity", "environment")
 
@@ -31,8 +33,8 @@ def optimizers(words: Sequence[str] = ()) -> list[Entry]:
         ready = "ready" if one.environment is None else f"ready (environment {one.environment})"
         columns = {
             "library": one.library,
-            "modes": ", ".join(modes),
             "fidelity": "yes" if one.uses_fidelity else "no",
+            "modes": ", ".join(modes),
         }
         full = {
             "library": one.library,
@@ -89,24 +91,51 @@ def _described(value: Any) -> Any:
 
 
 def print_overview(heading: str, entries: Sequence[Entry], command: str) -> None:
-    """Print a line for each entry, no longer than the terminal is wide, and how to see the rest."""
+    """Print a line for each entry, cut where the terminal ends and wrapped in a pipe, and how to see the rest."""
     rows = [
         (heading, "status", *entries[0].columns),
         *((e.name, e.ready if e.problem is None else "not here", *e.columns.values()) for e in entries),
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    width = console().width
-    for row in rows:
-        line = "  ".join(f"{text:{n}}" for text, n in zip(row, widths, strict=True)).rstrip()
-        _out(line if len(line) <= width else line[: width - 3] + "...")
+    for *cells, last in rows:
+        begin = "  ".join(f"{text:{n}}" for text, n in zip(cells, widths, strict=False)) + "  "
+        lines = _lines(last, len(begin))
+        if len(lines) > 1 and sys.stdout.isatty():
+            lines = [f"{last[: _width() - len(begin) - 3]}..."]
+        _print_beside(begin, lines)
     absent = sum(entry.problem is not None for entry in entries)
     if absent:
-        _out(f"{absent} not here; what to do: zerowait list NAME, or zerowait list {command} -v")
+        print_text(f"{absent} not here; what to do: zerowait list NAME, or zerowait list {command} -v")
 
 
 def print_in_full(entries: Sequence[Entry]) -> None:
     """Print everything that is known of each entry."""
     print_blocks((e.name, e.problem, e.full) for e in entries)
+
+
+def print_text(text: str) -> None:
+    """Print words in lines that are no longer than the terminal is wide."""
+    _print_beside("", _lines(text, 0))
+
+
+def _width() -> int:
+    """Return how many columns the terminal has, or COLUMNS says; 80 where there is neither."""
+    return shutil.get_terminal_size().columns
+
+
+def _lines(text: str, begin: int) -> list[str]:
+    """Return a text in lines that fit beside so many columns; on a pipe a word that is longer is not broken."""
+    room = max(_width() - begin, 20)
+    indent = text[: len(text) - len(text.lstrip())]
+    return textwrap.wrap(
+        text, room, subsequent_indent=indent, break_long_words=sys.stdout.isatty(), break_on_hyphens=False
+    )
+
+
+def _print_beside(begin: str, lines: Sequence[str]) -> None:
+    """Print lines below one another, behind the beginning of the first one."""
+    for i, line in enumerate(lines):
+        _out(f"{begin if i == 0 else ' ' * len(begin)}{line}".rstrip())
 
 
 def print_environments(rows: Iterable[tuple[str, str, str, str, Path]]) -> None:
@@ -138,20 +167,14 @@ def _in_full(found: benchmarks.Descriptor) -> dict[str, str]:
 
 def print_blocks(blocks: Iterable[tuple[str, str | None, Mapping[str, str]]]) -> None:
     """Print one block each: a name, what is wrong with it (None when nothing is), and labelled lines."""
-    for name, problem, lines in blocks:
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
-        for label, text in lines.items():
-            table.add_row(f"  {label}", Text(text))
-        printer = console()
+    for name, problem, texts in blocks:
         # The status is not wrapped: it holds a command to copy.
-        printer.print(Text.assemble((name, "bold"), ": ", _status(problem)), soft_wrap=True)
-        with printer.capture() as captured:
-            printer.print(table)
-        # rich fills every line up to the longest.
-        text = "\n".join(line.rstrip() for line in captured.get().splitlines())
-        _out(text + "\n")
+        console().print(Text.assemble((name, "bold"), ": ", _status(problem)), soft_wrap=True)
+        room = max(map(len, texts), default=0) + 4
+        for label, text in texts.items():
+            lines = [line for one in text.splitlines() for line in _lines(one, room)]
+            _print_beside(f"  {label:{room - 2}}", lines or [""])
+        _out("")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

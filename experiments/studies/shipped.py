@@ -28,3 +28,9 @@ def study_file(named: str | Path) -> Path:
         return path if path.is_file() else shipped_studies().get(str(named), path)
     except OSError:  # no file can have such a name
         return path
+
+
+def is_study(named: str | Path) -> bool:
+    """Tell whether this names a study, where something else may be named too."""
+    file = study_file(named)
+    return file.suffix.lower() == ".toml" and (file == Path(named) or file.is_file())

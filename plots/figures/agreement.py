@@ -85,7 +85,7 @@ def match_table(study: Study, *, reference: str | Path | Study | None = None) ->
     import pandas as pd
 
     if reference is None:
-        raise SpecificationError("a match compares with a reference; set reference=FOLDER, of runs that really waited")
+        raise SpecificationError("a match compares with a reference; set reference=STUDY, of runs that really waited")
     if not isinstance(reference, Study):
         from zerowait.plots.studies.loading import load_study
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,7 @@ def render(
     made = [tables.final_table(study, index)]
     if "rank_over_time" in numbers:
         made.append(tables.rank_summary(numbers["rank_over_time"].table, index))
+    made = [replace(one, explanation=f"{one.explanation} {study.judged_sentence}") for one in made]
     if "wall_time" in numbers:
         made.append(tables.time_table(numbers["wall_time"].table, index))
     return template.render(
@@ -117,7 +119,7 @@ def render(
         },
         matrix=tables.matrix(study, material.planned),
         filters=_filters(data),
-        charts=_charts(data),
+        charts=_charts(data, study.judged_sentence),
         figures=drawn,
         left_out=left_out,
         tables=made,
@@ -140,9 +142,9 @@ def _filters(data: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _charts(data: dict[str, Any]) -> list[dict[str, str]]:
+def _charts(data: dict[str, Any], rule: str) -> list[dict[str, str]]:
     points = max((len(group["times"]) for group in data["performance"]), default=MOST_POINTS)
-    return [
+    found = [
         {
             "name": "performance",
             "title": "Performance over time",
@@ -167,6 +169,7 @@ def _charts(data: dict[str, Any]) -> list[dict[str, str]]:
             "their geometric mean. Bars are 95 % bootstrap intervals over seeds; the dashed line is the ideal.",
         },
     ]
+    return [{**chart, "caption": f"{chart['caption']} {rule}"} for chart in found]
 
 
 def _commands(material: Material) -> str:

@@ -220,13 +220,12 @@ def load_run(path: Path) -> Run:
     TraceError
         The file is no trace, or has no label that names its optimizer and its benchmark.
     """
-    from zerowait.suite.records.store_cells import CELL_FILE, problem_with
+    from zerowait.suite.records.store_cells import CELL_FILE, refuse_damaged
     from zerowait.suite.records.trace import ATTRIBUTE, read_trace
 
     trace = read_trace(path)
-    problem = problem_with(path.parent) if (path.parent / CELL_FILE).exists() else None
-    if problem is not None:
-        raise TraceError(f"{path.parent}: {problem}; remove the folder and run the study again")
+    if (path.parent / CELL_FILE).exists():
+        refuse_damaged(path.parent)
     specification: dict[str, Any] = trace.attrs[ATTRIBUTE]["specification"]
     labels = specification["labels"]
     for label in ("optimizer", "benchmark"):

@@ -6,7 +6,7 @@ import contextlib
 import fnmatch
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,6 +198,7 @@ def load_cells(path: str | os.PathLike[str]) -> pd.DataFrame:
 
         finished = finished_cells(study)
         known = set(table["cell"].to_pylist())
+        _refuse_damaged(study, known.intersection(finished))
         rows = [store_cells.read_cell(study / store_cells.CELLS / key).row for key in finished if key not in known]
         there = set(finished)
         keep = pa.array([key in there for key in table["cell"].to_pylist()], pa.bool_())
@@ -292,8 +293,16 @@ def _differences(
         return [], frozenset()
     finished = finished_cells(study)
     stored = {key for partition, _ in parts for key in partition.cells}
+    _refuse_damaged(study, stored.intersection(finished))
     fresh = [store_cells.read_cell(study / store_cells.CELLS / key) for key in finished if key not in stored]
     return fresh, frozenset(stored.difference(finished))
+
+
+def _refuse_damaged(study: Path, stored: Collection[str]) -> None:
+    """Raise `TraceError` when a cell that is in the store has been damaged since."""
+    with contextlib.suppress(FileNotFoundError):
+        written = (study / store_cells.STORE / store_cells.CELLS_FILE).stat().st_mtime
+        store_cells.refuse_damaged_since(written, [study / store_cells.CELLS / key for key in sorted(stored)])
 
 
 def _matching(patterns: Sequence[str], available: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ made again from them at any time.
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,6 +176,27 @@ def problem_with(folder: Path) -> str | None:
         return f"{TRACE_FILE} cannot be read: {' '.join(str(error).split())}"
     except TraceError as error:
         return str(error)
+
+
+def refuse_damaged(folder: Path) -> None:
+    """Raise `TraceError` when something is wrong with the files of a finished cell; see `problem_with`."""
+    problem = problem_with(folder)
+    if problem is not None:
+        raise TraceError(_damaged(folder, problem))
+
+
+def refuse_damaged_since(written: float, folders: Iterable[Path]) -> None:
+    """Raise `TraceError` when finished cells that have changed since a store of them was written are damaged.
+
+    The store's copy may be right, but then it is not what the study's folder holds, and whoever looks there says so.
+    """
+    for folder in folders:
+        try:
+            changed = max(os.lstat(path).st_ctime for path in (folder, folder / TRACE_FILE, folder / CELL_FILE))
+        except OSError:
+            changed = math.inf
+        if changed >= written:
+            refuse_damaged(folder)
 
 
 def _damaged(path: Path, why: str) -> str:

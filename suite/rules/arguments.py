@@ -32,6 +32,12 @@ def plain_number(value: object) -> int | float | None:
     return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
+def plain(value: object) -> Any:
+    """Return one of NumPy's scalars as Python's own, and anything else as it is."""
+    scalar: Any = value
+    return scalar.item() if hasattr(value, "dtype") and getattr(value, "ndim", None) == 0 else value
+
+
 def integer(name: str, value: object, least: int, most: int | None = None, *, allowed: str | None = None) -> int:
     """Return an integer from `least` to `most`.
 
@@ -131,6 +137,40 @@ def mapping(name: str, value: object, allowed: str = "a mapping, or None") -> Ma
     if isinstance(value, Mapping):
         return value
     raise refusal(name, value, allowed)
+
+
+def json_data(name: str, value: object) -> Any:
+    """Return a value as JSON has it, with NumPy's scalars as Python's own.
+
+    Raises
+    ------
+    SpecificationError
+        It holds something else than JSON does: a key that is no text, for instance, which JSON would make one.
+    """
+    value = plain(value)
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise refusal(f"a key of {name}", key, f"a text, such as {str(key)!r}")
+        return {key: json_data(f"{name}[{key!r}]", one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_data(f"{name}[{i}]", one) for i, one in enumerate(value)]
+    if isinstance(value, str) and is_text(value):
+        return value
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise refusal(name, value, "what JSON holds: a text, a finite number, a boolean, None, a list or a mapping")
+
+
+def is_text(text: str) -> bool:
+    """Tell whether a string can be stored: whether it holds no half of a surrogate pair."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def refusal(name: str, value: object, allowed: str) -> SpecificationError:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from zerowait.suite.rules import arguments
+from zerowait.suite.rules.arguments import is_text
 from zerowait.suite.rules.errors import InvalidEvaluationError, shown
-from zerowait.suite.rules.identity import is_text
+from zerowait.suite.rules.identity import check_config_id
 
 Config: TypeAlias = Mapping[str, Any]
 LONGEST = 1e300
@@ -88,6 +89,15 @@ class Query:
     """Training budget of the evaluation; None asks for the full training."""
     config_id: str | None = None
     """The optimizer's own name of the configuration; None identifies it by its values."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is of the wrong type; whether the values can be kept is looked at when it is asked for."""
+        if type(self.config) is not dict:
+            arguments.configuration(self.config)
+        if self.fidelity is not None:
+            check_fidelity(self.fidelity)
+        if self.config_id is not None and type(self.config_id) is not str:
+            check_config_id(self.config_id)
 
 
 def check_fidelity(fidelity: float | None) -> float | None:

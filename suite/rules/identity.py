@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zerowait.suite.rules import arguments
+from zerowait.suite.rules.arguments import is_text
 from zerowait.suite.rules.errors import SpecificationError, shown
 
 DIGEST_BYTES = 16
@@ -98,17 +99,6 @@ def _texts(values: Sequence[Any]) -> Sequence[str]:
     if (kinds == {float} and all(map(math.isfinite, values))) or kinds == {int}:
         return list(map(repr, values))
     return list(map(_encode, values))
-
-
-def is_text(text: str) -> bool:
-    """Tell whether a string can be stored: whether it holds no half of a surrogate pair."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def check_config_id(config_id: object) -> str:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from zerowait.suite.rules import arguments
+from zerowait.suite.rules.arguments import is_text
 from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.evaluation import LONGEST
 from zerowait.suite.rules.fingerprint import UnknowableError, fingerprint
-from zerowait.suite.rules.identity import is_text
 
 Sampling = Literal["serial", "parallel"]
 OVERHEADS = "a policy: Overhead.measured(), Overhead.none(), Overhead.fixed(0.5), Overhead.linear(...) or .model(...)"

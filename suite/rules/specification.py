@@ -37,11 +37,10 @@ def make_specification(
         The labels have no JSON form.
     """
     try:
-        plain_labels = json.loads(json.dumps(dict(arguments.mapping("labels", labels)), sort_keys=True))
-    except SpecificationError:
-        raise
-    except (TypeError, ValueError, RecursionError) as error:
-        raise SpecificationError(f"labels {labels!r} have no JSON form: {error}") from None
+        plain_labels = arguments.json_data("labels", arguments.mapping("labels", labels))
+        plain_labels = json.loads(json.dumps(plain_labels, sort_keys=True))
+    except RecursionError:
+        raise SpecificationError("labels hold themselves; they must be a mapping of texts to what JSON knows") from None
     return {
         "n_workers": n_workers,
         **budget.to_json(),

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from zerowait.suite.rules.arguments import is_text
 from zerowait.suite.rules.errors import shown
 from zerowait.suite.rules.evaluation import Evaluation
-from zerowait.suite.rules.identity import digest, is_text
+from zerowait.suite.rules.identity import digest
 from zerowait.suite.sharing import header, record
 from zerowait.suite.sharing.journal import Record
 from zerowait.suite.sharing.table import CONTRADICTS, LATE, STATUS_NAMES, SlotTable

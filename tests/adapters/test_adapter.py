@@ -75,7 +75,7 @@ def test_nobody_overrides_the_name_of_the_optimizer(bowl, run):
 
 
 def test_a_parameter_that_json_does_not_know_is_refused():
-    with pytest.raises(SpecificationError, match=r"'asked' was given gamma=<function .* of type function"):
+    with pytest.raises(SpecificationError, match=r"gamma of 'asked' is <function .* of type function"):
         Asked(gamma=lambda n: n)
 
 

@@ -88,7 +88,7 @@ def test_a_study_file_that_asks_for_other_runs_than_its_folder_holds_is_said(fol
         (("{}", "all", "--out", "f.pdf"), "give --out a folder"),
         (("{}", "win_rates", "--style", "poster"), "there is no style 'poster'"),
         (("{}", "win_rates", "--set", "fraction=2"), "fraction is 2.0"),
-        (("{}", "order_match"), "set reference=FOLDER"),
+        (("{}", "order_match"), "set reference=STUDY"),
     ],
 )
 def test_what_cannot_be_drawn_is_said_in_one_line(folder, arguments, text):

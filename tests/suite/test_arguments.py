@@ -8,6 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,7 +91,17 @@ COMMON = {
     "seed": [-1, 1.0, "0", True, None, 2**63, np.array([0])],
     "overhead": ["none", 0.5, True, Overhead, Overhead.none, {"fixed": 1.0}],
     "continual": ["yes", 1, 0, None, "False", np.array([True])],
-    "labels": ["label", 3, [1], {"a": {1, 2}}, {("a", "b"): 1}],
+    "labels": [
+        "label",
+        3,
+        [1],
+        {"a": {1, 2}},
+        {("a", "b"): 1},
+        {1: 2},
+        {"a": {1: 2}},
+        {"a": math.nan},
+        {"a": "\ud800"},
+    ],
     "on_delivery": ["print", 3],
     "objective": [None, "train", 3],
 }
@@ -132,7 +143,7 @@ def test_an_argument_that_is_not_usable_is_refused_at_once_by_name_and_value(mak
     text = str(caught.value)
     assert "\n" not in text
     assert name.replace("_", " ") in text.replace("_", " ") or name in ("objective", "optimizer"), text
-    assert "must" in text or "can run in" in text or "have no JSON form" in text, text
+    assert "must" in text or "can run in" in text, text
 
 
 @pytest.mark.parametrize(
@@ -144,9 +155,12 @@ def test_a_configuration_that_is_none_is_refused_at_once(config):
     with simulator() as one, pytest.raises(SpecificationError) as caught:
         one(config)
     assert "\n" not in str(caught.value)
-    for query in (Query(config),):
-        with pytest.raises(SpecificationError):
-            ask_and_tell(optimizer=Line([query]))
+    with pytest.raises(SpecificationError) as caught:
+        ask_and_tell(optimizer=Line(Query(config) for _ in range(1)))
+    assert "\n" not in str(caught.value)
+    if not isinstance(config, dict):
+        with pytest.raises(SpecificationError, match=r"the configuration is .*; it must be a mapping"):
+            Query(config)
     with pytest.raises(SpecificationError):
         executor().objective(config)
 
@@ -180,6 +194,48 @@ def test_numbers_of_numpy_are_numbers(number):
     assert ask_and_tell(max_time=number, max_evaluations=None, overhead=Overhead.none())["end"].max() == 2.0
     with NaiveRun(train, n_workers=1, time_scale=number) as run:
         assert run.time_scale == 2.5
+
+
+@pytest.mark.parametrize("query", [{"fidelity": "1"}, {"fidelity": math.nan}, {"config_id": 3}, {"config_id": b"a"}])
+def test_a_query_that_cannot_be_asked_is_refused_where_it_is_made(query):
+    ((name, _),) = query.items()
+    with pytest.raises(SpecificationError, match=f"{name} is .*; it must be"):
+        Query({"x": 0.5}, **query)
+
+
+FLAGS = {
+    "continual": lambda flag: adapter(continual=flag).attrs["zerowait"]["specification"]["continual"],
+    "shared_directory": lambda flag: simulator(shared_directory=flag).close(),
+    "noise": lambda flag: zerowait.benchmarks.load("branin", noise=flag).noise,
+    "multivariate": lambda flag: zerowait.adapters.load("optuna-tpe", multivariate=flag).parameters["multivariate"],
+    "maximize": lambda flag: own_table(maximize=flag).conversion.meaning.maximize,
+    "labels": lambda flag: ask_and_tell(labels={"a": flag}).attrs["zerowait"]["specification"]["labels"]["a"],
+}
+
+
+def own_table(**given):
+    table = pd.DataFrame({"x": [1, 2], "loss": [0.5, 0.25], "seconds": [1.0, 2.0]})
+    return zerowait.benchmarks.from_dataframe(table, params=["x"], value="loss", runtime="seconds", **given)
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_a_boolean_of_numpy_is_a_boolean(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("ZEROWAIT_CACHE", str(tmp_path))
+    for flag in (True, False):
+        assert FLAGS[name](np.bool_(flag)) == FLAGS[name](flag)
+        assert type(FLAGS[name](np.bool_(flag))) is type(FLAGS[name](flag))
+
+
+def test_parameters_of_optimizers_and_benchmarks_are_numbers_in_the_sense_of_numpy():
+    assert zerowait.adapters.load("hyperband", eta=np.float32(3)).parameters == {"eta": 3.0}
+    assert zerowait.adapters.load("optuna-hyperband", reduction_factor=np.int64(3)).parameters == {
+        "reduction_factor": 3
+    }
+    assert zerowait.benchmarks.load("branin", fidelity_range=[np.int64(12), np.int8(99)]).fidelity.lower == 12
+    with pytest.raises(
+        SpecificationError, match=r"eta of 'hyperband' is .* of type object; it must be what JSON holds"
+    ):
+        zerowait.adapters.load("hyperband", eta=object())
 
 
 @given(

@@ -461,3 +461,15 @@ def test_a_label_is_one_line(label):
     frame = pd.DataFrame({"a": [1, 2], "loss": [2, 1], "seconds": 1.0})
     with pytest.raises(SpecificationError, match=r"label is .*; it must be a text of one line"):
         from_dataframe(frame, params=["a"], value="loss", runtime="seconds", label=label)
+
+
+@pytest.mark.parametrize("form", ["frame", "parquet"])
+@pytest.mark.parametrize("given", [{"separator": ";"}, {"decimal": ","}])
+def test_what_is_for_text_files_alone_is_refused_by_name_for_other_tables(tmp_path, form, given):
+    table = pd.DataFrame({"rate": [0.1, 0.2], "loss": [0.5, 0.4], "seconds": [1.0, 2.0]})
+    if form == "parquet":
+        table.to_parquet(tmp_path / "table.parquet")
+        table = tmp_path / "table.parquet"
+    ((name, value),) = given.items()
+    with pytest.raises(SpecificationError, match=rf"{name} is {value!r}, which is for text files, and the table is a "):
+        from_dataframe(table, params=["rate"], value="loss", runtime="seconds", **given)

@@ -262,7 +262,7 @@ def test_a_study_file_says_all_of_it(tmp_path, monkeypatch):
             "seconds is 'total'; it must be one of 'since_start', 'per_step', 'full', 'independent'",
         ),
         ({"seconds": "full", "fidelity": None}, "seconds is 'full', but there is no fidelity"),
-        ({"maximize": "yes"}, "maximize is 'yes'; it must be true or false"),
+        ({"maximize": "yes"}, "maximize is 'yes'; it must be True or False"),
         ({"categorical": ["c"]}, "categorical has 'c', which is not one of params: a, b"),
         ({"categorical": "a"}, "categorical is 'a'; it must be a list"),
         ({"separator": ";;"}, "separator is ';;'; it must be one character"),

@@ -18,6 +18,7 @@ from zerowait.experiments.exports.optuna import EPOCH, export_optuna
 from zerowait.experiments.grid import store
 from zerowait.experiments.grid.engines import InProcess
 from zerowait.experiments.grid.runner import StudyFolder, run_grid
+from zerowait.suite.records.incumbents import incumbents
 from zerowait.suite.records.trace import write_trace
 from zerowait.suite.rules.errors import SpecificationError, TraceError
 
@@ -257,3 +258,21 @@ def test_the_command_exports_what_is_chosen_and_refuses_in_one_line(study, zerow
     result = zerowait("export", "csv", study, "--out", "csv")
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
+
+
+def test_ioh_data_says_what_recommendations_are_worth(tmp_path):
+    fidelities, worth = [1.0, 3.0, 1.0, 3.0, 9.0], [0.5, 0.4, 0.3, 0.2, 0.1]
+    _, trace = make_cell(tmp_path, columns={"fidelity": fidelities, "full.value": worth, "full.error": worth[::-1]})
+    make_cell(tmp_path, seed=1)  # as version 0.1 wrote it
+    export_ioh(tmp_path, tmp_path / "ioh")
+    runs, (description,) = read_ioh(tmp_path / "ioh")
+    assert description["attributes"] == [
+        "evaluations", "raw_y", "simulated_time", "fidelity", "full.error", "full.value"
+    ]  # fmt: skip
+    rows, other = (runs["tpe (P=1)", "branin", instance][0] for instance in (1, 2))
+    at = rows[:, 0].astype(int) - 1
+    np.testing.assert_array_equal(rows[:, 5], np.array(worth)[at])
+    np.testing.assert_array_equal(rows[:, 4], np.array(worth[::-1])[at])
+    assert np.isnan(other[:, 4:]).all()
+    changes = incumbents(trace["value"].to_numpy(), np.array(fidelities), "recommended")
+    assert set(changes) <= set(at)

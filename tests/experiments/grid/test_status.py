@@ -117,6 +117,13 @@ def test_a_dry_run_shows_cells_and_time_and_runs_nothing(zerowait, study_file, t
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("output", ["/dev/null/x", "study.toml", "study.toml/below"])
+def test_a_dry_run_says_that_the_output_folder_cannot_be_made(zerowait, study_file, tmp_path, output):
+    done = zerowait("run", study_file(), "--dry-run", "--output", output if output[0] == "/" else tmp_path / output)
+    assert done.returncode == 1
+    assert re.fullmatch(r"the output folder .* cannot be written to \(.*\); choose another .*\n", done.stderr)
+
+
 def test_whoever_asks_for_some_cells_gets_no_list_of_what_is_skipped_among_the_others(zerowait, study_file):
     # Hyperband chooses budgets, and the packaged tables have none.
     path = study_file(

@@ -21,6 +21,7 @@ from made_up import made_up_run
 from typer.testing import CliRunner
 
 from zerowait.experiments.commands.cli import app
+from zerowait.plots.catalogue import FIGURES
 from zerowait.plots.figures.anytime import rank_table
 from zerowait.plots.gallery import write_gallery
 from zerowait.plots.report.data import ALL_POINTS, FEWEST_POINTS, MOST_POINTS, interactive_data, points_each
@@ -284,6 +285,18 @@ def test_the_command_writes_into_the_study_and_takes_its_file_for_it(tmp_path):
     assert "(result=any)" in page
     assert "zerowait plot study win_rates --set result=any<" in page
     assert "zerowait plot study wall_time<" in page
+
+
+def test_charts_and_tables_say_what_counts_as_a_result_as_figures_do(tmp_path):
+    for optimizer in OPTIMIZERS[:2]:
+        run(tmp_path / "study", optimizer, "branin", 1, 0, optimizer)
+    report(tmp_path / "study", "--set", "result=full")
+    page = html.unescape((tmp_path / "study" / "report.html").read_text())
+    drawn = re.findall(r"zerowait plot study (\w+)( --set result=full)?</code>", page)
+    assert all(FIGURES[name].judges == bool(option) for name, option in drawn)
+    said = page.count("the least value delivered at the highest fidelity (result=full)")
+    assert said == sum(FIGURES[name].judges for name, _ in drawn) + 3 + 2  # and charts, and tables
+    assert "(result=any)" not in page
 
 
 def test_what_is_wrong_is_said_in_one_line(material, tmp_path):

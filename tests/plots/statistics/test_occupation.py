@@ -104,7 +104,7 @@ def test_a_match_says_what_has_no_counterpart(make_run):
     assert "1 run, 2 evaluations, 2 of them in the very same place" in caption
     assert "Not drawn, because one of the two alone has them: 2 evaluations." in caption
     assert "No reference for random on toy with 1 worker and seed 1." in caption
-    with pytest.raises(SpecificationError, match="set reference=FOLDER"):
+    with pytest.raises(SpecificationError, match="set reference=STUDY"):
         match_table(study_of_runs([run(0, "a")]))
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import zerowait
 from zerowait.experiments.commands.cli import app
 from zerowait.plots.studies.loading import load_runs, load_study
 from zerowait.suite.rules.errors import TraceError
@@ -104,22 +105,34 @@ def test_what_a_study_lists_and_has_not_finished_is_known(tmp_path, write_trace,
     assert load_study(tmp_path).unfinished == ("random on toy, seed 1",)
 
 
-@pytest.mark.parametrize("damage", ["swapped", "pipe", "deep"])
-def test_a_figure_without_a_store_refuses_the_cells_that_status_calls_damaged(tmp_path, damage):
+@pytest.mark.parametrize(
+    ("damage", "stored"),
+    [*((damage, stored) for damage in ("swapped", "renamed", "pipe", "deep") for stored in (True, False)),
+     ("gone", True)],
+)  # fmt: skip
+def test_whoever_reads_a_study_refuses_the_cells_that_status_calls_damaged(tmp_path, damage, stored):
     study = tmp_path / "study"
     small_study(study)
-    shutil.rmtree(study / "store")
+    if not stored:
+        shutil.rmtree(study / "store")
     first, second = sorted((study / "cells").iterdir())[:2]
     if damage == "swapped":
         kept = (first / "trace.parquet").read_bytes()
         shutil.copyfile(second / "trace.parquet", first / "trace.parquet")
         (second / "trace.parquet").write_bytes(kept)
+    elif damage == "renamed":
+        for old, new in ((first, tmp_path / "kept"), (second, first), (tmp_path / "kept", second)):
+            old.rename(new)
+    elif damage == "gone":
+        (first / "trace.parquet").unlink()
     elif damage == "pipe":
         (first / "trace.parquet").unlink()
         os.mkfifo(first / "trace.parquet")
     else:
         (first / "cell.json").write_text("[" * 100_000)
-    said = {"swapped": "is the trace of another run", "pipe": "is no regular file", "deep": "nested too deeply"}
-    with pytest.raises(TraceError, match=said[damage]) as caught:
-        load_study(study)
-    assert "\n" not in str(caught.value)
+    said = {"swapped": "is the trace of another run", "renamed": "cell.json is that of another cell",
+            "gone": "trace.parquet is missing", "pipe": "is no regular file", "deep": "nested too deeply"}  # fmt: skip
+    for read in (load_study, zerowait.load_study, zerowait.load_cells):
+        with pytest.raises(TraceError, match=said[damage]) as caught:
+            read(study)
+        assert "\n" not in str(caught.value)
