@@ -7,13 +7,16 @@ report and the gallery follow.
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from zerowait.plots.drawing import style
 from zerowait.plots.drawing.panels import CAPTION, Canvas, FigureFiles, new_figure, save_figure
@@ -55,15 +58,18 @@ class Drawn:
     table: pd.DataFrame
     """Exactly what is drawn."""
     look: style.Look
+    further: tuple[Figure, ...] = ()
+    """The second page and those behind it, where one would be higher than the look's."""
 
     @property
     def caption(self) -> str:
         """How it was computed, and what was left out."""
-        return str(self.table.attrs[CAPTION])
+        caption = str(self.table.attrs[CAPTION])
+        return f"{caption} {1 + len(self.further)} pages, each with axes of its own." if self.further else caption
 
     def save(self, stem: str | Path) -> FigureFiles:
         """Write PDF, PNG and CSV, and the LaTeX table if there is one; see `save_figure`."""
-        return save_figure(self.figure, self.table, stem, self.look)
+        return save_figure(self.figure, self.table, stem, self.look, self.further)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,8 @@ class FigureKind:
     """Whether it shows results, so that it has the options `result` and `score`."""
     needs_reference: bool = False
     """Whether it compares with a second study, so that a study alone does not have this figure."""
+    pages: tuple[str, ...] = ()
+    """Columns of its table that tell panels apart: by the first one, then by the next, it is split over pages."""
 
     def caption(self, table: pd.DataFrame) -> str:
         """Return how a table of this figure was computed, what was left out, and what regret is measured from."""
@@ -99,7 +107,7 @@ class FigureKind:
         self,
         study: Study,
         *,
-        look: str = "web",
+        look: str | style.Look = "web",
         width: style.Width | None = None,
         figure: Figure | None = None,
         **options: Any,
@@ -115,7 +123,7 @@ class FigureKind:
         width
             One column of a paper or two; what suits the figure by default.
         figure
-            An empty figure to draw on; a new one, without pyplot, by default.
+            An empty figure to draw on, whatever its height; by default new ones, without pyplot, a figure a page.
         options
             Those of the figure.
 
@@ -153,14 +161,46 @@ class FigureKind:
         chosen = style.look(look) if isinstance(look, str) else look
         if width is not None and width not in chosen.widths:
             raise SpecificationError(f"width is {width!r}; it must be one of {', '.join(chosen.widths)}")
-        with style.context(chosen):
-            looks = style.styles(optimizers, labels.colours)
-            canvas = Canvas(new_figure() if figure is None else figure, looks, chosen, width, labels)
-            axes = self.draw(table, canvas)
-            canvas.settle()
-            # Ticks are made when they are first drawn, and with the settings of that moment.
-            canvas.figure.draw_without_rendering()
-        return Drawn(self.name, self.title, canvas.figure, axes, table, chosen)
+        looks = style.styles(optimizers, labels.colours)
+
+        def draw(part: pd.DataFrame) -> tuple[Figure, Any]:
+            with style.context(chosen):
+                canvas = Canvas(new_figure() if figure is None else figure, looks, chosen, width, labels)
+                axes = self.draw(part, canvas)
+                canvas.settle()
+                # Ticks are made when they are first drawn, and with the settings of that moment.
+                canvas.figure.draw_without_rendering()
+            return canvas.figure, axes
+
+        drawn = draw(table)
+        if figure is None:
+            (drawn, *others) = self._pages(table, drawn, draw, chosen.page, labels, self.pages)
+        else:
+            others = []
+        return Drawn(self.name, self.title, *drawn, table, chosen, tuple(one for one, _ in others))
+
+    def _pages(
+        self, table: pd.DataFrame, drawn: tuple[Figure, Any], draw: Callable[[pd.DataFrame], tuple[Figure, Any]],
+        page: float, labels: Labels, columns: Sequence[str],
+    ) -> list[tuple[Figure, Any]]:  # fmt: skip
+        """Return the pages of a table that has been drawn on one: as few as have room, with whole panels."""
+        too_high = math.ceil(float(drawn[0].get_figheight()) / page)
+        if too_high < 2 or not columns:  # noqa: PLR2004 - pages
+            return [drawn]
+        column, *rest = columns
+        values = sorted(table[column].unique(), key=labels.place)
+        if len(values) == 1:
+            return self._pages(table, drawn, draw, page, labels, rest)
+        count = min(too_high, len(values))
+        while True:
+            parts = [table[table[column].isin(part)] for part in np.array_split(values, count)]
+            first = draw(parts[0])  # it has as many values as any other
+            if count == len(values) or float(first[0].get_figheight()) <= page:
+                break
+            count = min(len(values), max(count + 1, math.ceil(count * float(first[0].get_figheight()) / page)))
+        pages = [first, *map(draw, parts[1:])]
+        return [one for part, page_of in zip(parts, pages, strict=True)
+                for one in self._pages(part, page_of, draw, page, labels, rest)]  # fmt: skip
 
     def parse(self, texts: typing.Iterable[str]) -> dict[str, Any]:
         """Return options from texts such as `statistic=median` or `fractions=0.25,1`.
@@ -236,6 +276,7 @@ _KINDS = (
         "Best loss or regret against simulated time, for each benchmark and number of workers.",
         performance.performance_table,
         performance.draw_performance,
+        pages=("benchmark", "n_workers"),
     ),
     FigureKind(
         "normalised_regret",
@@ -243,6 +284,7 @@ _KINDS = (
         "Regret between 0 and 1, averaged over benchmarks.",
         anytime.regret_table,
         anytime.draw_regret,
+        pages=("n_workers",),
     ),
     FigureKind(
         "scores_over_time",
@@ -257,6 +299,7 @@ _KINDS = (
         "Average rank over benchmarks and seeds, with bootstrap bands.",
         anytime.rank_table,
         anytime.draw_rank,
+        pages=("n_workers",),
     ),
     FigureKind(
         "rank_by_workers",
@@ -271,6 +314,7 @@ _KINDS = (
         "Average ranks at shares of the budget, with bars that join what does not differ significantly.",
         critical_difference.critical_difference_table,
         critical_difference.draw_critical_difference,
+        pages=("n_workers", "budget"),
     ),
     FigureKind(
         "win_rates",
@@ -278,6 +322,7 @@ _KINDS = (
         "How often one optimizer beats another, as a heat map; with intervals.",
         comparison.win_rate_table,
         comparison.draw_win_rates,
+        pages=("n_workers",),
     ),
     FigureKind(
         "practical_differences",
@@ -292,6 +337,7 @@ _KINDS = (
         "Share of targets reached against time (ECDF, after COCO).",
         anytime.target_table,
         anytime.draw_targets,
+        pages=("n_workers",),
     ),
     FigureKind(
         "performance_profile",
@@ -299,6 +345,7 @@ _KINDS = (
         "Share of problems solved in at most so many times the time of the best (Dolan and More).",
         running_time.profile_table,
         running_time.draw_profile,
+        pages=("n_workers",),
     ),
     FigureKind(
         "expected_running_time",
@@ -313,6 +360,7 @@ _KINDS = (
         "How many times sooner P workers reach a target than one.",
         scaling.speed_up_table,
         scaling.draw_speed_up,
+        pages=("benchmark",),
     ),
     FigureKind(
         "quality_by_workers",
@@ -320,6 +368,7 @@ _KINDS = (
         "Regret against the number of workers at an equal simulated time.",
         scaling.quality_table,
         scaling.draw_quality,
+        pages=("benchmark",),
     ),
     FigureKind(
         "wall_time",
@@ -337,6 +386,7 @@ _KINDS = (
         runtime.draw_overhead,
         columns=(*VALUES, *(c for c in runtime.OCCUPATION_COLUMNS if c not in VALUES)),
         judges=False,
+        pages=("optimizer",),
     ),
     FigureKind(
         "worker_timeline",
@@ -346,6 +396,7 @@ _KINDS = (
         runtime.draw_timeline,
         columns=(*VALUES, *(c for c in runtime.OCCUPATION_COLUMNS if c not in VALUES)),
         judges=False,
+        pages=("optimizer",),
     ),
     FigureKind(
         "order_match",
@@ -356,6 +407,7 @@ _KINDS = (
         columns=agreement.MATCH_COLUMNS,
         judges=False,
         needs_reference=True,
+        pages=("benchmark",),
     ),
     FigureKind(
         "time_match",
@@ -366,6 +418,7 @@ _KINDS = (
         columns=agreement.MATCH_COLUMNS,
         judges=False,
         needs_reference=True,
+        pages=("benchmark",),
     ),
 )
 

@@ -177,7 +177,8 @@ def _report(files: FigureFiles) -> None:
     from zerowait.experiments.grid.reporting import relative
 
     _out(f"figure: {relative(files.pdf)}")
-    _out(f"figure: {relative(files.png)}")
+    for png in (files.png, *files.further):
+        _out(f"figure: {relative(png)}")
     _out(f"table:  {relative(files.csv)}")
     if files.tex is not None:
         _out(f"LaTeX:  {relative(files.tex)}")

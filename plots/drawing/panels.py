@@ -38,6 +38,8 @@ MOST_LAYOUTS = 12
 """Each lays the figure out with the sizes that the one before has found."""
 ROUNDING = 0.01
 """Inches."""
+MOST_BANDS = 10
+"""Bands of more curves in one panel hide one another, and none is drawn."""
 APART = 0.3
 """Share of the distance between two numbers of workers over which the bars of all optimizers are spread."""
 _UNNAMED = re.compile(r"_(child|container)\d+|_nolegend_")
@@ -55,6 +57,8 @@ class FigureFiles:
     csv: Path
     tex: Path | None = None
     """The LaTeX table, of figures that have one."""
+    further: tuple[Path, ...] = ()
+    """PNGs of the second page and those behind it; the PDF has all pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +176,10 @@ class Canvas:
         )
         panel.set_ylabel("\n".join(text.wrapped(text.plain(line), 1.1 * high, self.points()) for line in lines))
 
-    def legend(self, panels: Iterable[Axes], last: Sequence[str] = ()) -> None:
+    def legend(self, panels: Iterable[Axes], last: Sequence[str] = (), *, marker_scale: float = 1.0) -> None:
         """Put one legend above all panels, an entry a label, in the study's order; those of `last` at the end.
 
-        Labels that no panel has are left out.
+        Labels that no panel has are left out. Markers may be larger than in the panels.
         """
         handles: dict[str, Any] = {}
         for panel in panels:
@@ -188,7 +192,8 @@ class Canvas:
         names = [*self.labels.ordered(set(handles) - set(last)), *(name for name in last if name in handles)]
         if names:
             columns, entries = self._entries([self.name(n) for n in names], float(self.figure.get_size_inches()[0]))
-            self.figure.legend([handles[n] for n in names], entries, loc="outside upper center", ncols=columns)
+            shown = [handles[n] for n in names]
+            self.figure.legend(shown, entries, loc="outside upper center", ncols=columns, markerscale=marker_scale)
 
     def _entries(self, names: Sequence[str], inches: float) -> tuple[int, list[str]]:
         """Return in how many columns these names stand in a legend of so many inches, and how they are broken."""
@@ -196,6 +201,7 @@ class Canvas:
         # Handle, its distance from the text and the gap between columns, in letter sizes: matplotlib's settings.
         beside = (2.6 + 0.8 + 2.0) * points / 72
         columns = max(1, min(len(names), int(inches / (beside + text.widest(names, points)))))
+        columns = max(1, -(-len(names) // max(1, -(-len(names) // columns))))  # of equal length
         return columns, [text.wrapped(name, inches / columns - beside, points) for name in names]
 
     def xlabel(self, *lines: str) -> None:
@@ -291,6 +297,18 @@ def draw_curve(
     panel.plot(x, centre, color=look.colour, linestyle=look.line, drawstyle="steps-post", label=name)
     if low is not None and not np.isnan(low).any():
         panel.fill_between(x, low, high, step="post", color=look.colour, alpha=style.BAND_OPACITY, linewidth=0)
+
+
+def has_bands(table: pd.DataFrame) -> bool:
+    """Tell whether curves are so few that their bands can be told apart."""
+    return table["optimizer"].nunique() <= MOST_BANDS
+
+
+def band_sentence(table: pd.DataFrame, sentence: str) -> str:
+    """Return what a caption says of the bands around curves: the sentence, if they are drawn."""
+    if has_bands(table):
+        return sentence
+    return f"Bands of more than {MOST_BANDS} curves hide one another, so none is drawn; the table has their bounds."
 
 
 def spread_sentence(bounds: pd.Series, sentence: str, mark: str, noun: str = "seed") -> str:
@@ -430,28 +448,38 @@ def laid_out(figure: Figure) -> Iterator[None]:
 
 
 def save_figure(
-    figure: Figure, table: pd.DataFrame, stem: str | Path, look: style.Look = style.LOOKS["web"]
+    figure: Figure,
+    table: pd.DataFrame,
+    stem: str | Path,
+    look: style.Look = style.LOOKS["web"],
+    further: Sequence[Figure] = (),
 ) -> FigureFiles:
     """Write `stem`.pdf, `stem`.png and `stem`.csv (the table in full precision) and return their paths.
 
-    A table with a LaTeX form is written as `stem`.tex too.
+    A table with a LaTeX form is written as `stem`.tex too. Figures of further pages go into the same PDF, and become
+    `stem`-2.png and so on.
 
     Raises
     ------
     SpecificationError
         The folder cannot be written to.
     """
+    from matplotlib.backends.backend_pdf import PdfPages
+
     stem = Path(stem)
     kinds = ("pdf", "png", "csv", "tex") if LATEX in table.attrs else ("pdf", "png", "csv")
-    files = FigureFiles(*(stem.with_name(f"{stem.name}.{kind}") for kind in kinds))
+    pages = tuple(stem.with_name(f"{stem.name}-{number}.png") for number in range(2, len(further) + 2))
+    pdf, png, csv, *tex = (stem.with_name(f"{stem.name}.{kind}") for kind in kinds)
+    files = FigureFiles(pdf, png, csv, tex[0] if tex else None, pages)
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
-        with style.context(look):
-            figure.draw_without_rendering()
-            with laid_out(figure):
-                # No date of creation: the same traces give the same files.
-                figure.savefig(files.pdf, metadata={"CreationDate": None})
-                figure.savefig(files.png, dpi=look.dots_per_inch)
+        # No date of creation: the same traces give the same files.
+        with style.context(look), PdfPages(files.pdf, metadata={"CreationDate": None}) as book:
+            for page, png in zip((figure, *further), (files.png, *pages), strict=True):
+                page.draw_without_rendering()
+                with laid_out(page):
+                    book.savefig(page)
+                    page.savefig(png, dpi=look.dots_per_inch)
         as_text(table).to_csv(files.csv, index=False)
         if files.tex is not None:
             files.tex.write_text(table.attrs[LATEX], encoding="utf-8")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import math
 import warnings
 from collections import Counter
 from dataclasses import dataclass
@@ -92,6 +93,8 @@ class Look:
     """Width of the curves in points."""
     grows: bool = False
     """Whether a figure with many panels may be wider than `widths` says."""
+    page: float = math.inf
+    """Inches of height beyond which a figure goes on on another page."""
 
     @property
     def scale(self) -> float:
@@ -108,8 +111,9 @@ class Look:
 LOOKS: Mapping[str, Look] = MappingProxyType(
     {
         # A column and the text width of the two-column classes of IEEE, ACM and ICML, to the tenth of an inch.
-        "paper": Look("paper", 7.0, {"one": 3.3, "two": 6.8}, 1.45, 300, 1.1),
-        "slides": Look("slides", 15.0, {"one": 6.2, "two": 12.6}, 2.9, 120, 2.4),
+        # The height leaves room for a caption.
+        "paper": Look("paper", 7.0, {"one": 3.3, "two": 6.8}, 1.45, 300, 1.1, page=8.5),
+        "slides": Look("slides", 15.0, {"one": 6.2, "two": 12.6}, 2.9, 120, 2.4, page=7.0),
         "web": Look("web", 8.0, {"one": 4.9, "two": 9.1}, PANEL_HEIGHT, DOTS_PER_INCH, 1.4, grows=True),
     }
 )

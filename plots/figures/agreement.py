@@ -132,6 +132,8 @@ def draw_time_match(table: pd.DataFrame, canvas: Canvas) -> Any:
 
 
 def _draw(table: pd.DataFrame, canvas: Canvas, x: str, y: str, xlabel: str, ylabel: str) -> Any:
+    from matplotlib.ticker import MaxNLocator
+
     benchmarks = canvas.labels.ordered(table["benchmark"].unique())
     names = canvas.labels.ordered(table["optimizer"].unique())
     panels, used = canvas.grid(len(benchmarks), [*names, IDENTICAL], most=MOST_COLUMNS, height=1.15)
@@ -150,9 +152,12 @@ def _draw(table: pd.DataFrame, canvas: Canvas, x: str, y: str, xlabel: str, ylab
         panel.plot([0, top], [0, top], color=style.OPTIMUM_COLOUR, linewidth=0.7, label=IDENTICAL, zorder=1)
         panel.set_xlim(0, top)
         panel.set_ylim(0, top)
+        if x == "reference_order":
+            for axis in (panel.xaxis, panel.yaxis):
+                axis.set_major_locator(MaxNLocator(integer=True))
         canvas.title(panel, canvas.name(benchmark))
     for panel in panels[:, 0]:
         canvas.ylabel(panel, ylabel)
     canvas.xlabel(xlabel)
-    canvas.legend(used, last=(IDENTICAL,))
+    canvas.legend(used, last=(IDENTICAL,), marker_scale=2.0)
     return panels

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from zerowait.plots.drawing.panels import Canvas, described, draw_curve, label_decades, spread_of, workers_title
+from zerowait.plots.drawing.panels import (
+    Canvas,
+    band_sentence,
+    described,
+    draw_curve,
+    has_bands,
+    label_decades,
+    spread_of,
+    workers_title,
+)
 from zerowait.plots.statistics.arithmetic import (
     Resample,
     average_ranks,
@@ -308,7 +317,7 @@ def _draw(table: pd.DataFrame, canvas: Canvas, quantity: str, ylabel: str) -> An
         for name in names:
             curve = of_panel[of_panel["optimizer"] == name]
             if len(curve):
-                band = (curve["lower"], curve["upper"]) if "lower" in curve else (None, None)
+                band = (curve["lower"], curve["upper"]) if "lower" in curve and has_bands(table) else (None, None)
                 draw_curve(panel, str(name), canvas.styles[str(name)], curve["budget"], curve[quantity], *band)
         canvas.title(panel, workers_title(int(n_workers)))
     panels[0, 0].set_xscale("log")
@@ -409,5 +418,5 @@ def _finished(rows: list[pd.DataFrame], resample: Resample, *sentences: str) -> 
     import pandas as pd
 
     table = pd.concat(rows, ignore_index=True)
-    band = spread_of(table["lower"], resample, "band")
+    band = band_sentence(table, spread_of(table["lower"], resample, "band"))
     return described(table, *(band if sentence is BAND else sentence for sentence in sentences))

@@ -27,8 +27,10 @@ import numpy as np
 from zerowait.plots.drawing import style
 from zerowait.plots.drawing.panels import (
     Canvas,
+    band_sentence,
     described,
     draw_curve,
+    has_bands,
     label_decades,
     scale_times,
     spread_sentence,
@@ -146,7 +148,8 @@ def draw_performance(table: pd.DataFrame, canvas: Canvas) -> Any:
             if panel is not first:
                 panel.sharex(first)
                 panel.sharey(first)
-            draw_panel(panel, of_row[of_row["n_workers"] == workers[at]], canvas.styles, canvas.labels)
+            of_panel = of_row[of_row["n_workers"] == workers[at]]
+            draw_panel(panel, of_panel, canvas.styles, canvas.labels, bands=has_bands(table))
             panel.tick_params(labelleft=at % columns == 0)
             if position == 0 or rows_each > 1:
                 canvas.title(panel, workers_title(workers[at]))
@@ -159,7 +162,9 @@ def draw_performance(table: pd.DataFrame, canvas: Canvas) -> Any:
     return panels
 
 
-def draw_panel(axes: Axes, table: pd.DataFrame, styles: Any = None, labels: Labels = NO_LABELS) -> Axes:
+def draw_panel(
+    axes: Axes, table: pd.DataFrame, styles: Any = None, labels: Labels = NO_LABELS, *, bands: bool = True
+) -> Axes:
     """Draw the curves of one benchmark and one number of workers on given axes and return them.
 
     Parameters
@@ -172,14 +177,15 @@ def draw_panel(axes: Axes, table: pd.DataFrame, styles: Any = None, labels: Labe
         Style by optimizer; chosen from the names in the table when not given.
     labels
         In which order optimizers are drawn.
+    bands
+        Whether their bands are drawn too.
     """
     styles = style.styles(table["optimizer"].unique()) if styles is None else styles
     for optimizer in labels.ordered(table["optimizer"].unique()):
         curve = table[table["optimizer"] == optimizer]
         centre = curve[_statistic(table)].to_numpy()
-        draw_curve(
-            axes, str(optimizer), styles[str(optimizer)], curve["time"].to_numpy(), centre, *_band(curve, centre)
-        )
+        band = _band(curve, centre) if bands else (None, None)
+        draw_curve(axes, str(optimizer), styles[str(optimizer)], curve["time"].to_numpy(), centre, *band)
     optimum = table["optimum"].iloc[0] if len(table) else math.nan
     if not math.isnan(optimum) and (table["quantity"] == "value").all():
         axes.axhline(optimum, color=style.OPTIMUM_COLOUR, linewidth=0.8, label=OPTIMUM)
@@ -254,6 +260,8 @@ def _what_is_drawn(table: pd.DataFrame) -> str:
     seeds = [int(table["n_seeds"].min()), int(table["n_seeds"].max())]
     if seeds[1] == 1:
         return "one seed: no band"
+    if not has_bands(table):
+        return f"{_statistic(table)} of {counted(seeds, 'seed')}"
     spread = "standard error" if "standard_error" in table else "95 % bootstrap interval"
     return f"{_statistic(table)} and {spread} of {counted(seeds, 'seed')}"
 
@@ -264,6 +272,7 @@ def _caption(study: Study, table: pd.DataFrame, statistic: Statistic, interval: 
         if interval == "standard_error"
         else "The band is a 95 % percentile bootstrap interval over seeds."
     )
+    bound = "standard_error" if interval == "standard_error" else "lower"
     seeds = counted(table["n_seeds"].tolist(), "seed")
     values = sorted(table.loc[table["quantity"] == "value", "benchmark"].unique())
     drawn = {(r.benchmark, r.n_workers, r.optimizer) for r in table.drop_duplicates(
@@ -274,7 +283,7 @@ def _caption(study: Study, table: pd.DataFrame, statistic: Statistic, interval: 
     return [
         "Best loss delivered at or before each simulated time;",
         "each line is one run." if table["n_seeds"].max() == 1 else f"the line is the {statistic} of {seeds}.",
-        spread_sentence(table["standard_error" if interval == "standard_error" else "lower"], spread, "band"),
+        band_sentence(table, spread_sentence(table[bound], spread, "band")),
         "A curve begins when every seed has a result and ends with the longest run of its seeds.",
         "Regret is the loss minus the known optimum." if (table["quantity"] == "regret").any() else "",
         f"The value itself is drawn where no optimum is known or noise goes below it: {', '.join(values)}."

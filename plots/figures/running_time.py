@@ -9,9 +9,11 @@ import numpy as np
 
 from zerowait.plots.drawing.panels import (
     Canvas,
+    band_sentence,
     described,
     draw_curve,
     draw_points,
+    has_bands,
     label_decades,
     label_workers,
     spread_of,
@@ -106,7 +108,7 @@ def profile_table(
         "Share of the problems that are solved in at most so many times the time of the optimizer that is first",
         f"(performance profile, Dolan and More 2002). {_solved(target)} A problem is a benchmark with a seed.",
         reference_sentence(study, [name for group in groups for name in group.benchmarks]),
-        spread_of(table["lower"], resample, "band"),
+        band_sentence(table, spread_of(table["lower"], resample, "band")),
         compared_sentence(groups, horizon),
         left_out_sentence(groups),
     )
@@ -184,7 +186,8 @@ def draw_profile(table: pd.DataFrame, canvas: Canvas) -> Any:
         for name in names:
             curve = table[(table["n_workers"] == n_workers) & (table["optimizer"] == name)]
             look = canvas.styles[str(name)]
-            draw_curve(panel, str(name), look, curve["ratio"], curve["solved"], curve["lower"], curve["upper"])
+            band = (curve["lower"], curve["upper"]) if has_bands(table) else (None, None)
+            draw_curve(panel, str(name), look, curve["ratio"], curve["solved"], *band)
         canvas.title(panel, workers_title(int(n_workers)))
     panels[0, 0].set_xscale("log")
     panels[0, 0].set_xlim(1.0, table["ratio"].max())

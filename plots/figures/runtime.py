@@ -292,6 +292,8 @@ def _fits_two(canvas: Canvas, suits: style.Width) -> bool:
 
 def draw_timeline(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw what `timeline_table` returned: a panel a run, a bar a worker."""
+    from matplotlib.collections import PolyCollection
+
     keys = ["benchmark", "n_workers", "optimizer", "seed"]
     runs: list[tuple[Any, Any]] = sorted(
         table.groupby(keys, sort=True), key=lambda run: (run[0][:2], canvas.labels.place(run[0][2]), run[0][3])
@@ -307,10 +309,15 @@ def draw_timeline(table: pd.DataFrame, canvas: Canvas) -> Any:
             if of_state.empty:
                 continue  # bars without any have no colour, and the legend takes the first that it finds
             colour, hatch = style.STATES[state]
-            panel.barh(
-                of_state["worker"], of_state["end"] - of_state["begin"], left=of_state["begin"], height=0.8,
-                color=colour, hatch=hatch, edgecolor="white", label=state,
-                linewidth=0.25 if state == "evaluating" else 0.0,
+            begin, end, worker = (of_state[name].to_numpy(dtype=float) for name in ("begin", "end", "worker"))
+            left_right = np.stack([begin, end, end, begin], axis=1)
+            low_high = worker[:, None] + np.array([-0.4, -0.4, 0.4, 0.4])
+            # One collection: thousands of bars on their own take a hundred times as long.
+            panel.add_collection(
+                PolyCollection(
+                    [*np.stack([left_right, low_high], axis=2)], facecolor=colour, hatch=hatch, edgecolor="white",
+                    label=state, linewidth=0.25 if state == "evaluating" else 0.0,
+                )
             )  # fmt: skip
         rest = f"{canvas.name(benchmark)}, {workers_title(int(n_workers))}, seed {seed}"
         canvas.title(panel, canvas.name(optimizer) if alike else f"{canvas.name(optimizer)} on {rest}", loc="left")

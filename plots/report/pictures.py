@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zerowait.plots.catalogue import FIGURES, Drawn, FigureKind
@@ -45,6 +46,7 @@ def pictures(material: Material, look: str) -> tuple[list[Picture], list[str], d
     found: list[Picture] = []
     left_out: list[str] = []
     made: dict[str, Drawn] = {}
+    whole = replace(style.look(look), page=math.inf)
     for kind in FIGURES.values():
         if kind.needs_reference:
             continue
@@ -52,7 +54,7 @@ def pictures(material: Material, look: str) -> tuple[list[Picture], list[str], d
         for at, part in enumerate(parts, 1):
             which = f" ({at} of {len(parts)})" if len(parts) > 1 else ""
             try:
-                drawn = kind.make(part, look=look, **(material.results if kind.judges else {}))
+                drawn = kind.make(part, look=whole, **(material.results if kind.judges else {}))
             except SpecificationError as error:
                 left_out.append(f"{kind.title}{which}: {error}.")
                 continue

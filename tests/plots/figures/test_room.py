@@ -74,6 +74,11 @@ def texts_of(figure):
     return [(text, text.get_window_extent(renderer)) for text in shown.values()]
 
 
+def panels_of(figure):
+    """The panels that are seen, without colour bars."""
+    return [panel for panel in figure.axes if panel.get_visible() and not hasattr(panel, "_colorbar")]
+
+
 def collisions(figure):
     """What leaves the page, and what lies on another text, by more than a dot."""
     page, boxes = figure.bbox, texts_of(figure)
@@ -98,19 +103,23 @@ def test_every_text_has_room(name, case, look, width):
     if name == "rank_by_workers" and case == "few":
         pytest.skip("it compares numbers of workers, and this case has one")
     drawn = make(name, study_of(case), look=look, width=width)
+    pages = (drawn.figure, *drawn.further)
     with style.context(drawn.look):
-        found = list(collisions(drawn.figure))
-        panels = [panel for panel in drawn.axes.flat if panel.get_visible()]
+        found = [text for page in pages for text in collisions(page)]
+        panels = [panel for page in pages for panel in panels_of(page)]
         sizes = [panel.get_window_extent().size / drawn.figure.dpi / drawn.look.scale for panel in panels]
-        texts = "".join(re.sub(r"\s", "", text.get_text()) for text, _ in texts_of(drawn.figure))
+        texts = "".join(re.sub(r"\s", "", text.get_text()) for page in pages for text, _ in texts_of(page))
     assert not found, found[:5]
     named = {*drawn.table["optimizer"], *drawn.table.get("other", ())}
     assert [of for of in named if re.sub(r"\s", "", of) not in texts] == []
     # Room for texts is not taken from what the figure is for.
     assert min(size[0] for size in sizes) > 0.7
     assert min(size[1] for size in sizes) > 0.25
-    if width is not None:
-        assert float(drawn.figure.get_size_inches()[0]) == drawn.look.widths[width]
+    for page in pages:
+        wide, high = page.get_size_inches()
+        assert width is None or float(wide) == drawn.look.widths[width]
+        rows = {round(panel.get_position().y0, 3) for panel in panels_of(page)}
+        assert high <= drawn.look.page or len(rows) == 1, "it is higher than a page, and has rows that could be apart"
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -211,6 +220,29 @@ def test_one_of_something_is_no_plural(name):
     assert not re.findall(r"\b1 (?:workers|seeds|runs|benchmarks|blocks|curves|evaluations)\b", texts)
 
 
+def test_pages_have_every_panel_once_and_are_one_pdf(tmp_path):
+    drawn = make("performance_over_time", made_up_study(8, (1, 2, 4, 8), 12, n_benchmarks=3), look="paper", width="one")
+    pages = (drawn.figure, *drawn.further)
+    assert len(pages) > 1
+    assert all(page.get_figheight() <= drawn.look.page for page in pages)
+    titles = [panel.get_title() for page in pages for panel in page.axes]
+    assert sorted(titles) == sorted(3 * ["1 worker", "2 workers", "4 workers", "8 workers"])
+    files = drawn.save(tmp_path / "figure")
+    assert files.pdf.read_bytes().count(b"/Type /Page ") == len(pages)
+    assert [path.name for path in files.further] == [f"figure-{n}.png" for n in range(2, len(pages) + 1)]
+    assert all(path.exists() for path in files.further)
+    assert drawn.caption.endswith(f" {len(pages)} pages, each with axes of its own.")
+
+
+@pytest.mark.parametrize("name", ["performance_over_time", "normalised_regret", "rank_over_time"])
+def test_bands_that_would_hide_one_another_are_left_out_and_that_is_said(name):
+    for number, banded in ((10, True), (11, False)):
+        drawn = make(name, made_up_study(number, (2,), 5))
+        assert any(panel.collections for panel in drawn.figure.axes) == banded
+        assert ("so none is drawn; the table has their bounds" in drawn.caption) != banded
+        assert {"lower", "standard_error"} & set(drawn.table)
+
+
 def test_axes_have_one_way_of_writing_numbers():
     drawn = make("performance_over_time", study_of("few"))
     for panel in drawn.axes.flat:
@@ -226,3 +258,6 @@ def test_a_legend_takes_as_many_columns_as_its_names_have_room_for():
     columns, entries = canvas._entries(["x" * 300], 2.0)
     assert columns == 1
     assert "\n" in entries[0]
+    six = next(inches for inches in np.arange(1.0, 9.0, 0.05) if canvas._entries(list("abcdef"), inches)[0] == 6)
+    # Eight names have room in six columns, and stand in two rows of four.
+    assert canvas._entries(list("abcdefgh"), six)[0] == 4
