@@ -292,6 +292,7 @@ _KINDS = (
         "Score between random search (0) and the optimum (1), averaged over benchmarks.",
         anytime.score_table,
         anytime.draw_score,
+        pages=("n_workers",),
     ),
     FigureKind(
         "rank_over_time",
@@ -330,6 +331,7 @@ _KINDS = (
         "How probably one optimizer is better than another by more than a little (Bayesian signed-rank test).",
         comparison.practical_table,
         comparison.draw_practical,
+        pages=("n_workers",),
     ),
     FigureKind(
         "targets_reached",
