@@ -219,7 +219,7 @@ def draw_running_time(table: pd.DataFrame, canvas: Canvas) -> Any:
         canvas.title(panel, canvas.name(benchmark))
     label_workers(panels[0, 0], table["n_workers"])
     for panel in panels[:, 0]:
-        canvas.ylabel(panel, "expected running time (s)")
+        canvas.ylabel(panel, "expected running time [s]")
     canvas.xlabel("workers P")
     canvas.legend(used)
     return panels
