@@ -25,6 +25,7 @@ from zerowait.experiments.verification.effects.readings import looking_ahead
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.plots.statistics.arithmetic import average_ranks, best_at, last_at
 from zerowait.suite.records.incumbents import FULL_VALUE, incumbents
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from zerowait.experiments.verification import Request
@@ -114,11 +115,20 @@ RULES: Mapping[str, Rule] = MappingProxyType(
 
 def run(request: Request) -> Outcome:
     """Run the optimizers and rank them under all rules."""
+    from zerowait import adapters
+
     scope = QUICK if request.quick else FULL
+    ready = {found.name for found in adapters.available() if found.installed}
+    absent = [name for name in scope.seeds if name not in ready]
+    scope = replace(scope, seeds={name: seeds for name, seeds in scope.seeds.items() if name in ready})
+    if len(scope.seeds) < 2:  # noqa: PLR2004 - a rank needs a rival
+        raise SpecificationError(f"ranks compare optimizers; install what {' and '.join(absent)} need: zerowait list")
     tasks = tasks_of(scope)
     request.tell(f"{len(tasks)} runs are made")
     runs = [execute(task) for task in tasks] if request.quick else reruns.in_processes(tasks, execute, at_once=1)
-    return verify(runs, scope, request.directory)
+    outcome = verify(runs, scope, request.directory)
+    left_out = f"left out, because they are not installed here: {', '.join(absent)}"
+    return replace(outcome, notes=[*outcome.notes, left_out]) if absent else outcome
 
 
 def tasks_of(scope: Scope) -> list[reruns.Task]:

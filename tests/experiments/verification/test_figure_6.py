@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zerowait.experiments.verification import Request, run
+from zerowait.experiments.verification import Request, figure_6, run
 from zerowait.experiments.verification.figure_6 import PAPER, PAPERS, RIGHT, RULES, by_the_simulator, losses, ranks_of
 from zerowait.plots.studies.run import Run
+from zerowait.suite.rules.errors import SpecificationError
 
 
 def made_up(name, seed, rows):
@@ -66,3 +67,18 @@ def test_the_quick_version_passes_its_gates(tmp_path):
     assert any("get_average_rank" in gate.name for gate in outcome.gates)
     assert list(outcome.table.columns) == ["optimizer", "n_workers", "paper", *RULES]
     assert outcome.table.groupby("n_workers")["right"].sum().tolist() == pytest.approx([6.0, 6.0])
+
+
+def test_what_is_not_installed_is_left_out_and_named(monkeypatch):
+    from zerowait import adapters
+
+    small = figure_6.Scope({"random": 1, "optuna-tpe": 1, "dehb": 1}, ("branin",), (1,), 20)
+    monkeypatch.setattr(figure_6, "QUICK", small)
+    there = [found for found in adapters.available() if found.name != "dehb"]
+    monkeypatch.setattr(adapters, "available", lambda: there)
+    outcome = run("figure-6", Request())
+    assert outcome.notes[-1] == "left out, because they are not installed here: dehb"
+    assert outcome.passed
+    monkeypatch.setattr(adapters, "available", lambda: there[:1])
+    with pytest.raises(SpecificationError, match="ranks compare optimizers; install what"):
+        run("figure-6", Request())
