@@ -281,7 +281,7 @@ def _caption(study: Study, table: pd.DataFrame, statistic: Statistic, interval: 
         {tuple(row) for row in study.cells[["benchmark", "n_workers", "optimizer"]].itertuples(index=False)} - drawn
     )
     return [
-        "Best loss delivered at or before each simulated time;",
+        "The result of what had been delivered at each simulated time;",
         "each line is one run." if table["n_seeds"].max() == 1 else f"the line is the {statistic} of {seeds}.",
         band_sentence(table, spread_sentence(table[bound], spread, "band")),
         "A curve begins when every seed has a result and ends with the longest run of its seeds.",
