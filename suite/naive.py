@@ -9,9 +9,8 @@ from typing import Any, cast
 from zerowait.suite.rules.arguments import real
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.overhead import Overhead
-from zerowait.suite.sharing import header, record
+from zerowait.suite.sharing import header, record, slot_state
 from zerowait.suite.sharing.coordination import Coordinator, Rules, Taken
-from zerowait.suite.sharing.table import SlotState
 from zerowait.suite.sharing.transport import Transport
 from zerowait.suite.simulator import Simulator
 
@@ -77,9 +76,9 @@ class _Sleepers(Coordinator):
 
     def sleep(self, slot: int) -> None:
         """Sleep until the evaluation is over, and record it."""
-        floats, row = self.table.floats, self.table.row(slot)
+        floats, row = self.table.floats, self.table.rows[slot]
         time.sleep(max(0.0, (floats[row + record.START] + floats[row + record.CHARGED] - self._now()) * self._scale))
         with self.transport:
-            if self.table.ints[row + record.STATE] == SlotState.FINISHED:
+            if self.table.ints[row + record.STATE] == slot_state.FINISHED:
                 floats[row + record.END] = self._now()
                 self.deliver(slot, slot)

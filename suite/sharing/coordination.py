@@ -23,7 +23,7 @@ from zerowait.suite.rules.continuation import State, charge, training_length
 from zerowait.suite.rules.errors import BudgetExhausted, TooManyCallsError
 from zerowait.suite.rules.idle import Idle
 from zerowait.suite.rules.overhead import Overhead
-from zerowait.suite.sharing import header, idle, record
+from zerowait.suite.sharing import header, idle, record, slot_state
 from zerowait.suite.sharing.dead_workers import DeadWorkers
 from zerowait.suite.sharing.end_of_run import EndOfRun
 from zerowait.suite.sharing.idle import Pause
@@ -32,7 +32,7 @@ from zerowait.suite.sharing.processes import Process, this_process
 from zerowait.suite.sharing.recording import Recorder
 from zerowait.suite.sharing.sampling_clock import SamplingClock
 from zerowait.suite.sharing.spill import describe, describe_further
-from zerowait.suite.sharing.table import CONTRADICTS, LATE, SlotState, SlotTable, Status, StopReason
+from zerowait.suite.sharing.table import CONTRADICTS, LATE, SlotTable, Status, StopReason
 from zerowait.suite.sharing.transport import Transport
 
 
@@ -142,8 +142,8 @@ class Coordinator:
             if not floats[header.ORIGIN]:
                 self._begin_clock(call.entered)
             slot = self._free_slot()
-            row = table.row(slot)
-            was_absent = ints[row + record.STATE] == SlotState.ABSENT
+            row = table.rows[slot]
+            was_absent = ints[row + record.STATE] == slot_state.ABSENT
             if was_absent:  # nobody has sampled for it before the last delivery
                 floats[row + record.BASE] = floats[header.LAST_DELIVERY]
                 floats[row + record.RESUMED_AT] = floats[header.LAST_RETURN] or floats[header.ORIGIN]
@@ -152,7 +152,7 @@ class Coordinator:
                 self.transport.ledger.reserve()
             table.begin(slot)
             if not self.rules.budget.allows_start(start):
-                ints[row + record.STATE] = SlotState.RETIRED
+                ints[row + record.STATE] = slot_state.RETIRED
                 ints[header.OPEN] -= not was_absent
                 ints[header.RETIRED] += 1
                 table.commit()
@@ -172,7 +172,7 @@ class Coordinator:
             length = len(call.text)
             spilled = describe(self.transport, slot, call.text)
             table.write_claim(
-                slot,
+                row,
                 start,
                 seconds,
                 math.nan if call.fidelity is None else call.fidelity,
@@ -192,11 +192,12 @@ class Coordinator:
             )
             call.slot, call.number = slot, started  # before it is true, so that an interrupt cannot lose it
             self.transport.hold(slot)
-            ints[row + record.STATE] = SlotState.EVALUATING
+            ints[row + record.STATE] = slot_state.EVALUATING
             table.commit()
             if started <= table.n_slots:
                 self._wake_who_waits_for_starts()
-            self._warn(call, pause, wrong=wrong)
+            if wrong or not ints[header.ABSENCE_SAID]:
+                self._warn(call, pause, wrong=wrong)
         self._thread.slot = slot
         return slot
 
@@ -233,14 +234,14 @@ class Coordinator:
     def _free_slot(self) -> int:
         table = self.table
         mine: int | None = getattr(self._thread, "slot", None)
-        if mine is not None and table.ints[table.row(mine) + record.STATE] == SlotState.FREE:
+        if mine is not None and table.ints[table.rows[mine] + record.STATE] == slot_state.FREE:
             return mine
-        free = table.slots_in(SlotState.FREE) or table.slots_in(SlotState.ABSENT)
+        free = table.slots_in(slot_state.FREE) or table.slots_in(slot_state.ABSENT)
         if not free and self.dead.reap_all():
             self.end.raise_reason()
-            free = table.slots_in(SlotState.FREE)
+            free = table.slots_in(slot_state.FREE)
         if free:
-            return min(free, key=lambda slot: table.floats[table.row(slot) + record.FREED])
+            return min(free, key=lambda slot: table.floats[table.rows[slot] + record.FREED])
         if table.ints[header.RETIRED]:
             raise self.end.budget_spent()
         raise TooManyCallsError(
@@ -272,7 +273,7 @@ class Coordinator:
         `runtime` is that of the whole training in seconds; what is charged follows from the state that is continued.
         """
         with self.transport as table:
-            ints, floats, row = table.ints, table.floats, table.row(slot)
+            ints, floats, row = table.ints, table.floats, table.rows[slot]
             table.begin(slot)
             charged = runtime
             resumed_from = floats[row + record.RESUMED_FROM]
@@ -291,7 +292,7 @@ class Coordinator:
             ints[row + record.STATUS] = status
             describe_further(self.transport, slot, text)
             floats[row + record.END] = floats[row + record.START] + charged
-            ints[row + record.STATE] = SlotState.FINISHED
+            ints[row + record.STATE] = slot_state.FINISHED
             ints[header.EVALUATING] -= 1
             ints[header.EVENTS] += 1
             table.commit()
@@ -306,42 +307,44 @@ class Coordinator:
 
     # -- delivery --------------------------------------------------------------------------------------------------
 
-    def bound(self, table: SlotTable) -> float:
+    def bound(self) -> float:
         """Return the least bound of the slots that hold no result; see `timeline`."""
-        ints, floats = table.ints, table.floats
-        bound = math.inf
-        if ints[header.EVALUATING]:
-            evaluating = table.states == SlotState.EVALUATING
+        return self._bound(is_call_awaited=self._is_call_awaited())
+
+    def _bound(self, *, is_call_awaited: bool) -> float:
+        table, bound = self.table, math.inf
+        if table.ints[header.EVALUATING]:
+            evaluating = table.states == slot_state.EVALUATING
             starts = table.starts[evaluating]
             if self.measured:  # as in reality, a training takes at least as long as its query
                 starts = starts + np.maximum(self.now() - table.resumed[evaluating], 0.0)
             bound = float(np.min(starts, initial=math.inf))
-        if self._is_call_awaited():
-            if not self.measured:
-                return min(bound, floats[header.LAST_DELIVERY])
-            return min(bound, self._clock.earliest(self.now()))
-        return bound
+        if not is_call_awaited:
+            return bound
+        return min(bound, self._clock.earliest(self.now()) if self.measured else table.floats[header.LAST_DELIVERY])
 
     def _is_call_awaited(self) -> bool:
         """Tell whether a free slot may get a call before the next delivery."""
         table = self.table
-        return bool(table.ints[header.OPEN]) and self._may_call() and not idle.no_call_comes(table)
+        if not table.ints[header.OPEN] or not self._may_call():
+            return False
+        return table.ints[header.PROMISED] != 1 or not idle.no_call_comes(table)
 
     def advance(self, acting: int | None) -> None:
         """Deliver what may be delivered; `acting` is the caller's own slot, which needs no waking."""
         table = self.table
-        if not self.measured and self._is_call_awaited():
-            return  # no end is less than the last delivery
         while True:
+            awaited = self._is_call_awaited()
+            if awaited and not self.measured:
+                return  # no end is less than the last delivery
             least = table.least_finished()
             if least is None:
                 return
-            end = table.floats[table.row(least) + record.END]
-            if not timeline.is_deliverable(end, self.bound(table)):
+            if not timeline.is_deliverable(
+                table.floats[table.rows[least] + record.END], self._bound(is_call_awaited=awaited)
+            ):
                 break
             if not self.deliver(least, acting):
-                return
-            if not self.measured and self._is_call_awaited():
                 return
         if self.measured and least != acting:
             self.transport.wake(least)  # so that it sets its timer to the moment at which its end is reached
@@ -349,7 +352,7 @@ class Coordinator:
     def deliver(self, slot: int, acting: int | None, release: Release = Release.DUE) -> bool:
         """Deliver one result; return False when the run ended instead."""
         table, ints, floats = self.table, self.table.ints, self.table.floats
-        row = table.row(slot)
+        row = table.rows[slot]
         end = floats[row + record.END]
         if not self.rules.budget.allows_end(end):
             if release.is_guess:  # a free slot may still get an evaluation that ends in time: the run goes on
@@ -378,7 +381,7 @@ class Coordinator:
             ints[header.RELEASES_IN_A_ROW] += 1
         else:
             ints[header.RELEASES_IN_A_ROW] = 0
-        self._recorder.free(row, SlotState.DELIVERED, end, 0.0)
+        self._recorder.free(row, slot_state.DELIVERED, end, 0.0)
         table.commit()
         idle.keep_promise(table, call=False)
         if was_said:
@@ -414,9 +417,8 @@ class Coordinator:
     def participants(self) -> set[Process]:
         """Return the processes that take part: those that constructed the simulator, and the slots' last holders."""
         table = self.table
-        rows = map(table.row, range(table.n_slots))
         return self.transport.participants() | {
-            (table.ints[row + record.PID], table.ints[row + record.BORN]) for row in rows
+            (table.ints[row + record.PID], table.ints[row + record.BORN]) for row in table.rows
         }
 
     # -- the end of a run --------------------------------------------------------------------------------------------
@@ -441,8 +443,8 @@ class Coordinator:
 
     def take(self, slot: int) -> Taken:
         """Give the slot back, whose result has been delivered, or raise what ended the run before that."""
-        ints, floats, row = self.table.ints, self.table.floats, self.table.row(slot)
-        if ints[row + record.STATE] == SlotState.EXPIRED:
+        ints, floats, row = self.table.ints, self.table.floats, self.table.rows[slot]
+        if ints[row + record.STATE] == slot_state.EXPIRED:
             with self.transport:
                 self._give_back(slot)
                 self.end.raise_reason()
@@ -457,11 +459,11 @@ class Coordinator:
 
     def is_waiting(self, slot: int) -> bool:
         """Tell whether the result in a slot is still to be delivered; read without the lock."""
-        table, cell = self.table, self.table.row(slot) + record.STATE
-        if table.ints[cell] == SlotState.FINISHED or table.is_uncommitted(slot):
-            return True
-        # A delivery whose process was killed before it was committed may have been undone between the two reads above.
-        return bool(table.ints[cell] == SlotState.FINISHED)
+        ints, cell = self.table.ints, self.table.rows[slot] + record.STATE
+        # Looked at twice: a delivery whose process was killed before it was committed may have been undone meanwhile.
+        return bool(
+            ints[cell] == slot_state.FINISHED or self.table.is_uncommitted(slot) or ints[cell] == slot_state.FINISHED
+        )
 
     # -- death -------------------------------------------------------------------------------------------------------
 
@@ -482,31 +484,31 @@ class Coordinator:
         if slot < 0:
             return
         with self.transport:
-            row = self.table.row(slot)
+            row = self.table.rows[slot]
             state = self.table.ints[row + record.STATE]
-            if state == SlotState.FREE:
+            if state == slot_state.FREE:
                 self.transport.release(slot)
                 return  # the exception came when the slot had been given back already, or before it was taken
             if self.table.ints[row + record.CALL] != call.number:
                 return  # somebody else has it by now
-            if state == SlotState.EXPIRED:
+            if state == slot_state.EXPIRED:
                 self._give_back(slot)
                 return
             self.transport.release(slot)
-            if state == SlotState.DELIVERED:
+            if state == slot_state.DELIVERED:
                 self.dead.free_delivered(slot)
-            elif state in (SlotState.EVALUATING, SlotState.FINISHED) and self.dead.reap(slot):
+            elif state in (slot_state.EVALUATING, slot_state.FINISHED) and self.dead.reap(slot):
                 self.advance(None)
 
     def _give_back(self, slot: int) -> None:
         """Free the slot of a caller that is told that its result is not recorded any more."""
         ints = self.table.ints
-        ints[self.table.row(slot) + record.PASSED_OVER] = 0
+        ints[self.table.rows[slot] + record.PASSED_OVER] = 0
         if ints[header.STOP_REASON]:
-            ints[self.table.row(slot) + record.STATE] = SlotState.FREE
+            ints[self.table.rows[slot] + record.STATE] = slot_state.FREE
             ints[header.OPEN] += 1
         else:  # the run goes on, but this worker is busy with that evaluation beyond the budget
-            ints[self.table.row(slot) + record.STATE] = SlotState.RETIRED
+            ints[self.table.rows[slot] + record.STATE] = slot_state.RETIRED
             ints[header.RETIRED] += 1
         self.transport.release(slot)
 

@@ -17,12 +17,12 @@ import numpy as np
 from zerowait.suite.logger import logger
 from zerowait.suite.rules import timeline
 from zerowait.suite.rules.errors import RunAborted
-from zerowait.suite.sharing import header, idle, record
+from zerowait.suite.sharing import header, idle, record, slot_state
 from zerowait.suite.sharing.coordination import Coordinator, Taken
 from zerowait.suite.sharing.idle import LONGEST_COMPUTING, Quiescence
 from zerowait.suite.sharing.interruption import main_thread_is_interrupted
 from zerowait.suite.sharing.journal_schema import Release
-from zerowait.suite.sharing.table import SlotState, StopReason
+from zerowait.suite.sharing.table import StopReason
 
 _SLOWEST_LOOK = 2.0  # real seconds after which even the last in line looks whether the run is well, if nothing happens
 _PATIENCE = 2.0  # real seconds without an event after which a caller leaves that Ctrl-C has left alone
@@ -95,8 +95,8 @@ class DeliveryWait:
                 self._run.advance(self._slot)
             if table.least_finished() != self._slot:
                 return math.inf
-            end = table.floats[table.row(self._slot) + record.END]
-            return max(_SHORTEST_TIMER, end - self._run.bound(table) + 1e-6)
+            end = table.floats[table.rows[self._slot] + record.END]
+            return max(_SHORTEST_TIMER, end - self._run.bound() + 1e-6)
 
     def _look(self) -> float:
         """See to the run's health; return after how many real seconds to look again."""
@@ -147,7 +147,7 @@ class DeliveryWait:
     def _turn(self) -> float:
         """Return after how many real seconds to look again; the later, the more callers are nearer to theirs."""
         table = self._run.table
-        ahead = int(np.count_nonzero(table.ends < table.floats[table.row(self._slot) + record.END]))
+        ahead = int(np.count_nonzero(table.ends < table.floats[table.rows[self._slot] + record.END]))
         return min(_SLOWEST_LOOK, self._first_look * (1 + ahead))
 
     def _look_for_dead_workers(self) -> bool:
@@ -211,17 +211,17 @@ class DeliveryWait:
 
     def _only_free_slots_block(self) -> bool:
         table = self._run.table
-        if table.slots_in(SlotState.DELIVERED):
+        if table.slots_in(slot_state.DELIVERED):
             return False  # its caller has not even heard of it, so the optimizer cannot have answered yet
         if not table.ints[header.EVALUATING]:
             return True
-        starts = np.min(table.starts, where=table.states == SlotState.EVALUATING, initial=math.inf)
-        return timeline.is_deliverable(table.floats[table.row(self._slot) + record.END], float(starts))
+        starts = np.min(table.starts, where=table.states == slot_state.EVALUATING, initial=math.inf)
+        return timeline.is_deliverable(table.floats[table.rows[self._slot] + record.END], float(starts))
 
     def _release(self, release: Release, needed: float) -> None:
         """Deliver the least result although slots are free: they are idle."""
         run, table = self._run, self._run.table
-        end = table.floats[table.row(self._slot) + record.END]
+        end = table.floats[table.rows[self._slot] + record.END]
         if not run.deliver(self._slot, None, release):
             return
         table.floats[header.GUESSED_AFTER] = needed

@@ -15,11 +15,11 @@ from zerowait.suite.rules.errors import (
     WorkerDied,
     WrongGuessError,
 )
-from zerowait.suite.sharing import header, record
+from zerowait.suite.sharing import header, record, slot_state
 from zerowait.suite.sharing.idle import REMEDY
 from zerowait.suite.sharing.rundir import reason
 from zerowait.suite.sharing.spill import description
-from zerowait.suite.sharing.table import SlotState, StopReason
+from zerowait.suite.sharing.table import StopReason
 from zerowait.suite.sharing.transport import Transport
 
 
@@ -48,14 +48,14 @@ class EndOfRun:
 
     def expire(self) -> None:
         """Tell every caller whose result cannot be delivered any more."""
-        for slot in self._transport.table.slots_in(SlotState.FINISHED):
+        for slot in self._transport.table.slots_in(slot_state.FINISHED):
             self.expire_slot(slot)
 
     def expire_slot(self, slot: int) -> None:
         """Tell the caller in this slot that its result cannot be delivered any more."""
         table = self._transport.table
-        table.floats[table.row(slot) + record.END] = math.inf
-        table.ints[table.row(slot) + record.STATE] = SlotState.EXPIRED
+        table.floats[table.rows[slot] + record.END] = math.inf
+        table.ints[table.rows[slot] + record.STATE] = slot_state.EXPIRED
         self._transport.wake(slot)
 
     def raise_reason(self) -> None:
@@ -79,7 +79,7 @@ class EndOfRun:
         if stop_reason == StopReason.WRONG_GUESS:
             raise WrongGuessError(f"a worker that was taken to be idle called after all; {REMEDY}; {kept}")
         if stop_reason == StopReason.WORKER_DIED:
-            row = table.row(detail)
+            row = table.rows[detail]
             claim = description(self._transport, detail)[: table.ints[row + record.CLAIM_TEXT]]
             config = json.loads(b"{" + claim + b"}")["config"]
             raise WorkerDied(

@@ -14,13 +14,11 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
 from zerowait.suite.rules.idle import Idle
-from zerowait.suite.sharing import activity, header, record
+from zerowait.suite.sharing import activity, header, record, slot_state
 from zerowait.suite.sharing.activity import POLLING_SHARE, Watch
 from zerowait.suite.sharing.processes import Process
-from zerowait.suite.sharing.table import SlotState, SlotTable
+from zerowait.suite.sharing.table import SlotTable
 
 REMEDY = (
     "if the optimizer samples without using CPU time, do `from zerowait import Idle` and give "
@@ -66,7 +64,7 @@ def needed_quiet(
 
 def promise(table: SlotTable, calls: int) -> None:
     """Note that so many calls come, and then none before another result; called in the critical section."""
-    if calls or not len(table.slots_in(SlotState.DELIVERED)):  # what is under way to the optimizer is another result
+    if calls or not table.slots_in(slot_state.DELIVERED):  # what is under way to the optimizer is another result
         table.ints[header.PROMISED] = calls + 1
 
 
@@ -77,7 +75,7 @@ def forget_promise(table: SlotTable) -> None:
 
 def no_call_comes(table: SlotTable) -> bool:
     """Tell whether it was said that no call comes before the next result, and all earlier ones have arrived."""
-    return bool(table.ints[header.PROMISED] == 1) and not (table.states == SlotState.DELIVERED).any()
+    return bool(table.ints[header.PROMISED] == 1) and not table.slots_in(slot_state.DELIVERED)
 
 
 def keep_promise(table: SlotTable, *, call: bool) -> None:
@@ -92,7 +90,7 @@ def keep_promise(table: SlotTable, *, call: bool) -> None:
 # -- what the past shows -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pause:
     """What lies between the last sign of the optimizer and a call, in real seconds."""
 
@@ -148,14 +146,15 @@ def note_call(table: SlotTable, pause: Pause, entered: float) -> bool:
     ints, floats = table.ints, table.floats
     wrong = False
     if ints[header.RELEASES_IN_A_ROW]:
-        on_its_way = entered < floats[header.LAST_RETURN] or (table.states == SlotState.DELIVERED).any()
-        wrong = bool(on_its_way) or 0.0 < floats[header.GUESSED_AFTER] <= pause.quiet
+        on_its_way = entered < floats[header.LAST_RETURN] or bool(table.slots_in(slot_state.DELIVERED))
+        wrong = on_its_way or 0.0 < floats[header.GUESSED_AFTER] <= pause.quiet
         ints[header.RIGHT_ROUNDS] = 0 if wrong else ints[header.RIGHT_ROUNDS] + 1
+        ints[header.RELEASES_IN_A_ROW] = 0
     floats[header.LONGEST_PAUSE] = max(floats[header.LONGEST_PAUSE], pause.length)
     floats[header.LONGEST_QUIET] = max(floats[header.LONGEST_QUIET], pause.quiet)
     floats[header.LAST_CALL] = entered
-    ints[header.RELEASES_IN_A_ROW] = 0
-    keep_promise(table, call=True)
+    if ints[header.PROMISED]:
+        keep_promise(table, call=True)
     return wrong
 
 
@@ -174,8 +173,8 @@ def is_accustomed_tail(table: SlotTable) -> bool:
 
 def let_clocks_go_on(table: SlotTable, end: float, now: float) -> None:
     """Let the clocks of the idle slots, which are behind, go on from the delivery at `end`."""
-    for slot in table.slots_in(SlotState.FREE):
-        row, floats = table.row(slot), table.floats
+    for slot in table.slots_in(slot_state.FREE):
+        row, floats = table.rows[slot], table.floats
         if floats[row + record.BASE] + now - floats[row + record.RESUMED_AT] < end:
             floats[row + record.BASE], floats[row + record.RESUMED_AT] = end, now
 
@@ -186,12 +185,12 @@ def pass_over(table: SlotTable, is_gone: Callable[[int], bool]) -> None:
     That is a slot that was never called, one whose process is gone, or one that has been idle in several rounds.
     """
     begins_a_round = table.ints[header.RELEASES_IN_A_ROW] <= 1
-    for slot in table.slots_in(SlotState.FREE):
-        row, ints = table.row(slot), table.ints
+    for slot in table.slots_in(slot_state.FREE):
+        row, ints = table.rows[slot], table.ints
         ints[row + record.PASSED_OVER] += begins_a_round
         if not ints[row + record.CALL] or ints[row + record.PASSED_OVER] >= ACCUSTOMED or is_gone(slot):
             table.begin(slot)
-            ints[row + record.STATE] = SlotState.ABSENT
+            ints[row + record.STATE] = slot_state.ABSENT
             ints[header.OPEN] -= 1
             table.commit()
 
@@ -200,8 +199,10 @@ def never_called(table: SlotTable) -> int:
     """Return how many slots are absent because nobody has ever called them, once, when there were calls for all."""
     if table.ints[header.STARTED] <= table.n_slots or table.ints[header.ABSENCE_SAID]:
         return 0
-    never = int(np.count_nonzero((table.states == SlotState.ABSENT) & (table.calls == 0)))
-    table.ints[header.ABSENCE_SAID] = never > 0 or bool((table.calls > 0).all())
+    ints = table.ints
+    uncalled = [row for row in table.rows if not ints[row + record.CALL]]
+    never = sum(ints[row + record.STATE] == slot_state.ABSENT for row in uncalled)
+    ints[header.ABSENCE_SAID] = never > 0 or not uncalled
     return never
 
 

@@ -20,7 +20,7 @@ from zerowait.suite.rules.arguments import is_text
 from zerowait.suite.rules.errors import shown
 from zerowait.suite.rules.evaluation import Evaluation
 from zerowait.suite.rules.identity import digest
-from zerowait.suite.sharing import header, record
+from zerowait.suite.sharing import header
 from zerowait.suite.sharing.journal import Record
 from zerowait.suite.sharing.table import CONTRADICTS, LATE, STATUS_NAMES, SlotTable
 
@@ -55,40 +55,48 @@ LOST_TEXT = b',"status":"lost","value":NaN,"metrics":{}'
 class Release(Enum):
     """Why a result was delivered, and how its record says so."""
 
-    DUE = ""
+    DUE = b""
     """Nothing earlier can still appear."""
-    SAID = '"said":true,'
+    SAID = b'"said":true,'
     """It was said that the free slots get no call before it."""
-    IDLE = '"idle":true,'
+    IDLE = b'"idle":true,'
     """The free slots were taken to be idle."""
-    STALLED = '"idle":true,"stalled":true,'
+    STALLED = b'"idle":true,"stalled":true,'
     """The same, although something worked: for too long without a call, and too little to be computing."""
 
-    @property
-    def is_guess(self) -> bool:
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self.is_guess = text.startswith(b'"idle"')
         """Whether nobody knows that no call comes."""
-        return self in (Release.IDLE, Release.STALLED)
+
+
+_NUMBERS = (
+    b'{"evaluation":%d,"slot":%d,"call":%d,"after":%d,"freed":%a,"start":%a,"end":%a,"runtime":%a,"overhead":%a,'
+    b'"wall":%.6f,'
+)
 
 
 def numbers_text(table: SlotTable, slot: int, now: float, release: Release) -> bytes:
     """Return the part that is known when the evaluation in a slot is recorded, at the real time `now` in seconds."""
-    ints, floats, row = table.ints, table.floats, table.row(slot)
-    resumed_from = floats[row + record.RESUMED_FROM]
-    continued = ""
-    if not math.isnan(resumed_from):
-        clipped = "true" if ints[row + record.CLIPPED] & 1 else "false"
-        continued = (
-            f'"resumed_from":{resumed_from!r},"clipped":{clipped},"from_scratch":{floats[row + record.RUNTIME]!r},'
+    end, charged, freed, passed_over, start, overhead, _, resumed_from, runtime, call, after, clipped = table.recorded(
+        table.rows[slot]
+    )
+    text = _NUMBERS % (
+        table.ints[header.RECORDED], slot, call, after, freed, start, end, charged, overhead,
+        now - table.floats[header.ORIGIN],
+    )  # fmt: skip
+    if resumed_from == resumed_from:  # noqa: PLR0124 - not NaN: it continues a state
+        text += b'"resumed_from":%a,"clipped":%b,"from_scratch":%a,' % (
+            resumed_from,
+            b"true" if clipped & 1 else b"false",
+            runtime,
         )
-    wrong = '"wrong_guess":true,' if ints[row + record.PASSED_OVER] == CONTRADICTS else ""
-    late = f'"late":{floats[row + record.RUNTIME]!r},' if ints[row + record.CLIPPED] & LATE else ""
-    return (
-        f'{{"evaluation":{ints[header.RECORDED]},"slot":{slot},"call":{ints[row + record.CALL]},'
-        f'"after":{ints[row + record.AFTER]},"freed":{floats[row + record.FREED]!r},'
-        f'"start":{floats[row + record.START]!r},"end":{floats[row + record.END]!r},'
-        f'"runtime":{floats[row + record.CHARGED]!r},"overhead":{floats[row + record.OVERHEAD]!r},'
-        f'"wall":{now - floats[header.ORIGIN]:.6f},{continued}{release.value}{wrong}{late}'
-    ).encode()
+    text += release.text
+    if passed_over == CONTRADICTS:
+        text += b'"wrong_guess":true,'
+    if clipped & LATE:
+        text += b'"late":%a,' % runtime
+    return text
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------

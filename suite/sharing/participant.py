@@ -16,13 +16,13 @@ from types import TracebackType
 import numpy as np
 
 from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError
-from zerowait.suite.sharing import header, record
+from zerowait.suite.sharing import header, record, slot_state
 from zerowait.suite.sharing.fd_limit import open_descriptor
 from zerowait.suite.sharing.locks import FIRST_PROCESS, ByteLocks
 from zerowait.suite.sharing.processes import Process, is_alive
 from zerowait.suite.sharing.regular_files import open_regular
 from zerowait.suite.sharing.rundir import RunDirectory
-from zerowait.suite.sharing.table import UNDO_MARKER, SlotState, SlotTable
+from zerowait.suite.sharing.table import UNDO_MARKER, SlotTable
 
 _open_file = partial(open_regular, flags=os.O_RDWR)
 
@@ -209,7 +209,7 @@ class Participant:
 
     def is_held(self, slot: int) -> bool:
         """Tell whether the caller that claimed the slot is still there."""
-        process = self.table.ints[self.table.row(slot) + record.PROCESS]
+        process = self.table.ints[self.table.rows[slot] + record.PROCESS]
         return slot in self._held if process == self.process else self._locks.is_taken(FIRST_PROCESS + process)
 
     def lives(self, process: int) -> bool:
@@ -218,6 +218,6 @@ class Participant:
 
     def has_left_a_slot(self) -> bool:
         """Tell whether a caller of this process has let go of its slot without dealing with what was in it."""
-        table = self.table
-        busy = np.isin(table.states, (SlotState.EVALUATING, SlotState.FINISHED)) & (table.processes == self.process)
-        return not self._held.issuperset(np.flatnonzero(busy).tolist())
+        ints, rows = self.table.ints, self.table.rows
+        busy = self.table.slots_in(slot_state.EVALUATING, slot_state.FINISHED)
+        return any(slot not in self._held and ints[rows[slot] + record.PROCESS] == self.process for slot in busy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from zerowait.suite.sharing import header, record
@@ -10,7 +9,7 @@ from zerowait.suite.sharing.end_of_run import EndOfRun
 from zerowait.suite.sharing.journal import line
 from zerowait.suite.sharing.journal_schema import Release, numbers_text
 from zerowait.suite.sharing.spill import description
-from zerowait.suite.sharing.table import SlotState, StopReason
+from zerowait.suite.sharing.table import StopReason
 from zerowait.suite.sharing.transport import Transport
 
 
@@ -29,14 +28,15 @@ class Recorder:
 
     def __init__(self, transport: Transport, end: EndOfRun, now: Callable[[], float]) -> None:
         self._transport = transport
+        self._table = transport.table
         self._end = end
         self._now = now
 
     def record(self, slot: int, release: Release = Release.DUE) -> bool:
         """Append the journal record of a finished evaluation, in a transaction; return False when that failed."""
-        ints = self._transport.table.ints
-        numbers = numbers_text(self._transport.table, slot, self._now(), release)
-        data = line(numbers + description(self._transport, slot) + b"}")
+        ints = self._table.ints
+        numbers = numbers_text(self._table, slot, self._now(), release)
+        data = line(b"%b%b}" % (numbers, description(self._transport, slot)))
         try:
             self._transport.append(data, ints[header.JOURNAL_END])
         except OSError as error:
@@ -47,14 +47,10 @@ class Recorder:
         ints[header.RECORDED] += 1
         return True
 
-    def free(self, row: int, state: SlotState, end: float, resumed_at: float) -> None:
+    def free(self, row: int, state: int, end: float, resumed_at: float) -> None:
         """Free a slot whose evaluation has been recorded with this end."""
-        ints, floats = self._transport.table.ints, self._transport.table.floats
+        table, ints = self._table, self._table.ints
         ints[header.OPEN] += 1
         ints[header.EVENTS] += 1
-        floats[row + record.FREED] = floats[row + record.BASE] = end
-        floats[row + record.RESUMED_AT] = resumed_at
-        ints[row + record.PASSED_OVER] = 0
-        # The end stays readable in record.FREED; record.END is what the search for the least looks at.
-        floats[row + record.END] = math.inf
+        table.write_freed(row, end, resumed_at)
         ints[row + record.STATE] = state

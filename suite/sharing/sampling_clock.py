@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from zerowait.suite.rules import timeline
 from zerowait.suite.rules.overhead import Sampling
-from zerowait.suite.sharing import header, record
-from zerowait.suite.sharing.table import SlotState, SlotTable
+from zerowait.suite.sharing import header, record, slot_state
+from zerowait.suite.sharing.table import SlotTable
 
 
 class SamplingClock:
@@ -44,7 +44,7 @@ class SamplingClock:
         table = self._table
         # Looked at once: a caller takes its result without the lock, and its slot must not be in neither of the two.
         states = table.states.copy()
-        free, delivered = states == SlotState.FREE, states == SlotState.DELIVERED
+        free, delivered = states == slot_state.FREE, states == slot_state.DELIVERED
         if self._is_serial and len(clocks := self._clocks(now, free & self._is_worked_for())):
             return float(clocks.max())  # one sampler: whichever slot it works for, that is how far it has come
         earliest = np.min(self._clocks(now, free), initial=math.inf)
@@ -54,7 +54,7 @@ class SamplingClock:
     def _until(self, row: int, now: float) -> float:
         table, floats = self._table, self._table.floats
         if self._is_serial:
-            clocks = self._clocks(now, (table.states == SlotState.FREE) & self._is_worked_for())
+            clocks = self._clocks(now, (table.states == slot_state.FREE) & self._is_worked_for())
             if len(clocks):
                 return float(clocks.max())
         base, resumed = floats[row + record.BASE], floats[row + record.RESUMED_AT]

@@ -21,14 +21,14 @@ from typing import Any
 from zerowait.suite.rules.continuation import State, best_state, id_disagrees
 from zerowait.suite.rules.errors import RunDirectoryError
 from zerowait.suite.rules.identity import digest
-from zerowait.suite.sharing import header, journal, record
+from zerowait.suite.sharing import header, journal, record, slot_state
 from zerowait.suite.sharing.journal_schema import config_text, identity_of, training_seconds
 from zerowait.suite.sharing.locks import MUTEX, ByteLocks
 from zerowait.suite.sharing.participant import Participant
 from zerowait.suite.sharing.processes import Process, this_process
 from zerowait.suite.sharing.regular_files import open_regular, read_regular_file
 from zerowait.suite.sharing.rundir import RunDirectory, explained
-from zerowait.suite.sharing.table import CELL, FIRST_RECORD, TEXT_BYTES, SlotState, SlotTable, cells_bytes
+from zerowait.suite.sharing.table import CELL, FIRST_RECORD, TEXT_BYTES, SlotTable, cells_bytes
 
 _POINTER = struct.Struct("=q")
 _FIRST_AREA = 4096
@@ -70,7 +70,7 @@ class _Table(SlotTable):
         self._first_text = _FIRST_AREA + 2 * cells_bytes(n_slots)
 
     def text(self, slot: int) -> bytes:
-        length = self.ints[self.row(slot) + record.TEXT]
+        length = self.ints[self.rows[slot] + record.TEXT]
         return os.pread(self._descriptor, length, self._first_text + slot * TEXT_BYTES)
 
     def write_text(self, slot: int, offset: int, text: bytes) -> bool:
@@ -148,9 +148,9 @@ class SharedDirectoryTransport(Participant):
         """Let the caller whose result has been delivered go, and its slot's clock run from now."""
         with self as table:
             self.release(slot)
-            row = table.row(slot)
+            row = table.rows[slot]
             table.floats[header.LAST_RETURN] = table.floats[row + record.RESUMED_AT] = self.now()
-            table.ints[row + record.STATE] = SlotState.FREE
+            table.ints[row + record.STATE] = slot_state.FREE
 
     # -- waking ----------------------------------------------------------------------------------------------------
 
@@ -174,8 +174,8 @@ class SharedDirectoryTransport(Participant):
             delay = min(2 * delay, _LONGEST_DELAY)
 
     def _seen(self, slot: int) -> bytes:
-        if slot < self.n_slots and self.table.ints[self.table.row(slot) + record.STATE] == SlotState.FINISHED:
-            first = self.table.row(slot) * CELL
+        if slot < self.n_slots and self.table.ints[self.table.rows[slot] + record.STATE] == slot_state.FINISHED:
+            first = self.table.rows[slot] * CELL
             seen = bytes(self._image[first : first + record.CELLS * CELL])
             # After an idle release, who is next in line is woken to watch over the run.
             releases: int = self.table.ints[header.RELEASES_IN_A_ROW]
@@ -224,7 +224,7 @@ class JournalLedger:
         """Refuse an id that was given to another configuration before."""
         self._catch_up()
         table = self._transport.table
-        for slot in table.slots_in(SlotState.EVALUATING, SlotState.FINISHED):
+        for slot in table.slots_in(slot_state.EVALUATING, slot_state.FINISHED):
             self._configs.setdefault(table.digest(slot), table.config_digest(slot))
         if self._configs.setdefault(identity, config) != config:
             raise id_disagrees(config_id, canonical)
@@ -234,8 +234,8 @@ class JournalLedger:
         self._catch_up()
         states = list(self._states.get(identity, ()))
         table = self._transport.table
-        for slot in table.slots_in(SlotState.EVALUATING, SlotState.FINISHED):
-            resumed_from = table.floats[table.row(slot) + record.RESUMED_FROM]
+        for slot in table.slots_in(slot_state.EVALUATING, slot_state.FINISHED):
+            resumed_from = table.floats[table.rows[slot] + record.RESUMED_FROM]
             if not math.isnan(resumed_from) and table.digest(slot) == identity:
                 _consume(states, resumed_from)
         found = best_state(enumerate(states), fidelity, start)

@@ -17,7 +17,7 @@ def describe(transport: Transport, slot: int, text: bytes) -> bool:
 def describe_further(transport: Transport, slot: int, text: bytes) -> None:
     """Store the second part of a description behind the first."""
     table = transport.table
-    ints, row = table.ints, table.row(slot)
+    ints, row = table.ints, table.rows[slot]
     offset = ints[row + record.CLAIM_TEXT]
     if ints[row + record.SPILLED]:
         transport.directory.write_spill(slot, text, offset)
@@ -29,7 +29,7 @@ def describe_further(transport: Transport, slot: int, text: bytes) -> None:
 
 def description(transport: Transport, slot: int) -> bytes:
     """Return all parts of a description that have been stored."""
-    row = transport.table.row(slot)
+    row = transport.table.rows[slot]
     if transport.table.ints[row + record.SPILLED]:
         return transport.directory.read_spill(slot, transport.table.ints[row + record.TEXT])
     return transport.table.text(slot)

@@ -13,9 +13,10 @@ from __future__ import annotations
 import math
 import struct
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from zerowait.suite.rules.timeline import OrderKey, order_key
 from zerowait.suite.sharing import header, record
@@ -24,25 +25,6 @@ CELL = 8
 MAGIC = int.from_bytes(b"zerowait", "big")
 TEXT_BYTES = 3840
 """How much of an evaluation's description fits into its record; longer ones are spilled into a file."""
-
-
-class SlotState(IntEnum):
-    """What a slot is doing."""
-
-    FREE = 0
-    """Its previous result has been taken; the next call may claim it."""
-    EVALUATING = 1
-    """A call holds it and queries the objective: its start is known, its end is not."""
-    FINISHED = 2
-    """A call holds it and waits for its delivery: its end is known."""
-    DELIVERED = 3
-    """Its result has been delivered, and its caller has not returned to the optimizer yet."""
-    EXPIRED = 4
-    """The run ended before its result could be delivered; its caller is being told."""
-    RETIRED = 5
-    """Free, but its clock is past the budget: it gets no more calls."""
-    ABSENT = 6
-    """Free, and nobody is expected to call: nobody ever did, its process died, or it has been idle for long."""
 
 
 class StopReason(IntEnum):
@@ -73,6 +55,8 @@ LATE = 2
 """Beside the 1 of a clipped charge: the query took longer than the runtime, and another result has overtaken it."""
 
 _CLAIMED = struct.Struct("=5d10q16s16s")
+_RECORDED = struct.Struct("=8x3d16xq5d3q")
+_FREED = struct.Struct("=3dq")
 LEDGER_CELLS = 8
 # The undo log, behind the header: marker, saved header, saved record, and the ledger entry with its place.
 UNDO_MARKER = header.CELLS
@@ -95,11 +79,25 @@ def table_bytes(n_slots: int) -> int:
     return cells_bytes(n_slots) + n_slots * TEXT_BYTES
 
 
+_COLUMNS: dict[str, tuple[type, int]] = {
+    "ends": (np.float64, record.END),
+    "starts": (np.float64, record.START),
+    "bases": (np.float64, record.BASE),
+    "resumed": (np.float64, record.RESUMED_AT),
+    "states": (np.int64, record.STATE),
+    "passed_over": (np.int64, record.PASSED_OVER),
+    "calls": (np.int64, record.CALL),
+}
+Numbers: TypeAlias = npt.NDArray[Any]
+
+
 class SlotTable:
     """Header and records of a run in a writable buffer of `table_bytes(n_slots)` bytes."""
 
     def __init__(self, buffer: Any, n_slots: int) -> None:
         self.n_slots = n_slots
+        self.rows = range(FIRST_RECORD, FIRST_RECORD + n_slots * record.CELLS, record.CELLS)
+        """The cells at which the slots' records begin."""
         view = memoryview(buffer)
         cells = view[: cells_bytes(n_slots)]
         self.bytes = cells
@@ -110,18 +108,18 @@ class SlotTable:
         self._saved_header = self.ints[UNDO_HEADER : UNDO_HEADER + header.CELLS]
         self._saved_record = self.ints[UNDO_RECORD : UNDO_RECORD + record.CELLS]
         self._records: dict[int, memoryview] = {}
-        first = FIRST_RECORD * CELL
-        columns = np.frombuffer(cells, dtype=np.float64, offset=first).reshape(n_slots, record.CELLS)
-        self.ends = columns[:, record.END]
         self._end_cells = self.floats[FIRST_RECORD + record.END :: record.CELLS]
-        self.starts = columns[:, record.START]
-        self.bases = columns[:, record.BASE]
-        self.resumed = columns[:, record.RESUMED_AT]
-        integers = np.frombuffer(cells, dtype=np.int64, offset=first).reshape(n_slots, record.CELLS)
-        self.states = integers[:, record.STATE]
-        self.processes = integers[:, record.PROCESS]
-        self.passed_over = integers[:, record.PASSED_OVER]
-        self.calls = integers[:, record.CALL]
+        self._state_cells = self.ints[FIRST_RECORD + record.STATE :: record.CELLS]
+
+    def __getattr__(self, name: str) -> Numbers:
+        """Return the cells of one name as an array; made when it is asked for, as most processes need none."""
+        if name not in _COLUMNS:
+            raise AttributeError(name)
+        kind, cell = _COLUMNS[name]
+        cells: Numbers = np.frombuffer(self.bytes, dtype=kind, offset=FIRST_RECORD * CELL)
+        column: Numbers = cells.reshape(self.n_slots, record.CELLS)[:, cell]
+        setattr(self, name, column)
+        return column
 
     def initialise(self) -> None:
         """Make every slot free at time 0; the buffer is all zeros."""
@@ -137,11 +135,6 @@ class SlotTable:
         """Whether the header is that of a table with so many slots."""
         return self.ints[header.MAGIC] == MAGIC and self.ints[header.SLOTS] == self.n_slots
 
-    @staticmethod
-    def row(slot: int) -> int:
-        """Return the cell at which a slot's record begins."""
-        return FIRST_RECORD + slot * record.CELLS
-
     # -- transactions ----------------------------------------------------------------------------------------------
 
     def begin(self, slot: int) -> None:
@@ -149,7 +142,7 @@ class SlotTable:
         ints = self.ints
         cells = self._records.get(slot)
         if cells is None:
-            row = FIRST_RECORD + slot * record.CELLS
+            row = self.rows[slot]
             cells = self._records[slot] = ints[row : row + record.CELLS]
         ints[UNDO_LEDGER_PLACE] = NO_LEDGER_ENTRY
         self._saved_header[:] = self._header
@@ -172,7 +165,7 @@ class SlotTable:
         It stays begun until `commit`: who is killed before everything is restored is followed by one who does it again.
         """
         ints = self.ints
-        row = self.row(ints[UNDO_MARKER] - 1)
+        row = self.rows[ints[UNDO_MARKER] - 1]
         ints[row : row + record.CELLS] = ints[UNDO_RECORD : UNDO_RECORD + record.CELLS]
         ints[: header.CELLS] = ints[UNDO_HEADER : UNDO_HEADER + header.CELLS]
         place = ints[UNDO_LEDGER_PLACE]
@@ -189,21 +182,34 @@ class SlotTable:
 
     def digest(self, slot: int) -> bytes:
         """Return the 16-byte identity of the evaluation in a slot."""
-        first = (self.row(slot) + record.DIGEST) * CELL
+        first = (self.rows[slot] + record.DIGEST) * CELL
         return bytes(self.bytes[first : first + 16])
 
     def config_digest(self, slot: int) -> bytes:
         """Return the 16-byte digest of the configuration in a slot."""
-        first = (self.row(slot) + record.CONFIG_DIGEST) * CELL
+        first = (self.rows[slot] + record.CONFIG_DIGEST) * CELL
         return bytes(self.bytes[first : first + 16])
 
-    def write_claim(self, slot: int, *fields: Any) -> None:
+    def write_claim(self, row: int, *fields: Any) -> None:
         """Write the cells that a claim fills: START to SPILLED, and the digests of identity and configuration."""
-        _CLAIMED.pack_into(self.bytes, (FIRST_RECORD + slot * record.CELLS + record.START) * CELL, *fields)
+        _CLAIMED.pack_into(self.bytes, (row + record.START) * CELL, *fields)
+
+    def recorded(self, row: int) -> tuple[Any, ...]:
+        """Return what a journal record tells of an evaluation.
+
+        END, CHARGED, FREED, PASSED_OVER, START, OVERHEAD, FIDELITY, RESUMED_FROM, RUNTIME, CALL, AFTER, CLIPPED.
+        """
+        return _RECORDED.unpack_from(self.bytes, row * CELL)
+
+    def write_freed(self, row: int, end: float, resumed_at: float) -> None:
+        """Write the cells that a delivery fills: FREED, BASE, RESUMED_AT and PASSED_OVER, and END."""
+        _FREED.pack_into(self.bytes, (row + record.FREED) * CELL, end, end, resumed_at, 0)
+        # The end stays readable in record.FREED; record.END is what the search for the least looks at.
+        self.floats[row + record.END] = math.inf
 
     def key(self, slot: int) -> OrderKey:
         """Return what the delivery of a finished evaluation is ordered by."""
-        ints, floats, row = self.ints, self.floats, self.row(slot)
+        ints, floats, row = self.ints, self.floats, self.rows[slot]
         fidelity = floats[row + record.FIDELITY]
         return order_key(
             floats[row + record.END],
@@ -225,15 +231,14 @@ class SlotTable:
             return slot
         return min((slot for slot, other in enumerate(ends) if other == end), key=self.key)
 
-    def slots_in(self, *states: SlotState) -> list[int]:
+    def slots_in(self, *states: int) -> list[int]:
         """Return the slots that are in one of these states, in ascending order."""
-        found: list[int] = np.flatnonzero(np.isin(self.states, states)).tolist()
-        return found
+        return [slot for slot, state in enumerate(self._state_cells.tolist()) if state in states]
 
     def text(self, slot: int) -> bytes:
         """Return the description of the evaluation in a slot, as far as it stands in the record."""
         first = slot * TEXT_BYTES
-        return bytes(self._text[first : first + self.ints[FIRST_RECORD + slot * record.CELLS + record.TEXT]])
+        return bytes(self._text[first : first + self.ints[self.rows[slot] + record.TEXT]])
 
     def write_text(self, slot: int, offset: int, text: bytes) -> bool:
         """Write a part of the description at `offset`; return False when it does not fit."""

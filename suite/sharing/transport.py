@@ -18,7 +18,7 @@ from typing import Protocol
 
 from zerowait.suite.rules.continuation import State
 from zerowait.suite.rules.errors import RunDirectoryError
-from zerowait.suite.sharing import header, record
+from zerowait.suite.sharing import header, record, slot_state
 from zerowait.suite.sharing.journal import append
 from zerowait.suite.sharing.ledger import FIRST_CAPACITY, MappedEntries, SharedLedger
 from zerowait.suite.sharing.locks import ByteLocks
@@ -26,7 +26,7 @@ from zerowait.suite.sharing.participant import Participant
 from zerowait.suite.sharing.processes import Process, this_process
 from zerowait.suite.sharing.regular_files import open_fifo, open_regular
 from zerowait.suite.sharing.rundir import RunDirectory, explained
-from zerowait.suite.sharing.table import UNDO_MARKER, SlotState, SlotTable, table_bytes
+from zerowait.suite.sharing.table import UNDO_MARKER, SlotTable, table_bytes
 
 # How many descriptors a process keeps open for waking others, and for waiting: the usual limit is 1024.
 _MAX_WRITING = 192
@@ -217,9 +217,9 @@ class LocalTransport(Participant):
         self.release(slot)
         if len(self._reading) > _MAX_READING and slot in self._reading:
             self._close(self._reading.pop(slot)[0])
-        ints, floats, row = self.table.ints, self.table.floats, self.table.row(slot)
+        ints, floats, row = self.table.ints, self.table.floats, self.table.rows[slot]
         floats[header.LAST_RETURN] = floats[row + record.RESUMED_AT] = self.now()
-        ints[row + record.STATE] = SlotState.FREE
+        ints[row + record.STATE] = slot_state.FREE
 
     # -- waking ----------------------------------------------------------------------------------------------------
 

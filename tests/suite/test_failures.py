@@ -31,8 +31,8 @@ from zerowait.suite.rules.errors import (
     WorkerDied,
 )
 from zerowait.suite.rules.idle import Idle
-from zerowait.suite.sharing import header, journal
-from zerowait.suite.sharing.table import SlotState, SlotTable
+from zerowait.suite.sharing import header, journal, slot_state
+from zerowait.suite.sharing.table import SlotTable
 
 
 @pytest.fixture(params=MODES)
@@ -412,7 +412,7 @@ def test_an_interrupt_ends_all_eight_workers_at_once(tmp_path, how, record_prope
             assert process.poll() is None, (tmp_path / "stderr").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        while len((table := table_of(run, 8)).slots_in(SlotState.FINISHED)) < 7:
+        while len((table := table_of(run, 8)).slots_in(slot_state.FINISHED)) < 7:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         recorded = table.ints[header.RECORDED]

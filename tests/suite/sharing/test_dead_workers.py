@@ -25,13 +25,13 @@ from zerowait.suite.records.check import check
 from zerowait.suite.records.journal_to_trace import read_run
 from zerowait.suite.rules.errors import WorkerDied
 from zerowait.suite.rules.idle import Idle
-from zerowait.suite.sharing import journal
+from zerowait.suite.sharing import journal, slot_state
 from zerowait.suite.sharing.coordination import Coordinator
 from zerowait.suite.sharing.journal import Damage
 from zerowait.suite.sharing.ledger import MappedEntries, SharedLedger
 from zerowait.suite.sharing.rundir import RunDirectory
 from zerowait.suite.sharing.shared_directory import JournalLedger, SharedDirectoryTransport
-from zerowait.suite.sharing.table import TEXT_BYTES, SlotState, SlotTable
+from zerowait.suite.sharing.table import TEXT_BYTES, SlotTable
 from zerowait.suite.sharing.transport import LocalTransport
 
 # Dead workers are looked for every 20 ms; free workers are never taken to be idle, so that every time below is exact.
@@ -256,7 +256,7 @@ def test_a_worker_killed_at_any_moment_costs_its_own_evaluation_at_most(tmp_path
     runtime, doom, expected = (SHARED_DEATHS if SHARED_DIRECTORY else DEATHS)[moment]
     with crew(tmp_path, [5, runtime, 4, 3, 2, 6, 1, 1, 1, 1], max_evaluations=5, continual=True) as run:
         witness = run.start(run.work)
-        run.until_state(0, SlotState.FINISHED)
+        run.until_state(0, slot_state.FINISHED)
         run.dies(run.start(run.work, doom=doom))
         replacement = run.start(run.work)
         run.ends(witness, replacement)
@@ -267,7 +267,7 @@ def test_a_worker_killed_at_any_moment_costs_its_own_evaluation_at_most(tmp_path
 def test_a_worker_killed_while_it_evaluates_is_lost_and_the_others_go_on(tmp_path):
     with crew(tmp_path, [5, 7, 4, 3, 2, 6, 1, 1, 1, 1], deadly={1}, max_evaluations=5) as run:
         witness = run.start(run.work)
-        run.until_state(0, SlotState.FINISHED)
+        run.until_state(0, slot_state.FINISHED)
         run.dies(run.start(run.work))
         run.ends(witness, run.start(run.work))
         assert run.times() == BEFORE_THE_FIRST_DELIVERY
@@ -281,9 +281,9 @@ def test_a_worker_killed_while_it_waits_for_its_delivery_is_lost_and_the_others_
     # call 4 (2 s) follows call 3 from 3 until 5, call 5 (9 s) follows call 2 from 4 until 13; that was the sixth call.
     with crew(tmp_path, [length, 6, 4, 3, 2, 9, 1, 1, 1, 1], n_workers=3, max_evaluations=6) as run:
         victim = run.start(run.work)
-        run.until_state(0, SlotState.FINISHED)
+        run.until_state(0, slot_state.FINISHED)
         witness = run.start(run.work)
-        run.until_state(1, SlotState.FINISHED)
+        run.until_state(1, slot_state.FINISHED)
         run.kill(victim)
         run.until(run.records, "the dead worker's call is recorded as lost")
         run.ends(witness, run.start(run.work), run.start(run.work))
@@ -304,7 +304,7 @@ def test_all_threads_of_a_killed_process_are_lost_and_the_others_go_on(tmp_path)
     with crew(tmp_path, [1, 2, 9, 4, 1, 2, 3, 8, 1, 1, 1, 1], n_workers=4, max_evaluations=8) as run:
         victim = run.start(run.work_in_threads, 3)
         for slot in range(3):
-            run.until_state(slot, SlotState.FINISHED)
+            run.until_state(slot, slot_state.FINISHED)
         run.kill(victim)
         witness = run.start(run.work)
         run.until(lambda: len(run.records()) == 3, "three are recorded as lost")
@@ -346,7 +346,7 @@ def test_a_child_that_outlives_a_killed_process_does_not_keep_its_slot(tmp_path,
         def with_a_child():
             os.setpgid(0, 0)
             threading.Thread(target=run.work).start()
-            run.until_state(0, SlotState.FINISHED)
+            run.until_state(0, slot_state.FINISHED)
             child()
             ready.touch()
 
@@ -366,7 +366,7 @@ def test_a_killed_process_whose_result_was_delivered_already_loses_nothing(tmp_p
     runtime, doom, expected = (SHARED_DEATHS if SHARED_DIRECTORY else DEATHS)[moment]
     with crew(tmp_path, [5, runtime, 4, 3, 2, 6, 1, 1, 1, 1], max_evaluations=5, on_worker_death="raise") as run:
         witness = run.start(run.work)
-        run.until_state(0, SlotState.FINISHED)
+        run.until_state(0, slot_state.FINISHED)
         run.dies(run.start(run.work, doom=doom))
         run.ends(witness, run.start(run.work))
         assert run.times() == expected
@@ -425,7 +425,7 @@ def test_a_worker_killed_while_it_cleans_up_after_another_is_followed_by_one_who
     # replacements start: both calls are lost at 0, and calls 2, 3 and 4 fill the two slots: 0-4, 0-3, 3-5.
     with crew(tmp_path, [5, 7, 4, 3, 2, 6, 1, 1, 1, 1], max_evaluations=5, continual=True) as run:
         victim = run.start(run.work, doom=(SHARED_RECOVERIES if SHARED_DIRECTORY else RECOVERIES)[moment])
-        run.until_state(0, SlotState.FINISHED)
+        run.until_state(0, slot_state.FINISHED)
         run.dies(run.start(run.work, doom=doomed(before, SlotTable, "commit", 3)))
         run.dies(victim)
         run.ends(run.start(run.work), run.start(run.work))
@@ -448,7 +448,7 @@ def test_a_state_that_was_undone_cannot_be_continued_even_if_who_undid_it_was_ki
     policies = {"idle": WATCHFUL, "on_worker_death": "continue"}
     with crew_of(tmp_path, ten_seconds_an_epoch, queries, **specification, **policies) as run:
         victim = run.start(run.work, doom=doomed(before, SharedLedger, "restore"))
-        run.until_state(0, SlotState.FINISHED)
+        run.until_state(0, slot_state.FINISHED)
         run.dies(run.start(run.work, doom=doomed(before, SlotTable, "commit", 3)))
         run.dies(victim)
         run.ends(run.start(run.work), run.start(run.work))
@@ -461,7 +461,7 @@ def test_a_delivery_that_was_undone_is_no_longer_in_the_journal(tmp_path):
     # Its line stands complete behind the end of the journal when its worker is killed before the commit.
     with crew(tmp_path, [5, 7, 1], max_evaluations=2, on_worker_death="raise") as run:
         witness = run.start(run.work)
-        run.until_state(0, SlotState.FINISHED)
+        run.until_state(0, slot_state.FINISHED)
         run.dies(run.start(run.work, doom=doomed(before, SlotTable, "commit", 3)))
         run.ends(witness)
         assert list(run.testimony("died")) == [0]
@@ -482,7 +482,7 @@ def test_what_a_long_line_left_behind_a_shorter_one_is_not_in_the_journal(tmp_pa
     queries = [Query({"x": 0, "text": "long" * 750}), Query({"x": 1}), Query({"x": 2})]
     with crew(tmp_path, [5, 7, 1], queries=queries, max_evaluations=3) as run:
         witness = run.start(run.work)
-        run.until_state(0, SlotState.FINISHED)
+        run.until_state(0, slot_state.FINISHED)
         run.dies(run.start(run.work, doom=doomed(before, SlotTable, "commit", 3)))
         run.until(lambda: run.times() == [(1, "lost", 0.0, 0.0)], "the dead worker's call is recorded as lost")
         assert not any(isinstance(item, Damage) for item in journal.scan(run.run / "journal"))
@@ -511,7 +511,7 @@ def test_a_worker_killed_while_it_writes_a_description_that_does_not_fit_is_reco
 
     with crew(tmp_path, [5, 7, 4, 3, 2, 6, 1, 1], queries=queries, max_evaluations=5) as run:
         witness = run.start(run.work)
-        run.until_state(0, SlotState.FINISHED)
+        run.until_state(0, slot_state.FINISHED)
         run.dies(run.start(run.work, doom=doom))
         run.ends(witness, run.start(run.work))
         assert run.times() == BEFORE_THE_FIRST_DELIVERY
@@ -589,9 +589,9 @@ def test_calls_that_evaluate_when_a_worker_dies_and_later_ones_raise_worker_died
 
     with crew_of(tmp_path, objective, queries, n_workers=3, overhead=Overhead.none(), idle=WATCHFUL) as run:
         evaluating = run.start(run.work)
-        run.until_state(0, SlotState.EVALUATING)
+        run.until_state(0, slot_state.EVALUATING)
         waiting = run.start(run.work)
-        run.until_state(1, SlotState.FINISHED)
+        run.until_state(1, slot_state.FINISHED)
         run.dies(run.start(run.work))
         run.ends(waiting)
         assert sorted(run.testimony("died")) == [1]
@@ -614,7 +614,7 @@ def test_a_thread_that_leaves_its_call_counts_as_dead_and_its_process_goes_on(tm
     queries = [Query({"x": x}) for x in range(3)]
     with crew_of(tmp_path, objective, queries, n_workers=2, overhead=Overhead.none(), idle=WATCHFUL) as run:
         waiting = run.start(run.work)
-        run.until_state(0, SlotState.FINISHED)
+        run.until_state(0, slot_state.FINISHED)
         leaving = run.start(run.work)
         run.ends(leaving, waiting)
         (witness,) = run.testimony("died").values()

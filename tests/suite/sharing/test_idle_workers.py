@@ -21,9 +21,9 @@ from zerowait import suite
 from zerowait.suite import Evaluation, Overhead, Query, simulate
 from zerowait.suite.rules.idle import Idle
 from zerowait.suite.sharing import idle as idle_rule
+from zerowait.suite.sharing import slot_state
 from zerowait.suite.sharing.idle import Quiescence
 from zerowait.suite.sharing.processes import cpu_times, this_process
-from zerowait.suite.sharing.table import SlotState
 
 SHARED_DIRECTORY = False
 
@@ -553,13 +553,13 @@ def test_a_caller_that_has_not_heard_of_its_result_yet_is_not_idle(tmp_path):
     specification = {"n_workers": 2, "max_evaluations": 3, "overhead": Overhead.none(), "idle": Idle(after=1.0)}
     with crew_of(tmp_path, Lookup((2.0, 3.0, 0.5)), [Query({"x": x}) for x in range(3)], **specification) as crew:
         stopped = crew.start(work)
-        crew.until_state(0, SlotState.FINISHED)
+        crew.until_state(0, slot_state.FINISHED)
         os.kill(stopped.pid, signal.SIGSTOP)
         other = crew.start(crew.call, 1)
-        crew.until_state(1, SlotState.FINISHED)
-        crew.until_state(0, SlotState.DELIVERED)
+        crew.until_state(1, slot_state.FINISHED)
+        crew.until_state(0, slot_state.DELIVERED)
         time.sleep(1.5)
-        assert crew.states() == [SlotState.DELIVERED, SlotState.FINISHED]
+        assert crew.states() == [slot_state.DELIVERED, slot_state.FINISHED]
         os.kill(stopped.pid, signal.SIGCONT)
         crew.ends(stopped, other)
         assert crew.times() == [(0, "ok", 0.0, 2.0), (2, "ok", 2.0, 2.5), (1, "ok", 0.0, 3.0)]
@@ -611,7 +611,7 @@ def a_waiting_call(simulator):
     thread = threading.Thread(target=worker(simulator, 2))
     thread.start()
     deadline = time.monotonic() + HANG
-    while state_of(simulator, 0) != SlotState.FINISHED:
+    while state_of(simulator, 0) != slot_state.FINISHED:
         assert time.monotonic() < deadline
         time.sleep(0.002)
     return thread
