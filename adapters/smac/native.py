@@ -19,12 +19,15 @@ What is different here:
 * **It collects results only when it waits for a worker**, unless overhead is measured. SMAC looks for results also
   right after a submission, where it would be a matter of microseconds whether the next one has come.
 * **The first submissions** each wait until the one before has claimed its slot.
+* **That no trial comes any more**, because the space has no new configuration, is said to the simulator, which would
+  have to guess it.
 * **SMAC's files**, its whole history written anew after every result, are written only when its time is measured.
 """
 
 from __future__ import annotations
 
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
 
     from zerowait.adapters.adapter import Run
     from zerowait.suite.rules.evaluation import Evaluation
+
+_LOOK_AGAIN = 0.002  # real seconds
 
 
 def optimize(
@@ -193,8 +198,18 @@ class SimulatedDaskRunner(DaskParallelRunner):
     def wait(self) -> None:
         """Wait until a trial has ended, and collect its result."""
         if self._pending_trials:
+            if self.count_available_workers() > 0 and not isinstance(self._simulator, CallsOnWorkers):
+                self._say_that_no_trial_comes()
             self._wait_for(self._pending_trials, return_when="FIRST_COMPLETED")
             self._process_pending_trials()
+
+    def _say_that_no_trial_comes(self) -> None:
+        """Say so when all trials that were submitted have called: SMAC waits with free workers only after its loop."""
+        while self._simulator.progress()["started"] < self._n_started - self._n_refused:
+            if any(future.done() for future in self._pending_trials):
+                return
+            time.sleep(_LOOK_AGAIN)
+        self._simulator.idle()
 
     def _process_pending_trials(self) -> None:
         for future in [f for f in self._pending_trials if f.done()]:  # type: ignore[no-untyped-call]

@@ -334,11 +334,11 @@ def _exhausting_runs():
 
 @pytest.mark.stress
 def test_a_run_ends_when_every_configuration_has_been_evaluated():
-    for (mode, n_workers), trace in run_isolated(_exhausting_runs).items():
+    for trace in run_isolated(_exhausting_runs).values():
         pairs = sorted(zip(trace["config.a"], trace["config.b"], strict=True))
         assert pairs == [(a, b) for a in (1, 2, 3) for b in (0, 1)]
-        # The last results wait for workers that get nothing more, which only shows by their being idle.
-        assert trace.attrs["zerowait"]["idle_releases"] == (n_workers - 1 if mode == "native" else 0)
+        # The last results would wait for workers that get nothing more, but SMAC knows.
+        assert trace.attrs["zerowait"]["idle_releases"] == 0
 
 
 # -- what is done about SMAC is still needed ---------------------------------------------------------------------------
