@@ -220,6 +220,9 @@ class Delivered:
             config_id[first : first + _MANY] = [names[k : k + width] for k in range(0, len(names), width)]
         for number, given in self._given_ids.items():
             config_id[number] = given
+        seed = seeds.many(np.frombuffer(self._digests, dtype=np.uint32))
+        if last:
+            self._digests = bytearray()
         return Columns(
             freed=self._column("freed", last=last),
             start=self._column("start", last=last),
@@ -231,7 +234,7 @@ class Delivered:
             clipped=self._clipped,
             status=status,
             config_id=config_id,
-            seed=seeds.many(np.frombuffer(self._digests, dtype=np.uint32)),
+            seed=seed,
             wall_time=self._column("wall_time", last=last),
             overhead=self._column("overhead", last=last),
             metrics=self._metrics.columns(last=last),
