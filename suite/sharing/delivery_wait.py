@@ -96,7 +96,8 @@ class DeliveryWait:
             if table.least_finished() != self._slot:
                 return math.inf
             end = table.floats[table.rows[self._slot] + record.END]
-            return max(_SHORTEST_TIMER, end - self._run.bound() + 1e-6)
+            # Beside a large end the clock moves in steps, and to look more often than that is of no use.
+            return max(_SHORTEST_TIMER, end - self._run.bound() + 1e-6, math.ulp(end) / 2.0)
 
     def _look(self) -> float:
         """See to the run's health; return after how many real seconds to look again."""
@@ -132,7 +133,9 @@ class DeliveryWait:
                         self._release(release, needed)
                     return self._first_look
                 interval = self._quiescence.shortest_interval if self._quiescence else 0.0
-                return max(min(self._first_look, needed / 4), interval)
+                # Not a quarter later than it is enough, because the last look came a moment too early.
+                left = max(needed - quiet, _SHORTEST_TIMER)
+                return max(min(self._first_look, needed / 4, left), interval)
         return self._turn()
 
     def _is_somebody_elses_turn(self) -> bool:

@@ -16,4 +16,5 @@ CELLS = 24
 # leaves them as they are, and a run that 0.1 has begun has zeros there.
 (
     LONGEST_QUIET, LAST_CALL, WORK_AT, WORK, GUESSED_AFTER, PROMISED, BARRIERS, ABSENCE_SAID, RIGHT_ROUNDS,
-) = range(128, 137)  # fmt: skip
+    STOOD_STILL, ROUNDS_TO_THE_END,
+) = range(128, 139)  # fmt: skip

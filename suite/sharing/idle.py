@@ -41,19 +41,26 @@ were right, the next ones take less quiet."""
 
 
 def needed_quiet(
-    idle: Idle, longest_pause: float, longest_quiet: float, *, expected: bool, accustomed: bool = False
+    idle: Idle,
+    longest_pause: float,
+    longest_quiet: float,
+    *,
+    expected: bool,
+    accustomed: bool = False,
+    in_generations: bool = False,
 ) -> float:
     """Return how many seconds of quiescence justify the next release.
 
     Unless a call is `expected`, which it is not after a release that led to no call, it takes less: some multiple of
     the longest pause that this optimizer ever made between a delivery and the next call, so that the tail of a rung
     costs milliseconds and not seconds a result. So it does of an optimizer of which one is `accustomed` to guess right.
-    One that has been quiet for longer before it called gets more.
+    Of one that works `in_generations`, and has never called while results of a round were missing, the pauses say
+    nothing: it makes them between its generations. One that has been quiet for longer before it called gets more.
     """
     if expected and not accustomed:
         needed = idle.after
     else:
-        pauses = _MANY_PAUSES if expected else _PAUSES
+        pauses = 0.0 if in_generations else _MANY_PAUSES if expected else _PAUSES
         fastest = _FASTEST_OF_A_TAIL if accustomed and not expected else _FASTEST_RELEASE
         needed = min(idle.after, max(fastest, pauses * longest_pause))
     return max(needed, _QUIETS * longest_quiet)
@@ -99,29 +106,23 @@ class Pause:
     """How much of it neither CPU time nor the wait for a core explains; 0 where nobody has looked."""
 
 
-def last_sign(table: SlotTable) -> float:
-    """Return the real time since when the optimizer may have been at work for the next call, 0 when it was not."""
-    floats = table.floats
-    return max(floats[header.LAST_RETURN], floats[header.LAST_CALL])
-
-
 def pause_before(table: SlotTable, idle: Idle, entered: float, processes: Callable[[], Iterable[Process]]) -> Pause:
     """Return the pause before a call that came in at `entered`; without the lock, because a look may take long."""
-    since = last_sign(table)
+    floats = table.floats
+    since = max(floats[header.LAST_RETURN], floats[header.LAST_CALL])  # 0 when nobody can have been at work before
     length = max(0.0, entered - since) if since else 0.0
     if idle.sign != "cpu":
         return Pause(length, length if idle.sign == "grace" else 0.0)
     if since and length < _NOTEWORTHY * idle.after:
         return Pause(length)
-    worked = _work_until(table, entered, processes)
-    return Pause(length, 0.0 if worked is None else max(0.0, length - worked))
+    return Pause(length, _quiet_until(table, entered, processes, length))
 
 
 def begin(table: SlotTable, idle: Idle, now: float, processes: Callable[[], Iterable[Process]]) -> None:
     """Note that simulated time begins, so that a pause before the first call counts."""
     table.floats[header.LAST_CALL] = now
     if idle.sign == "cpu":
-        _work_until(table, now, processes)
+        _quiet_until(table, now, processes)
 
 
 def note_work(table: SlotTable, seconds: float, now: float) -> None:
@@ -129,12 +130,17 @@ def note_work(table: SlotTable, seconds: float, now: float) -> None:
     table.floats[header.WORK], table.floats[header.WORK_AT] = seconds, now
 
 
-def _work_until(table: SlotTable, now: float, processes: Callable[[], Iterable[Process]]) -> float | None:
-    """Return how many seconds the processes have worked since this was asked last, None if it never was."""
+def _quiet_until(
+    table: SlotTable, now: float, processes: Callable[[], Iterable[Process]], length: float = 0.0
+) -> float:
+    """Return how much of the time of this length until now the processes have not worked; 0 if nobody looked before.
+
+    What was before the last look, another call of the same moment has taken for its pause.
+    """
     floats = table.floats
-    work, before, counted = activity.look(processes()).seconds(), floats[header.WORK], floats[header.WORK_AT] > 0.0
+    work, before, looked_at = activity.look(processes()).seconds(), floats[header.WORK], floats[header.WORK_AT]
     note_work(table, work, now)
-    return max(0.0, work - before) if counted else None
+    return max(0.0, min(length, now - looked_at) - max(0.0, work - before)) if looked_at else 0.0
 
 
 def note_call(table: SlotTable, pause: Pause, entered: float) -> bool:
@@ -149,6 +155,8 @@ def note_call(table: SlotTable, pause: Pause, entered: float) -> bool:
         on_its_way = entered < floats[header.LAST_RETURN] or bool(table.slots_in(slot_state.DELIVERED))
         wrong = on_its_way or 0.0 < floats[header.GUESSED_AFTER] <= pause.quiet
         ints[header.RIGHT_ROUNDS] = 0 if wrong else ints[header.RIGHT_ROUNDS] + 1
+        others = ints[header.EVALUATING] > 1 or table.least_finished() is not None
+        ints[header.ROUNDS_TO_THE_END] = 0 if wrong or others else ints[header.ROUNDS_TO_THE_END] + 1
         ints[header.RELEASES_IN_A_ROW] = 0
     floats[header.LONGEST_PAUSE] = max(floats[header.LONGEST_PAUSE], pause.length)
     floats[header.LONGEST_QUIET] = max(floats[header.LONGEST_QUIET], pause.quiet)
@@ -162,8 +170,9 @@ def needed_now(table: SlotTable, idle: Idle) -> float:
     """Return how many seconds of quiet justify the next release, as far as the past shows."""
     expected = not table.ints[header.RELEASES_IN_A_ROW]
     accustomed = bool(table.ints[header.RIGHT_ROUNDS] >= ACCUSTOMED)
+    in_generations = bool(table.ints[header.ROUNDS_TO_THE_END] >= ACCUSTOMED)
     pause, quiet = table.floats[header.LONGEST_PAUSE], table.floats[header.LONGEST_QUIET]
-    return needed_quiet(idle, pause, quiet, expected=expected, accustomed=accustomed)
+    return needed_quiet(idle, pause, quiet, expected=expected, accustomed=accustomed, in_generations=in_generations)
 
 
 def is_accustomed_tail(table: SlotTable) -> bool:

@@ -17,9 +17,10 @@ from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
 from zerowait.suite.records.check import check, render
 from zerowait.suite.rules.errors import SpecificationError, StalledError, WrongGuessError
 from zerowait.suite.rules.idle import Idle
-from zerowait.suite.sharing import activity, delivery_wait, idle
+from zerowait.suite.sharing import activity, delivery_wait, header, idle
 from zerowait.suite.sharing.activity import Look, Times
 from zerowait.suite.sharing.idle import Quiescence
+from zerowait.suite.sharing.table import SlotTable, table_bytes
 
 NONE = Overhead.none()
 
@@ -200,6 +201,58 @@ def test_the_longest_quiet_lengthens_what_is_needed():
     assert idle.needed_quiet(rule, 0.01, 0.0, expected=False) == 0.05
     assert idle.needed_quiet(rule, 3.0, 3.0, expected=True) == 6.0
     assert idle.needed_quiet(rule, 3.0, 3.0, expected=False) == 6.0
+    for expected, least in ((True, 0.05), (False, 0.005)):
+        known = {"expected": expected, "accustomed": True, "in_generations": True}
+        assert idle.needed_quiet(rule, 3.0, 0.0, **known) == least
+        assert idle.needed_quiet(rule, 3.0, 3.0, **known) == 6.0
+
+
+def compute(seconds):
+    began = time.thread_time()
+    while time.thread_time() - began < seconds:
+        pass
+
+
+def test_pauses_between_generations_do_not_lengthen_what_is_needed_within_them(tmp_path):
+    """Five generations of 4, before each of which 50 ms are computed."""
+    with (
+        Simulator(
+            Lookup(runtimes(20)), n_workers=4, directory=tmp_path, overhead=NONE, idle=Idle(after=0.1)
+        ) as simulator,
+        executor_of("threads", 4) as executor,
+    ):
+        for first in range(0, 20, 4):
+            list(executor.map(lambda x: simulator({"x": x}), range(first, first + 4)))
+            compute(0.05)
+        floats, ints = simulator._coordinator.table.floats, simulator._coordinator.table.ints
+        assert floats[header.LONGEST_PAUSE] > 0.05
+        assert floats[header.GUESSED_AFTER] == max(0.005, 2.0 * floats[header.LONGEST_QUIET])
+        assert ints[header.ROUNDS_TO_THE_END] >= 3
+    assert violations(tmp_path) == []
+
+
+@pytest.mark.parametrize(("evaluating", "rounds"), [(1, 4), (2, 0)])
+def test_who_calls_while_results_of_a_round_are_missing_does_not_work_in_generations(evaluating, rounds):
+    table = new_table()
+    table.ints[header.RELEASES_IN_A_ROW], table.ints[header.ROUNDS_TO_THE_END] = 1, 3
+    table.ints[header.EVALUATING] = evaluating  # this call included
+    assert not idle.note_call(table, idle.Pause(), 1.0)
+    assert table.ints[header.ROUNDS_TO_THE_END] == rounds
+
+
+def test_calls_of_the_same_moment_have_waited_for_the_same_pause(monkeypatch):
+    """Four workers call after 2 s without work: the optimizer was quiet once, and the others have seen nothing else."""
+    monkeypatch.setattr(activity, "look", lambda _: Look({1: 0.25}, {}))
+    table, rule = new_table(), Idle(after=1.0)
+    table.floats[header.WORK], table.floats[header.WORK_AT], table.floats[header.LAST_RETURN] = 0.0, 0.5, 1.0
+    pauses = [idle.pause_before(table, rule, entered, list) for entered in (3.0, 3.0, 3.125)]
+    assert [(pause.length, pause.quiet) for pause in pauses] == [(2.0, 1.75), (2.0, 0.0), (2.125, 0.125)]
+
+
+def new_table():
+    table = SlotTable(bytearray(table_bytes(2)), 2)
+    table.initialise()
+    return table
 
 
 # -- absent workers ----------------------------------------------------------------------------------------------------

@@ -294,10 +294,12 @@ def impatient_looks(monkeypatch):
     """Count, over all processes, how often a caller looked that need not wait as long as `Idle.after`."""
     looks, rule = multiprocessing.Value("i", 0), idle_rule.needed_quiet
 
-    def noted(idle, longest_pause, longest_quiet, *, expected, accustomed):
+    def noted(idle, longest_pause, longest_quiet, *, expected, accustomed, in_generations):
         with looks:
             looks.value += not expected
-        return rule(idle, longest_pause, longest_quiet, expected=expected, accustomed=accustomed)
+        return rule(
+            idle, longest_pause, longest_quiet, expected=expected, accustomed=accustomed, in_generations=in_generations
+        )
 
     monkeypatch.setattr(idle_rule, "needed_quiet", noted)
     return looks
