@@ -22,6 +22,8 @@ from zerowait.suite.rules.seeds import ObjectiveSeeds
 from zerowait.suite.sharing.journal import Damage, Record
 from zerowait.suite.sharing.journal_schema import problems
 
+# The real times of a record are written with so many seconds' precision.
+_WRITTEN = 2e-6
 # A sleeper that wakes when its time is over may find, after division by the time scale, the last digits rounded down.
 _ROUNDING = 1e-9
 
@@ -58,8 +60,8 @@ def violations(records: Sequence[Record | Damage], spec: RunSpec) -> tuple[list[
     history = History(entries)
     found += _numbers(len(records), entries)
     for rule in (
-        _once, _claims, _times, _ends, _slots, _order, _late, _starts, _overheads, _idle_releases, _waiting, _budget,
-        _statuses, _identities, _continuation,
+        _once, _claims, _times, _ends, _slots, _order, _late, _meanwhile, _starts, _overheads, _idle_releases, _waiting,
+        _budget, _statuses, _identities, _continuation,
     ):  # fmt: skip
         found += rule(history, spec)
     return found, list(_notes(history, spec))
@@ -199,6 +201,63 @@ def _late(history: History, spec: RunSpec) -> Iterator[Violation]:
         overtaking = [other.end for other in history.deliveries[: history.before(e.number)] if other.number >= e.after]
         if spec.is_modelled or (history.knows(e.after, e.number) and not any(end < e.end for end in overtaking)):
             yield Violation("late", e.place, f"{e} was overtaken during its query, but no result came meanwhile")
+        query, training = e.record.get("query"), e.record["late"]
+        if query is not None and e.resumed_from is None and query < training - _WRITTEN:
+            yield Violation(
+                "late", e.place, f"{e} was overtaken, but its query took {query} s, and its training {training!r} s"
+            )
+
+
+def _meanwhile(history: History, spec: RunSpec) -> Iterator[Violation]:
+    """Report results under measured overhead that came before the sampling for a free slot could have got there.
+
+    For a free slot that gets a call later simulated time passes as real time does, from its last result or, where one
+    configuration is sampled at a time, from the start before.
+    """
+    if not spec.overhead.is_measured or spec.slept or spec.shared_directory:
+        return  # several hosts may have several clocks
+    is_serial = spec.overhead.sampling == "serial"
+    left: dict[int, Entry | None] = dict.fromkeys(range(spec.n_workers))  # what each slot had last
+    claims, afters = history.claims, [e.after for e in history.claims]
+    following = {(e.slot, before): e.after for before, e in _in_slots(history)}
+    guessed, guessed_end = -1, 0.0
+    for e in history.deliveries:
+        claimed = bisect_left(afters, e.number + 1)
+        if (
+            "called" in e.record and not (e.idle or e.record.get("said") or e.is_lost)
+            and 0 < claimed < len(claims) and claims[claimed].call == claims[claimed - 1].call + 1
+            and history.knows(0, e.number) and not claims[claimed - 1].is_lost  # its true start is unknown
+        ):  # fmt: skip
+            last = claims[claimed - 1]
+            clocks, awaited = [], []
+            for slot, before in left.items():
+                number, freed, wall = (
+                    (-1, 0.0, 0.0) if before is None else (before.number, before.end, before.record["wall"])
+                )
+                if slot == e.slot or following.get((slot, number), math.inf) <= e.number:
+                    continue
+                if is_serial:
+                    freed, wall = max(freed, last.start), max(wall, last.record.get("called", 0.0))
+                clocks.append(max(freed, guessed_end) + e.record["wall"] - wall)
+                if number >= guessed and (slot, number) in following:
+                    awaited.append(clocks[-1])
+            if awaited and e.end > (max(clocks) if is_serial else min(awaited)) * (1.0 + _ROUNDING) + _WRITTEN:
+                yield Violation(
+                    "meanwhile",
+                    e.place,
+                    f"{e} was delivered although the sampling for a free slot had come to {max(clocks)!r} s at most",
+                )
+        left[e.slot] = e
+        if e.idle or e.record.get("said"):
+            guessed, guessed_end = e.number, e.end
+
+
+def _in_slots(history: History) -> Iterator[tuple[int, Entry]]:
+    """Yield each record with the number of the one before in its slot, -1 when there is none."""
+    previous: dict[int, int] = {}
+    for e in history.deliveries:
+        yield previous.get(e.slot, -1), e
+        previous[e.slot] = e.number
 
 
 # -- overhead ----------------------------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ class Coordinator:
         self._sampling = rules.overhead.sampling
         self._clock = SamplingClock(self.table, rules.overhead.sampling)
         self.end = EndOfRun(transport, rules.budget)
-        self._recorder = Recorder(transport, self.end, transport.now)
+        self._recorder = Recorder(transport, self.end, transport.now, measured=self.measured)
         self.dead = DeadWorkers(
             transport, self._recorder, self.end, transport.now, run_continues=rules.continue_after_death
         )
@@ -180,7 +180,7 @@ class Coordinator:
                 0.0 if state is None else state.runtime,  # until the objective's runtime is known
                 started,
                 ints[header.RECORDED],
-                False,
+                0,  # no marks
                 *self._process,
                 self.transport.process,
                 Status.LOST,  # what it is if nothing more is heard of it
@@ -280,13 +280,15 @@ class Coordinator:
             if resumed_from == resumed_from and status is Status.OK:  # noqa: PLR0124 - not NaN: it continues a state
                 charge_of_rest = charge(runtime, State(resumed_from, floats[row + record.RUNTIME], 0.0))
                 charged = charge_of_rest.runtime
-                ints[row + record.CLIPPED] = charge_of_rest.clipped
+                ints[row + record.CLIPPED] |= charge_of_rest.clipped
             end, last = floats[row + record.START] + charged, floats[header.LAST_DELIVERY]
             # An equal end is late as well if that delivery came during the query: this result may stand before it.
             came_meanwhile = ints[row + record.AFTER] < ints[header.RECORDED]
             if self.measured and not self.slept and end <= last and (end < last or came_meanwhile):
                 charged = timeline.overtaken(floats[row + record.START], last)
                 ints[row + record.CLIPPED] |= LATE
+                # The place is free until the delivery; the record has it, because a shorter query is never overtaken.
+                floats[row + record.BASE] = self.now() - floats[row + record.RESUMED_AT]
             floats[row + record.RUNTIME] = runtime
             floats[row + record.CHARGED] = charged
             ints[row + record.STATUS] = status

@@ -76,11 +76,16 @@ _NUMBERS = (
 )
 
 
-def numbers_text(table: SlotTable, slot: int, now: float, release: Release) -> bytes:
-    """Return the part that is known when the evaluation in a slot is recorded, at the real time `now` in seconds."""
-    end, charged, freed, passed_over, start, overhead, _, resumed_from, runtime, call, after, clipped = table.recorded(
-        table.rows[slot]
-    )
+def numbers_text(table: SlotTable, slot: int, now: float, release: Release, *, measured: bool) -> bytes:
+    """Return the part that is known when the evaluation in a slot is recorded, at the real time `now` in seconds.
+
+    When overhead is `measured`, it tells when the call came in, unless nobody lived for a while: then `wall` stood
+    still, too.
+    """
+    (
+        end, charged, freed, queried, called, passed_over, start, overhead, _, resumed_from, runtime, call, after,
+        marks,
+    ) = table.recorded(table.rows[slot])  # fmt: skip
     text = _NUMBERS % (
         table.ints[header.RECORDED], slot, call, after, freed, start, end, charged, overhead,
         now - table.floats[header.ORIGIN],
@@ -88,14 +93,16 @@ def numbers_text(table: SlotTable, slot: int, now: float, release: Release) -> b
     if resumed_from == resumed_from:  # noqa: PLR0124 - not NaN: it continues a state
         text += b'"resumed_from":%a,"clipped":%b,"from_scratch":%a,' % (
             resumed_from,
-            b"true" if clipped & 1 else b"false",
+            b"true" if marks & 1 else b"false",
             runtime,
         )
     text += release.text
     if passed_over == CONTRADICTS:
         text += b'"wrong_guess":true,'
-    if clipped & LATE:
-        text += b'"late":%a,' % runtime
+    if marks & LATE:
+        text += b'"late":%a,"query":%.6f,' % (runtime, queried)
+    if measured and not table.floats[header.STOOD_STILL]:
+        text += b'"called":%.6f,' % (called - table.floats[header.ORIGIN])
     return text
 
 
@@ -183,6 +190,8 @@ FIELDS: Mapping[str, Field] = {
     "said": _FLAG,
     "wrong_guess": _FLAG,
     "late": Field(_SECONDS.meaning, _SECONDS.allows, required=False),
+    "query": Field("a finite number", _is_finite, required=False),
+    "called": Field("a finite number", _is_finite, required=False),
 }
 """The fields of a record; those of a continued evaluation come together or not at all."""
 _CONTINUED = ("resumed_from", "clipped", "from_scratch")

@@ -184,6 +184,7 @@ class Participant:
         absent = now - (floats[header.LAST_RETURN] or floats[header.ORIGIN])
         table.resumed[:] = np.minimum(table.resumed + absent, now)
         floats[header.ORIGIN] += absent
+        floats[header.STOOD_STILL] = now
         for sign in (header.LAST_CALL, header.WORK_AT):
             floats[sign] = min(floats[sign] + absent, now) if floats[sign] else 0.0
         floats[header.BUSY_AT] = min(floats[header.BUSY_AT] + absent, now)

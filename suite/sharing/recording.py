@@ -24,9 +24,12 @@ class Recorder:
         What ends the run when a record cannot be written.
     now
         The run's clock, in real seconds.
+    measured
+        Whether overhead is measured, so that a record tells when its call came.
     """
 
-    def __init__(self, transport: Transport, end: EndOfRun, now: Callable[[], float]) -> None:
+    def __init__(self, transport: Transport, end: EndOfRun, now: Callable[[], float], *, measured: bool) -> None:
+        self._measured = measured
         self._transport = transport
         self._table = transport.table
         self._end = end
@@ -35,7 +38,7 @@ class Recorder:
     def record(self, slot: int, release: Release = Release.DUE) -> bool:
         """Append the journal record of a finished evaluation, in a transaction; return False when that failed."""
         ints = self._table.ints
-        numbers = numbers_text(self._table, slot, self._now(), release)
+        numbers = numbers_text(self._table, slot, self._now(), release, measured=self._measured)
         data = line(b"%b%b}" % (numbers, description(self._transport, slot)))
         try:
             self._transport.append(data, ints[header.JOURNAL_END])

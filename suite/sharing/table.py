@@ -55,7 +55,7 @@ LATE = 2
 """Beside the 1 of a clipped charge: the query took longer than the runtime, and another result has overtaken it."""
 
 _CLAIMED = struct.Struct("=5d10q16s16s")
-_RECORDED = struct.Struct("=8x3d16xq5d3q")
+_RECORDED = struct.Struct("=8x5dq5d3q")
 _FREED = struct.Struct("=3dq")
 LEDGER_CELLS = 8
 # The undo log, behind the header: marker, saved header, saved record, and the ledger entry with its place.
@@ -197,7 +197,8 @@ class SlotTable:
     def recorded(self, row: int) -> tuple[Any, ...]:
         """Return what a journal record tells of an evaluation.
 
-        END, CHARGED, FREED, PASSED_OVER, START, OVERHEAD, FIDELITY, RESUMED_FROM, RUNTIME, CALL, AFTER, CLIPPED.
+        END, CHARGED, FREED, BASE, RESUMED_AT, PASSED_OVER, START, OVERHEAD, FIDELITY, RESUMED_FROM,
+        RUNTIME, CALL, AFTER, CLIPPED.
         """
         return _RECORDED.unpack_from(self.bytes, row * CELL)
 

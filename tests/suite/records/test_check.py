@@ -6,6 +6,8 @@ import math
 import multiprocessing
 import signal
 import tempfile
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -19,6 +21,7 @@ from zerowait.suite.records.check import check
 from zerowait.suite.rules.identity import canonical_json, digest
 from zerowait.suite.rules.idle import Idle
 from zerowait.suite.sharing import journal
+from zerowait.suite.sharing.sampling_clock import SamplingClock
 
 
 def in_generations(simulator, queries):
@@ -218,3 +221,30 @@ def test_an_id_that_looks_like_a_digest_is_taken_for_an_id(tmp_path):
         simulator({"x": 0}, config_id=digest("something else").hex())
         simulator({"x": 0}, config_id=digest(canonical_json({"x": 0})).hex())
     assert violations_of(tmp_path) == []
+
+
+def sample_while_the_other_trains(directory):
+    """A (0.05 s) and B (5 s) train; the sampling of C takes 0.2 s from A's result on, so C starts before B ends."""
+
+    def climb(config):
+        return Evaluation(0.0, {"A": 0.05, "B": 5.0, "C": 0.05}[config["x"]])
+
+    with Simulator(climb, n_workers=2, directory=directory, max_evaluations=3, idle=Idle(sign="never")) as simulator:
+        other = threading.Thread(target=simulator, args=({"x": "B"},))
+        other.start()
+        simulator.wait_started(1)
+        simulator({"x": "A"})
+        time.sleep(0.2)
+        simulator({"x": "C"})
+        other.join()
+    return check(directory).violations
+
+
+def test_a_result_that_came_before_the_sampling_for_a_free_slot_had_got_there_is_reported(tmp_path, monkeypatch):
+    assert sample_while_the_other_trains(tmp_path / "right") == ()
+
+    # As when a slot was seen in no state, because its caller was just taking its result.
+    monkeypatch.setattr(SamplingClock, "earliest", lambda *_: math.inf)
+    (found,) = sample_while_the_other_trains(tmp_path / "wrong")
+    assert (found.rule, found.record) == ("meanwhile", 1)
+    assert "end 5.0" in found.message
