@@ -206,7 +206,7 @@ class SimulatedDaskRunner(DaskParallelRunner):
     def _say_that_no_trial_comes(self) -> None:
         """Say so when all trials that were submitted have called: SMAC waits with free workers only after its loop."""
         while self._simulator.progress()["started"] < self._n_started - self._n_refused:
-            if any(future.done() for future in self._pending_trials):
+            if any(future.done() for future in self._pending_trials):  # type: ignore[no-untyped-call]
                 return
             time.sleep(_LOOK_AGAIN)
         self._simulator.idle()

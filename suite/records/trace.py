@@ -133,7 +133,7 @@ def _labels_of_chains(freed: Times, start: Times, end: Times, config_id: Values,
         return None
     is_first = freed == 0.0
     # Half as large as NumPy's own indices: this is when a trace needs the most memory.
-    predecessor = np.searchsorted(end, freed).astype(np.int32 if n < 2**31 else np.int64)
+    predecessor: Any = np.searchsorted(end, freed).astype(np.int32 if n < 2**31 else np.int64)
     if (predecessor[~is_first] >= n).any():
         return None
     predecessor[is_first] = np.flatnonzero(is_first)
@@ -149,11 +149,12 @@ def _labels_of_chains(freed: Times, start: Times, end: Times, config_id: Values,
     first.sort(key=lambda i: (start[i], config_id[i], end[i]))
     labels = np.empty(n, dtype=np.int32)
     labels[first] = np.arange(len(first))
-    root = predecessor
+    root: Any = predecessor
     while True:  # each step doubles how far back a row looks
         further = root[root]
         if (further == root).all():
-            return labels[root]
+            found: Labels = labels[root]
+            return found
         root = further
 
 
