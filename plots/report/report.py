@@ -149,9 +149,9 @@ def _charts(data: dict[str, Any], rule: str) -> list[dict[str, str]]:
             "name": "performance",
             "title": "Performance over time",
             "caption": "The result of what had been delivered at each simulated time, or its regret, the loss minus "
-            "the known optimum: mean over seeds, the band is one standard error. A curve begins when every seed has a result. "
-            f"The step functions are read at up to {points} times a panel, the fewer the larger the study, and never "
-            f"interpolated. Numbers are rounded to {DIGITS} significant digits, times upwards.",
+            "the known optimum: mean over seeds, the band is one standard error. A curve begins when every seed has "
+            f"a result. The step functions are read at up to {points} times a panel, the fewer the larger the study, "
+            f"and never interpolated. Numbers are rounded to {DIGITS} significant digits, times upwards.",
         },
         {
             "name": "rank",
