@@ -355,6 +355,7 @@ _KINDS = (
         "Time to a target when runs are restarted until one reaches it, against the number of workers.",
         running_time.running_time_table,
         running_time.draw_running_time,
+        pages=("benchmark",),
     ),
     FigureKind(
         "speed_up",

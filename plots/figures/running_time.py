@@ -118,7 +118,7 @@ def running_time_table(study: Study, *, target: float = TARGET, horizon: Horizon
     """Return the expected time to a target when runs are restarted until one reaches it.
 
     Columns: `benchmark`, `optimizer`, `n_workers`, `expected` (simulated s; infinite where no run reaches it), `lower`,
-    `upper`, `successes`, `n_seeds`.
+    `upper`, `successes`, `n_seeds`; benchmarks on which somebody reaches the target.
 
     Parameters
     ----------
@@ -158,6 +158,7 @@ def running_time_table(study: Study, *, target: float = TARGET, horizon: Horizon
     table = pd.DataFrame(rows).sort_values(["benchmark", "optimizer", "n_workers"], ignore_index=True)
     never = table[~np.isfinite(table["expected"])]
     by_nobody = sorted(set(table["benchmark"]) - set(table["benchmark"][np.isfinite(table["expected"])]))
+    table = table[~table["benchmark"].isin(by_nobody)].reset_index(drop=True)
     missed = [
         f"{called(study, o, b)} ({workers_title(int(n))})"
         for b, o, n in never[["benchmark", "optimizer", "n_workers"]].itertuples(index=False)
@@ -201,8 +202,8 @@ def draw_profile(table: pd.DataFrame, canvas: Canvas) -> Any:
 
 
 def draw_running_time(table: pd.DataFrame, canvas: Canvas) -> Any:
-    """Draw what `running_time_table` returned: a panel a benchmark on which somebody reaches the target."""
-    benchmarks = canvas.labels.ordered(table["benchmark"][np.isfinite(table["expected"])].unique())
+    """Draw what `running_time_table` returned: a panel a benchmark."""
+    benchmarks = canvas.labels.ordered(table["benchmark"].unique())
     names = canvas.labels.ordered(table["optimizer"].unique())
     panels, used = canvas.grid(len(benchmarks), names, most=4, sharex=True)
     for benchmark, panel in zip(benchmarks, used, strict=True):
