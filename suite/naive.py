@@ -10,7 +10,8 @@ from zerowait.suite.rules.arguments import real
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.sharing import header, record, slot_state
-from zerowait.suite.sharing.coordination import Coordinator, Rules, Taken
+from zerowait.suite.sharing.call import Rules, Taken
+from zerowait.suite.sharing.coordination import Coordinator
 from zerowait.suite.sharing.transport import Transport
 from zerowait.suite.simulator import Simulator
 

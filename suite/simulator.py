@@ -8,7 +8,6 @@ import math
 import operator
 import os
 import pickle
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -36,7 +35,9 @@ from zerowait.suite.rules.seeds import ObjectiveSeeds, check_run_seed
 from zerowait.suite.rules.specification import MAX_WORKERS, make_specification
 from zerowait.suite.sharing import shared_directory as several_hosts
 from zerowait.suite.sharing import temporary, transport
-from zerowait.suite.sharing.coordination import Call, Coordinator, Rules, Taken
+from zerowait.suite.sharing.call import Call, Rules, Taken
+from zerowait.suite.sharing.connections import connections
+from zerowait.suite.sharing.coordination import Coordinator
 from zerowait.suite.sharing.delivery_wait import wait_for_delivery
 from zerowait.suite.sharing.idle import REMEDY
 from zerowait.suite.sharing.journal_schema import claim_text, failure_text, outcome_text
@@ -219,7 +220,7 @@ class Simulator:
             if not coordinator.is_being_closed and not coordinator.transport.closed:
                 return coordinator
             coordinator.callers.pop()
-        coordinator = self._coordinator = _connections.get(self._run, self._open)
+        coordinator = self._coordinator = connections.get(self._run, self._open)
         return coordinator
 
     @contextlib.contextmanager
@@ -429,7 +430,7 @@ class Simulator:
 
     def close(self) -> None:
         """Close this process's files of the run; the next call opens them again."""
-        _connections.close(self._run)
+        connections.close(self._run)
 
 
 class Promise:
@@ -493,62 +494,6 @@ def _new_copy(kind: type[Simulator], shared: bytes, objective: AnyObjective, on_
         on_delivery=on_delivery,
     )
     return simulator
-
-
-class _Connections:
-    """The runs that this process has open; threads and copies of a simulator share one connection a run."""
-
-    _MOST = 16
-
-    def __init__(self) -> None:
-        self._mutex = threading.Lock()
-        self._open: dict[Path, Coordinator] = {}
-
-    def get(self, run: RunDirectory, open_run: Callable[[], Coordinator]) -> Coordinator:
-        """Return the run's connection with an entry in its `callers`, which keeps it open."""
-        with self._mutex:
-            coordinator = self._open.get(run.root)
-            if coordinator is not None and not coordinator.transport.is_current():
-                # Somebody has removed the directory and begun another run under its name.
-                if not self._close(run.root):
-                    del self._open[run.root]
-                coordinator = None
-            if coordinator is None:
-                for root in list(self._open):
-                    if len(self._open) < self._MOST:
-                        break
-                    self._close(root)
-                coordinator = self._open[run.root] = open_run()
-            coordinator.callers.append(None)
-            return coordinator
-
-    def close(self, run: RunDirectory) -> None:
-        with self._mutex:
-            if run.root in self._open:
-                self._close(run.root)
-
-    def _close(self, root: Path) -> bool:
-        """Close a connection unless somebody uses it; return whether that was done."""
-        coordinator = self._open[root]
-        # Said before looking: who comes now either is seen here or sees this and asks for the connection anew.
-        coordinator.is_being_closed = True
-        if coordinator.callers or coordinator.transport.in_use:
-            coordinator.is_being_closed = False
-            return False
-        del self._open[root]
-        coordinator.transport.close()
-        return True
-
-    def forget(self) -> None:
-        """Close everything after a fork: the child shares its parent's open file descriptions and so its locks."""
-        self._mutex = threading.Lock()
-        for coordinator in self._open.values():
-            coordinator.transport.close()
-        self._open = {}
-
-
-_connections = _Connections()
-os.register_at_fork(after_in_child=_connections.forget)
 
 
 def _short(error: Exception, most: int = 400) -> str:

@@ -12,18 +12,15 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from zerowait.suite.rules import timeline
-from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.continuation import State, charge, training_length
 from zerowait.suite.rules.errors import BudgetExhausted, TooManyCallsError
-from zerowait.suite.rules.idle import Idle
-from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.sharing import header, idle, record, slot_state
+from zerowait.suite.sharing.call import Call, Rules, Taken
 from zerowait.suite.sharing.dead_workers import DeadWorkers
 from zerowait.suite.sharing.end_of_run import EndOfRun
 from zerowait.suite.sharing.idle import Pause
@@ -34,52 +31,6 @@ from zerowait.suite.sharing.sampling_clock import SamplingClock
 from zerowait.suite.sharing.spill import describe, describe_further
 from zerowait.suite.sharing.table import CONTRADICTS, LATE, SlotTable, Status, StopReason
 from zerowait.suite.sharing.transport import Transport
-
-
-@dataclass(slots=True)
-class Call:
-    """One call of the simulator, before it has a slot."""
-
-    identity: bytes
-    """Digest of what identifies the configuration."""
-    config: bytes
-    """Digest of the configuration itself."""
-    config_id: str
-    """The identity as a trace shows it."""
-    canonical: str
-    """The configuration as canonical JSON."""
-    fidelity: float | None
-    """Training budget of the evaluation."""
-    text: bytes
-    """Its part of the journal record."""
-    entered: float
-    """Real time at which the call came in, in seconds."""
-    slot: int = -1
-    """Its slot, known from the moment at which it may have one."""
-    number: int = 0
-    """Its number among the run's calls."""
-    warnings: list[str] = field(default_factory=list)
-    """What its caller is to be warned of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What all processes of a run agree on."""
-
-    budget: Budget
-    overhead: Overhead
-    continual: bool
-    idle: Idle
-    continue_after_death: bool
-
-
-@dataclass(slots=True)
-class Taken:
-    """What a caller learns when its result is delivered."""
-
-    start: float
-    end: float
-    runtime: float
 
 
 class Coordinator:

@@ -18,7 +18,8 @@ from zerowait.suite.logger import logger
 from zerowait.suite.rules import timeline
 from zerowait.suite.rules.errors import RunAborted
 from zerowait.suite.sharing import header, idle, record, slot_state
-from zerowait.suite.sharing.coordination import Coordinator, Taken
+from zerowait.suite.sharing.call import Taken
+from zerowait.suite.sharing.coordination import Coordinator
 from zerowait.suite.sharing.idle import LONGEST_COMPUTING, Quiescence
 from zerowait.suite.sharing.interruption import main_thread_is_interrupted
 from zerowait.suite.sharing.journal_schema import Release
