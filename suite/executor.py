@@ -168,27 +168,14 @@ class SimulatedExecutor(concurrent.futures.Executor):
     def objective(
         self, config: Mapping[str, Any], fidelity: float | None = None, config_id: str | None = None
     ) -> Evaluation:
-        """Evaluate a configuration in a task; outside of one, submit it and wait for its result.
-
-        Parameters
-        ----------
-        config
-            Parameter values by name.
-        fidelity
-            Training budget; None asks for the full training.
-        config_id
-            The optimizer's own name of the configuration; None identifies it by its values.
+        """Evaluate a configuration in a task, as a call of a `Simulator` does; outside of one, submit it and wait.
 
         Raises
         ------
-        BudgetExhausted
-            The budget is spent (unless `on_exhausted="inf"`).
-        InvalidEvaluationError
-            The objective returned something that is not an evaluation.
         SpecificationError
-            The configuration has no JSON form, its id was given to another one, or the task has evaluated already.
-        Exception
-            Whatever the objective raised.
+            The task has evaluated already, or for the same reasons as a `Simulator`.
+        BudgetExhausted, InvalidEvaluationError, Exception
+            As of a `Simulator`; a task gets at once what the objective raises.
         """
         task = self._task
         if task is None:
