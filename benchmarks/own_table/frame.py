@@ -16,7 +16,7 @@ from zerowait.benchmarks.own_table.cells import (
     texts_as_codes,
 )
 from zerowait.benchmarks.own_table.columns import shown_list
-from zerowait.suite.rules.errors import SpecificationError, shown
+from zerowait.suite.rules.errors import SpecificationError, one_line, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,7 +141,7 @@ def read_parquet(path: Path, file: IO[bytes], label: str) -> FrameTable:
         # Types that know of missing cells: a whole number beside an empty cell would become a float otherwise.
         return FrameTable(pd.read_parquet(file, dtype_backend="numpy_nullable"))
     except (OSError, ValueError, TypeError, KeyError, NotImplementedError, pa.ArrowException) as error:
-        what = " ".join(str(error).split()) or type(error).__name__
+        what = one_line(error) or type(error).__name__
         raise SpecificationError(f"{label}: the file {path} is not a table: {shown(what)}") from None
 
 

@@ -22,7 +22,7 @@ from zerowait.benchmarks.own_table.cells import (
     texts_as_codes,
 )
 from zerowait.benchmarks.own_table.columns import Meaning, shown_list
-from zerowait.suite.rules.errors import SpecificationError, shown
+from zerowait.suite.rules.errors import SpecificationError, one_line, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,7 +208,7 @@ def _told(path: Path, label: str, rows: Any) -> Iterator[None]:
             f"0x{byte:02x}; save it as UTF-8"
         ) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        what = " ".join(str(error).split())
+        what = one_line(error)
         raise SpecificationError(
             f"{label}: the file {path} is cut or damaged: {what}; compress the table again"
         ) from None

@@ -19,7 +19,7 @@ from zerowait.experiments.commands import report as report_cli
 from zerowait.experiments.commands import study as study_cli
 from zerowait.experiments.commands import table as table_cli
 from zerowait.experiments.commands import verify as verify_cli
-from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
+from zerowait.suite.rules.errors import SpecificationError, ZerowaitError, one_line
 
 # Everything else is imported inside the commands, so that `zerowait --help` answers at once. Paths are not `readable`
 # for typer: what is wrong with a path is told in one line, like everything else.
@@ -54,7 +54,7 @@ def main() -> None:
     try:
         app()
     except ZerowaitError as error:
-        _err(f"zerowait: {' '.join(str(error).split())}")
+        _err(f"zerowait: {one_line(error)}")
         sys.exit(BAD_INPUT)
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""

@@ -65,7 +65,7 @@ def _complete(path: Path, cells: pd.Series[Any], tell: Callable[[str], None]) ->
 
     try:
         with os.fdopen(open_regular(path), "rb") as file:
-            table = pq.ParquetFile(file).read()
+            table = pq.ParquetFile(file, page_checksum_verification=True).read()
         part = Partition.of(path, table.schema)
     except (OSError, pa.ArrowException) as error:
         raise TraceError(store.damaged_store(path, error)) from None

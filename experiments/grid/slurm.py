@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zerowait.adapters.environments import isolation
 from zerowait.experiments.grid.engines import CONFIGURATION, Workers, close_client, interrupts_blocked, run_on
 from zerowait.experiments.studies.study import suggestion
-from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -144,8 +144,7 @@ class Slurm:
                     )
                 except (ValueError, TypeError, OSError, RuntimeError) as error:
                     raise SpecificationError(
-                        f"dask-jobqueue does not take these options ({' '.join(str(error).split())}); correct "
-                        "--slurm-option"
+                        f"dask-jobqueue does not take these options ({one_line(error)}); correct --slurm-option"
                     ) from None
                 stack.callback(_close, cluster, self._tell)
                 client = Client(cluster)  # type: ignore[no-untyped-call]
@@ -171,9 +170,7 @@ def _submit(cluster: Any, jobs: int) -> None:
     try:
         cluster.sync(submitted)
     except RuntimeError as error:
-        raise SpecificationError(
-            f"Slurm did not take the jobs ({' '.join(str(error).split())}); correct --slurm-option"
-        ) from None
+        raise SpecificationError(f"Slurm did not take the jobs ({one_line(error)}); correct --slurm-option") from None
 
 
 def _close(cluster: Any, tell: Callable[[str], object]) -> None:

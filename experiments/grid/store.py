@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.suite.records import store, store_cells
 from zerowait.suite.records.store import Partition
+from zerowait.suite.records.trace import PARQUET
 from zerowait.suite.rules.errors import TraceError
 from zerowait.suite.sharing.fsync import replace_file, to_disk
 from zerowait.suite.sharing.regular_files import open_regular, read_json
@@ -192,7 +193,7 @@ def _merged(path: Path, table: Table, schema: pa.Schema) -> Table:
     import pyarrow.parquet as pq
 
     with os.fdopen(open_regular(path), "rb") as file:
-        both = pa.concat_tables([pq.ParquetFile(file).read().cast(schema), table])
+        both = pa.concat_tables([pq.ParquetFile(file, page_checksum_verification=True).read().cast(schema), table])
     return both.sort_by([(name, "ascending") for name in ("n_workers", "run_seed", "cell", "evaluation")])
 
 
@@ -202,7 +203,7 @@ def write(path: Path, table: Table) -> None:
 
     def to(temporary: Path) -> None:
         # One chunk a column: how the rows came together would show in the pages of the file.
-        pq.write_table(table.combine_chunks(), temporary, compression="zstd")
+        pq.write_table(table.combine_chunks(), temporary, **PARQUET)
         to_disk(temporary)
 
     replace_file(path, to)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.machinery
+import importlib.util
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +15,7 @@ from zerowait.adapters.registry import providers
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from zerowait.adapters import Adapter
     from zerowait.benchmarks import Benchmark
@@ -85,20 +86,43 @@ def _digest(module: str, distributions: tuple[str, ...]) -> str:
 def _files_of_module(module: str) -> Iterator[tuple[str, bytes]]:
     loaded = sys.modules.get(module)
     for folder in map(Path, getattr(loaded, "__path__", ())):
-        for path in folder.rglob("*"):
-            if path.name.endswith(_SUFFIXES) and path.is_file():
-                yield f"{module}/{path.relative_to(folder).as_posix()}", path.read_bytes()
+        yield from _below(folder, module)
     file = getattr(loaded, "__file__", None)
     if file is not None and not hasattr(loaded, "__path__") and Path(file).is_file():
         yield module + Path(file).suffix, Path(file).read_bytes()
 
 
+def _below(folder: Path, package: str) -> Iterator[tuple[str, bytes]]:
+    for path in folder.rglob("*"):
+        if path.name.endswith(_SUFFIXES) and path.is_file():
+            yield f"{package}/{path.relative_to(folder).as_posix()}", path.read_bytes()
+
+
 def _files_of_distribution(name: str) -> Iterator[tuple[str, bytes]]:
     try:
-        files = metadata.files(name) or []
+        found = metadata.distribution(name)
     except metadata.PackageNotFoundError:
         return
-    for file in files:
+    for file in found.files or ():
         path = Path(str(file.locate()))
         if file.name.endswith(_SUFFIXES) and path.is_file():
             yield file.as_posix(), path.read_bytes()
+        elif file.name.endswith(".pth") and path.is_file():
+            yield from _files_of_editable(path.read_text(encoding="utf-8").splitlines())
+    # setuptools installs a finder in the place of a folder, and names what it finds.
+    for module in (found.read_text("top_level.txt") or "").split():
+        spec = importlib.util.find_spec(module) if module.isidentifier() else None
+        for folder in map(Path, (spec and spec.submodule_search_locations) or ()):
+            yield from _below(folder, module)
+
+
+def _files_of_editable(folders: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield the sources of the packages and modules in folders that an editable installation makes importable."""
+    for folder in map(Path, folders):
+        if not folder.is_dir():  # a line of code
+            continue
+        for path in folder.iterdir():
+            if (path / "__init__.py").is_file():
+                yield from _below(path, path.name)
+            elif path.name.endswith(_SUFFIXES) and path.is_file():
+                yield path.name, path.read_bytes()

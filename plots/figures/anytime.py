@@ -131,7 +131,7 @@ def score_table(
             f"a score of 0 is the result of {shown(baseline)}, which the study has not; set baseline= to one of "
             f"{', '.join(groups[0].optimizers)}"
         )
-    rows, without = [], []
+    rows, with_scores, without = [], [], []
     for group in groups:
         fractions = _fractions(study, group)
         kept: dict[str, Floats] = {}
@@ -145,6 +145,7 @@ def score_table(
                 without.append(study.labels.text(benchmark))
         if kept:
             scored = replace(group, benchmarks=tuple(kept))
+            with_scores.append(scored)
             rows.append(_curves(scored, fractions, list(kept.values()), "score", resample))
     if not rows:
         raise SpecificationError(
@@ -163,7 +164,7 @@ def score_table(
         if without
         else "",
         "A curve begins when all its runs have a result.",
-        _without_a_curve(study, groups, rows),
+        _without_a_curve(study, with_scores, rows),
     )
 
 

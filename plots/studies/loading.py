@@ -53,9 +53,12 @@ def load_study(
     SpecificationError
         A condition cannot be read or no run meets them, or two runs have the same name.
     """
+    from zerowait.suite.records import store
+
     folder = Path(folder)
     if any((folder / name).exists() for name in (STORE, CELLS_FILE)):
-        study = _of_store(folder, [*(columns or EVALUATION_COLUMNS), *_full_columns(folder)])
+        full = [name for name in store.free_columns(folder) if name.startswith(FULL)]
+        study = _of_store(folder, [*(columns or EVALUATION_COLUMNS), *full])
     else:
         study = study_of_runs(load_runs(folder), unfinished(folder), columns)
     study = study.labelled(kept_labels(folder), known=False) if labels is None else study.labelled(labels)
@@ -77,23 +80,6 @@ def kept_labels(folder: Path) -> Labels:
         return labels_of(tomllib.loads(file.read_text(encoding="utf-8")).get(LABELS, {}))
     except ValueError as error:
         raise TraceError(f"{file} is damaged ({error}); run the study again to write it anew") from None
-
-
-def _full_columns(folder: Path) -> list[str]:
-    """Return the store's columns of what configurations give at the highest fidelity; older stores have none."""
-    from zerowait.suite.records import store
-
-    names: set[str] = set()
-    for path in store.partition_paths(store.store_of(folder)[0]):
-        names |= {name for name in pq_names(path) if name.startswith(FULL)}
-    return sorted(names)
-
-
-def pq_names(path: Path) -> list[str]:
-    """Return the names of the columns of a Parquet file."""
-    import pyarrow.parquet as pq
-
-    return list(pq.read_schema(path).names)
 
 
 def _of_store(folder: Path, columns: Sequence[str]) -> Study:

@@ -17,7 +17,7 @@ from zerowait.suite.records.selection import Condition, Selection, Where, parse
 from zerowait.suite.records.store_cells import CELL_COLUMNS, RUN_COLUMNS, StoredCell, Table
 from zerowait.suite.records.trace import COLUMNS, arrow_type
 from zerowait.suite.rules import arguments
-from zerowait.suite.rules.errors import SpecificationError, TraceError
+from zerowait.suite.rules.errors import SpecificationError, TraceError, one_line
 from zerowait.suite.sharing.regular_files import open_regular, read_json
 
 if TYPE_CHECKING:
@@ -185,6 +185,18 @@ def load_study(
     return _frame([chunk for chunk in chunks if chunk is not None], wanted)
 
 
+def free_columns(path: str | os.PathLike[str]) -> list[str]:
+    """Return the names of the columns of metrics and parameters in a store, as its files' footers have them, sorted.
+
+    Raises
+    ------
+    TraceError
+        There is no store, or a file is damaged.
+    """
+    with _opened(store_of(path)[0]) as parts:
+        return sorted({name for part, _ in parts for name in part.types})
+
+
 def load_cells(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Return one row for every finished run of a study; see `zerowait.suite.records.store_cells.CELL_COLUMNS`.
 
@@ -244,15 +256,18 @@ def read_cells(store: Path) -> Table:
         return cells_table([])
     try:
         with os.fdopen(open_regular(path), "rb") as file:
-            return pq.ParquetFile(file).read().select(list(CELL_COLUMNS)).cast(cells_schema())
+            table = pq.ParquetFile(file, page_checksum_verification=True).read()
+        table = table.select(list(CELL_COLUMNS)).cast(cells_schema())
+        table.validate(full=True)
     except (OSError, KeyError, pa.ArrowException) as error:
         raise TraceError(damaged_store(path, error)) from None
+    return table
 
 
 def damaged_store(path: Path, error: Exception) -> str:
     """Return what to say about a file of the store that cannot be read."""
     return (
-        f"{path} is damaged ({' '.join(str(error).split())}); remove it and run the study again, "
+        f"{path} is damaged ({one_line(error)}); remove it and run the study again, "
         "which makes it anew from the finished cells"
     )
 
@@ -272,7 +287,7 @@ class _opened:  # noqa: N801 - a context manager, used like a function
         for path in partition_paths(self._store):
             try:
                 opened = self._files.enter_context(os.fdopen(open_regular(path), "rb"))
-                file = pq.ParquetFile(opened, read_dictionary=_DICTIONARY)
+                file = pq.ParquetFile(opened, read_dictionary=_DICTIONARY, page_checksum_verification=True)
             except FileNotFoundError:
                 continue  # the runner has just removed what the study has no more
             except (OSError, pa.ArrowException) as error:
@@ -420,5 +435,8 @@ def _frame(chunks: Sequence[Table], wanted: Sequence[str]) -> pd.DataFrame:
     if not chunks:
         return pd.DataFrame(columns=list(wanted))
     table = pa.concat_tables(chunks).select(list(wanted)).replace_schema_metadata(None).unify_dictionaries()
-    frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
+    try:
+        frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
+    except pa.ArrowException as error:
+        raise TraceError(f"the store is damaged ({one_line(error)}); run the study again") from None
     return frame

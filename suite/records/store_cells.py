@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
 from zerowait.suite.records.trace import COLUMNS, arrow_type, metadata_in, read_table
-from zerowait.suite.rules.errors import SpecificationError, TraceError
+from zerowait.suite.rules.errors import SpecificationError, TraceError, one_line
 from zerowait.suite.rules.identity import canonical_json, digest
 from zerowait.suite.sharing.regular_files import open_regular, read_json
 
@@ -173,7 +173,7 @@ def problem_with(folder: Path) -> str | None:
     except FileNotFoundError:
         return f"{TRACE_FILE} is missing"
     except (OSError, pa.ArrowException) as error:
-        return f"{TRACE_FILE} cannot be read: {' '.join(str(error).split())}"
+        return f"{TRACE_FILE} cannot be read: {one_line(error)}"
     except TraceError as error:
         return str(error)
 
@@ -200,7 +200,7 @@ def refuse_damaged_since(written: float, folders: Iterable[Path]) -> None:
 
 
 def _damaged(path: Path, why: str) -> str:
-    return f"{path} cannot be read ({' '.join(why.split())}); remove the cell's folder and run the study again"
+    return f"{path} cannot be read ({one_line(why)}); remove the cell's folder and run the study again"
 
 
 def _row(key: str, cell: Mapping[str, Any], metadata: Mapping[str, Any], measured: Mapping[str, Any]) -> dict[str, Any]:

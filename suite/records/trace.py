@@ -19,12 +19,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import metadata as importlib_metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 import numpy as np
 
 from zerowait.suite.rules import arguments
-from zerowait.suite.rules.errors import TraceError, shown
+from zerowait.suite.rules.errors import TraceError, one_line, shown
 from zerowait.suite.rules.identity import plain
 from zerowait.suite.sharing.fsync import replace_file
 from zerowait.suite.sharing.regular_files import open_regular, read_json
@@ -40,6 +41,8 @@ Values: TypeAlias = Sequence[Any] | np.ndarray[Any, np.dtype[Any]]
 
 FORMAT_VERSION = 1
 ATTRIBUTE = "zerowait"
+PARQUET: Mapping[str, Any] = MappingProxyType({"compression": "zstd", "write_page_checksum": True})
+"""How Parquet files are written: a changed byte is noticed where they are read, and no number is another one."""
 
 COLUMNS: Mapping[str, tuple[str, str]] = {
     "evaluation": ("int64", "number in delivery order, from 0"),
@@ -362,7 +365,7 @@ def write_trace(trace: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
         fields.append(typed.with_metadata({"description": meaning}) if meaning else typed)
     # pandas' own metadata names library versions and is not needed to read the table back.
     table = table.cast(pa.schema(fields, metadata={ATTRIBUTE: json.dumps(metadata, sort_keys=True)}))
-    replace_file(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+    replace_file(path, lambda temporary: pq.write_table(table, temporary, **PARQUET))
     if measured:
         text = json.dumps(measured, sort_keys=True, indent=1)
         replace_file(_measured_path(path), lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"))
@@ -405,11 +408,11 @@ def read_table(path: Path) -> tuple[pa.Table, dict[str, Any]]:
 
     try:
         with os.fdopen(open_regular(path), "rb") as file:
-            table = pq.ParquetFile(file).read(use_threads=False)
+            table = pq.ParquetFile(file, page_checksum_verification=True).read(use_threads=False)
     except FileNotFoundError:
         raise TraceError(f"there is no trace at {path}") from None
     except (OSError, pa.ArrowException) as error:
-        raise TraceError(f"{path} is not a Parquet file: {' '.join(str(error).split())}") from None
+        raise TraceError(f"{path} is not a Parquet file: {one_line(error)}") from None
     metadata = metadata_in(path, table.schema.metadata or {})
     there = set(table.column_names)
     if not there.issuperset(ESSENTIAL):

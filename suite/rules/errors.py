@@ -16,6 +16,11 @@ def shown(value: object) -> str:
     return " ".join(_repr.repr(value).split("\n"))  # an array's is of several lines
 
 
+def one_line(error: object) -> str:
+    """Return what another library says of an error as one line of what can be printed."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(str(error).split()))
+
+
 class ZerowaitError(Exception):
     """Base of every error that zerowait raises on purpose."""
 

@@ -71,6 +71,30 @@ def test_an_edited_optimizer_runs_again_under_the_same_version(zerowait, plugin)
     assert {cell["versions"]["own-optimizer"] for cell in cells} == {"1.0"}
 
 
+@pytest.mark.parametrize("how", ["path", "finder"])
+def test_a_further_package_of_an_editable_project_names_the_cells_too(tmp_path, monkeypatch, how):
+    from zerowait.experiments.studies import sources
+
+    project, info = tmp_path / "project", tmp_path / "site" / "editable_optimizer-1.0.dist-info"
+    (project / "further_package").mkdir(parents=True)
+    info.mkdir(parents=True)
+    helper = project / "further_package" / "__init__.py"
+    helper.write_text("P = 0.7\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: editable-optimizer\nVersion: 1.0\n")
+    if how == "path":
+        (info.parent / "editable.pth").write_text(f"import sys\n{project}\n")
+        (info / "RECORD").write_text("editable.pth,,\n")
+    else:
+        (info / "RECORD").write_text("editable_optimizer-1.0.dist-info/METADATA,,\n")
+        (info / "top_level.txt").write_text("further_package\n")
+        monkeypatch.syspath_prepend(str(project))
+    monkeypatch.syspath_prepend(str(info.parent))
+    before = sources._digest.__wrapped__("zerowait", ("editable-optimizer",))
+    assert before != sources.UNKNOWN
+    helper.write_text("P = 0.1\n")
+    assert sources._digest.__wrapped__("zerowait", ("editable-optimizer",)) != before
+
+
 def test_the_first_error_is_the_one_that_everybody_shows(zerowait, plugin):
     plugin.write_text(PLUGIN.replace("self.told += 1", "self.told = self.told + None"))
     (zerowait.folder / "s.toml").write_text(STUDY)

@@ -261,6 +261,41 @@ def test_a_damaged_store_is_made_anew_from_the_cells(tmp_path):
     assert len(zerowait.load_cells(tmp_path)) == 16
 
 
+@pytest.mark.parametrize("damaged", ["runs", "cells", "trace"])
+def test_a_changed_byte_is_noticed_and_never_another_number(tmp_path, damaged):
+    make_cell(tmp_path, n=30)
+    if damaged != "trace":
+        store.update(tmp_path)
+    places = {"runs": "store/traces/*/*/runs.parquet", "cells": "store/cells.parquet", "trace": "cells/*/trace.parquet"}
+    path = next(tmp_path.glob(places[damaged]))
+    read = zerowait.load_cells if damaged == "cells" else zerowait.load_study
+    right, whole = read(tmp_path), path.read_bytes()
+    data = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")  # the footer follows
+    said = []
+    for at in np.linspace(4, data - 1, 40).astype(int):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
+        try:
+            found = read(tmp_path)
+        except TraceError as error:
+            said.append(str(error))
+        else:  # it was one that nobody needs, such as a bound of a page
+            assert found.equals(right)
+    assert len(said) > 10
+    assert all(text.isprintable() for text in said)
+
+
+@pytest.mark.parametrize("half", ["store/traces/*/*/runs.parquet", "store/cells.parquet"])
+def test_a_figure_names_a_store_that_was_cut(tmp_path, half):
+    from zerowait.plots.studies.loading import load_study
+
+    make_cell(tmp_path, n=30)
+    store.update(tmp_path)
+    path = next(tmp_path.glob(half))
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(TraceError, match=r"is damaged .*; remove it and run the study again"):
+        load_study(tmp_path)
+
+
 UPDATE = """
 import sys
 from pathlib import Path
