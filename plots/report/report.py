@@ -166,8 +166,8 @@ def _charts(data: dict[str, Any], rule: str) -> list[dict[str, str]]:
             "title": "Speed-up with more workers",
             "caption": "How many times sooner P workers reach the target than one: the best loss that nine of ten "
             "seeds reach with every number of workers, for each optimizer and benchmark. Over several benchmarks, "
-            "their geometric mean. Bars are 95 % bootstrap intervals over seeds, and over all benchmarks those count as "
-            "a sample too; the dashed line is the ideal.",
+            "their geometric mean. Bars are 95 % bootstrap intervals over seeds, and over all benchmarks these count "
+            "as a sample too; the dashed line is the ideal.",
         },
     ]
     return [{**chart, "caption": f"{chart['caption']} {rule}"} for chart in found]
