@@ -257,9 +257,8 @@ def asked(case: Case, scale: float) -> Observed:
     begin_together()
     trace = simulate(
         optimizer, _Runtimes(case, unit, scale), n_workers=case.workers, max_evaluations=len(case.runtimes), told=told,
-        overhead=Overhead.measured() if scale else _modelled_overhead(case),
+        overhead=Overhead.measured() if scale else _modelled_overhead(case), on_delivery=optimizer.end_together_at_last,
     )  # fmt: skip
-    end_together()
     return _observed(trace, optimizer.known, unit)
 
 
@@ -289,6 +288,11 @@ class _Asked:
     def tell(self, _query: Query, _evaluation: Evaluation, /) -> None:
         """Count the result."""
         self._told += 1
+
+    def end_together_at_last(self, _query: Query, _evaluation: Evaluation) -> None:
+        """After the last result, wait for the others: the trace is made next, and would wake their sleepers late."""
+        if self._told == len(self._case.runtimes):
+            end_together()
 
 
 def replayed(case: Case, seen: Observed) -> list[int]:

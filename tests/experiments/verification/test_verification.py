@@ -9,9 +9,12 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import multiprocessing
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +29,8 @@ from zerowait.experiments.verification.schedules import Case, expected, gap
 from zerowait.experiments.verification.speed import experiment as speed_of_others
 from zerowait.experiments.verification.speed import figure as speed_figure
 from zerowait.experiments.verification.speed.experiment import Measured, PeerFailedError, Scope, syne_tune_seconds
+from zerowait.suite import Simulator
+from zerowait.suite.engine import Engine
 from zerowait.suite.rules.errors import SpecificationError
 
 PUNCTUAL = 5.0
@@ -143,6 +148,31 @@ def test_an_error_in_a_task_that_runs_with_others_reaches_the_caller():
 
 def _fail():
     raise ZeroDivisionError
+
+
+made_at, woke_at = (multiprocessing.get_context("fork").Value("d", 0.0) for _ in range(2))
+
+
+def _sleep():
+    drivers.begin_together()
+    time.sleep(0.2)
+    woke_at.value = time.monotonic()
+    drivers.end_together()
+
+
+@pytest.mark.parametrize("way", [drivers.asked, partial(drivers.measured, directory=None)])
+def test_what_runs_with_sleepers_makes_its_trace_when_they_have_slept(way, monkeypatch):
+    def noted(make):
+        def made(*arguments, **more):
+            made_at.value = time.monotonic()
+            return make(*arguments, **more)
+
+        return made
+
+    monkeypatch.setattr(Engine, "trace", noted(Engine.trace))
+    monkeypatch.setattr(Simulator, "trace", noted(Simulator.trace))
+    drivers.at_once({"simulated": partial(way, Case((1.0, 2.0), workers=2), 0.001), "sleeper": _sleep})
+    assert made_at.value >= woke_at.value > 0.0
 
 
 # -- the experiments --------------------------------------------------------------------------------------------------
