@@ -159,6 +159,8 @@ def json_data(name: str, value: object) -> Any:
         return value
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
+    if isinstance(value, float):
+        raise refusal(name, value, "a finite number")
     raise refusal(name, value, "what JSON holds: a text, a finite number, a boolean, None, a list or a mapping")
 
 

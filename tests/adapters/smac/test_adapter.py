@@ -503,7 +503,7 @@ def test_parameters_reach_smac():
         ("smac-hpo", {"eta": 3, "seed": 1}, r"'smac-hpo' was given 'eta', 'seed'; it takes bootstrapping, challengers"),
         ("smac-mf", {"eta": 1}, "eta=1; it must be an integer of at least 2"),
         ("smac-blackbox", {"model_type": "deep"}, "model_type='deep'; it must be one of 'vanilla', 'mcmc'"),
-        ("smac-hpo", {"crash_cost": float("inf")}, "crash_cost=inf; it must be a finite number"),
+        ("smac-hpo", {"crash_cost": float("inf")}, "crash_cost of 'smac-hpo' is inf; it must be a finite number"),
         ("smac-hpo", {"n_trees": True}, "n_trees=True; it must be an integer of at least 1"),
         ("smac-hyperband", {"n_configs": 5}, "'smac-hyperband' was given 'n_configs'"),
     ],
