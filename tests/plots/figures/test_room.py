@@ -32,6 +32,7 @@ LOOKS = [
     ("few", "paper", "one"), ("crowded", "paper", "one"), ("long", "paper", "one"), ("some", "paper", "two"),
     ("many", "paper", "two"), ("some", "slides", "one"), ("some", "web", None),
 ]  # fmt: skip
+SHORT = (LOOKS[0], *LOOKS[2:4])
 HOSTILE = (
     "n=$x_$",
     "budget $5 or $9",
@@ -97,7 +98,11 @@ DRAWN_LIKE_OTHERS = {"practical_differences", "scores_over_time"}
 
 @pytest.mark.parametrize(
     ("name", "case", "look", "width"),
-    [(name, *look) for name in FIGURES for look in (LOOKS[2:4] if name in DRAWN_LIKE_OTHERS else LOOKS)],
+    [
+        pytest.param(name, *look, marks=() if look in SHORT else pytest.mark.stress)
+        for name in FIGURES
+        for look in (LOOKS[2:4] if name in DRAWN_LIKE_OTHERS else LOOKS)
+    ],
 )
 def test_every_text_has_room(name, case, look, width):
     if name == "rank_by_workers" and case == "few":
