@@ -158,7 +158,9 @@ class LCBench(SurrogateBenchmark):
     ) -> None:
         paper_protocol = arguments.boolean(f"{NAME}: paper_protocol", paper_protocol)
         if weight_decay_log is not None:
-            weight_decay_log = arguments.boolean(f"{NAME}: weight_decay_log", weight_decay_log)
+            weight_decay_log = arguments.boolean(
+                f"{NAME}: weight_decay_log", weight_decay_log, allowed="True, False or None"
+            )
         if paper_protocol and fidelity_range is not None:
             raise SpecificationError(
                 f"{NAME}: fidelity_range is {fidelity_range!r}, but paper_protocol=True sets it to "

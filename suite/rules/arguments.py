@@ -77,13 +77,13 @@ def real(
     raise refusal(name, value, allowed)
 
 
-def boolean(name: str, value: object) -> bool:
+def boolean(name: str, value: object, *, allowed: str = "True or False") -> bool:
     """Return a boolean, Python's or NumPy's; raise `SpecificationError` when it is none."""
     if isinstance(value, bool):
         return value
     if getattr(value, "ndim", None) == 0 and getattr(getattr(value, "dtype", None), "kind", "") == "b":
         return bool(value)
-    raise refusal(name, value, "True or False")
+    raise refusal(name, value, allowed)
 
 
 def choice(name: str, value: T, allowed: Sequence[str | None]) -> T:

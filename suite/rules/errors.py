@@ -17,8 +17,9 @@ def shown(value: object) -> str:
 
 
 def one_line(error: object) -> str:
-    """Return what another library says of an error as one line of what can be printed."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(str(error).split()))
+    """Return what an error says as one line of what can be printed; what cannot stands there as Python escapes it."""
+    text = " ".join(str(error).split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class ZerowaitError(Exception):
