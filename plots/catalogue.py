@@ -273,7 +273,7 @@ _KINDS = (
     FigureKind(
         "performance_over_time",
         "Performance over time",
-        "Best loss or regret against simulated time, for each benchmark and number of workers.",
+        "Loss or regret of the result against simulated time, for each benchmark and number of workers.",
         performance.performance_table,
         performance.draw_performance,
         pages=("benchmark", "n_workers"),

@@ -25,7 +25,7 @@ Names = Annotated[
     typer.Option(
         "--names", metavar="NAME=LABEL", show_default=False,
         help="What figures call an optimizer or a benchmark: 'optuna-tpe=TPE', with a colour 'optuna-tpe=TPE:#0072B2', "
-        "or a TOML file with the table [labels]; may be repeated, and figures keep the order.",
+        "or a TOML file that has the table of labels of a study file; may be repeated, and figures keep the order.",
     ),
 ]  # fmt: skip
 STUDY_HELP = f"The study's output folder, its TOML file, or the name of one of ours: {', '.join(shipped_studies())}."

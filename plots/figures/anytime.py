@@ -90,7 +90,7 @@ def regret_table(
     return _finished(
         rows,
         resample,
-        "Normalised regret of the best loss delivered at or before each time, averaged over benchmarks and seeds;",
+        "Normalised regret of the result at each time, averaged over benchmarks and seeds;",
         f"1 is {SCALES[scale]}.",
         reference_sentence(study, [name for group in groups for name in group.benchmarks]),
         BAND,
@@ -154,7 +154,7 @@ def score_table(
     return _finished(
         rows,
         resample,
-        "Score of the best loss delivered at or before each time, averaged over benchmarks and seeds: 0 is the mean",
+        "Score of the result at each time, averaged over benchmarks and seeds: 0 is the mean",
         f"result of {study.labels.text(baseline)} at the end of the budget with as many workers, 1 is no regret.",
         reference_sentence(study, [name for group in groups for name in group.benchmarks]),
         BAND,
@@ -190,7 +190,7 @@ def rank_table(study: Study, *, horizon: Horizon = "common", resample: Resample 
     return _finished(
         rows,
         resample,
-        "Average rank (1 is best, ties share their mean) by the best loss delivered at or before each time,",
+        "Average rank (1 is best, ties share their mean) by the result at each time,",
         "among the runs with the same benchmark and seed; who has no result yet is last.",
         BAND,
         compared_sentence(groups, horizon),

@@ -74,7 +74,7 @@ def win_rate_table(
     interval = spread_of(table["lower"], resample, "bar").replace("Bars are", "Numbers have")
     return described(
         table,
-        "How often the optimizer of the row has a lesser best loss than that of the column, on the same benchmark with",
+        "How often the result of the optimizer of the row is less than that of the column, on the same benchmark with",
         f"the same seed, at {100 * fraction:g} % of the budget (the probability of improvement of Agarwal et al. 2021,",
         "over pairs with the same seed); ties count half, and every benchmark counts alike.",
         f"{interval} Bold where it leaves out 50 %; the table has it." if table["lower"].notna().any() else "",

@@ -126,7 +126,7 @@ def critical_difference_table(
     same = int((panels["test_p_value"] >= alpha).sum())
     return described(
         table,
-        f"Average ranks by the best loss at shares of the budget; a block is {block}.",
+        f"Average ranks by the results at shares of the budget; a block is {block}.",
         f"First Friedman's test, then {pairs}; level {alpha:g}. Bars join optimizers that do not differ significantly."
         if first == "Friedman"
         else f"Two optimizers: Wilcoxon's signed-rank test, level {alpha:g}. A bar means no significant difference.",

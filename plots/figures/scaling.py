@@ -192,7 +192,7 @@ def quality_table(
     share = "the end" if fraction == 1 else f"{fraction:g} of the end"
     return described(
         table,
-        f"Normalised regret of the best loss at the same simulated time with every number of workers: {share} of",
+        f"Normalised regret of the result at the same simulated time with every number of workers: {share} of",
         "the optimizer and number of workers that end first, by the median of the seeds; runs that ended sooner keep",
         f"their final value. 1 is {SCALES[scale]}.",
         reference_sentence(study, sorted(times)),

@@ -170,11 +170,11 @@ def final_table(study: Study, index: Index) -> Table:
     return Table(
         "final",
         "Final values",
-        "Best loss at the end",
+        "Result at the end",
         [Head("Benchmark"), Head("P", numeric=True), Head("Optimizer"), *_numeric(
             "Seeds", "Mean", "Std. error", "Median", "Best", "Mean regret", "Simulated time")],
         rows,
-        "The best loss that was delivered until the time in the last column: the end of the optimizer that ends first "
+        "The result at the time in the last column: the end of the optimizer that ends first "
         "on that benchmark with that number of workers, by the median of its seeds. The standard error is that of the "
         f"mean over seeds (n - 1 in the denominator). Regret is the loss minus the known optimum. {NONE}: unknown, or "
         "a seed has no success by then.",

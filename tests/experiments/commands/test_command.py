@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,6 +46,23 @@ def test_help_names_every_command(zerowait):
         assert f" {command} " in done.stdout
     assert "--in-process" in zerowait("run", "--help").stdout
     assert "--no-peers" in zerowait("bench", "--help").stdout
+
+
+def test_no_help_has_words_that_the_terminal_takes_for_markup():
+    """Brackets are Rich's marks for bold and colours, and vanish with what they hold."""
+    from typer.main import get_command
+
+    from zerowait.experiments.commands.cli import app
+
+    def texts(command):
+        yield command.help or ""
+        yield from (getattr(parameter, "help", None) or "" for parameter in command.params)
+        for below in getattr(command, "commands", {}).values():
+            yield from texts(below)
+
+    found = list(texts(get_command(app)))
+    assert len(found) > 100
+    assert not [text for text in found if re.search(r"\[[a-z/#@]", text)]
 
 
 def test_help_loads_nothing_heavy(zerowait):
