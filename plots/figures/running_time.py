@@ -170,6 +170,9 @@ def running_time_table(study: Study, *, target: float = TARGET, horizon: Horizon
         f"over the number that reach it (Hansen et al. 2021). {_solved(target)}",
         reference_sentence(study, [name for group in groups for name in group.benchmarks]),
         spread_of(table["lower"], "runs", "bar"),
+        "A bar through the top of its panel has no end: in some resamples no run reaches the target."
+        if np.isinf(table["upper"]).any()
+        else "",
         compared_sentence(groups, horizon),
         left_out_sentence(groups),
         f"No panel, because nobody reaches it: {listed([study.labels.text(b) for b in by_nobody])}."
