@@ -26,6 +26,9 @@ POLLING_SHARE = 0.6
 _T = TypeVar("_T")
 _FEW = 5  # switches
 
+waiting_callers: set[int] = set()
+"""Native ids of the threads of this process that wait for a delivery: what they do now and then is no sampling."""
+
 Thread: TypeAlias = tuple[int, int]
 """Process id and thread id."""
 
@@ -114,7 +117,7 @@ def is_runnable(thread: Thread) -> bool:
 
 
 class Watch:
-    """Compares looks at the processes of a run; to be used by one thread, whose own work does not count.
+    """Compares looks at the processes of a run; to be used by one thread, which is among `waiting_callers` or alone.
 
     Parameters
     ----------
@@ -156,7 +159,7 @@ class Watch:
     def workers(self, seen: Look, seconds: float, share: float) -> set[Thread]:
         """Return who has worked for that share of a core since `begin`, `seconds` ago; thread 0: those that ended."""
         allowed = max(2 * TICK, share * seconds)
-        me = os.getpid(), threading.get_native_id()
+        here, waiting = os.getpid(), {threading.get_native_id(), *waiting_callers}
         explained = dict.fromkeys(seen.processes, 0.0)
         found = set()
         for thread, times in seen.threads.items():
@@ -165,7 +168,7 @@ class Watch:
             explained[thread[0]] = explained.get(thread[0], 0.0) + used
             worked = used + times.waited - before.waited
             if (
-                thread != me
+                not (thread[0] == here and thread[1] in waiting)
                 and (worked > allowed or is_runnable(thread))
                 and not self._polls(thread, used, worked, seconds)
             ):

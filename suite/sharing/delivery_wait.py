@@ -18,6 +18,7 @@ from zerowait.suite.logger import logger
 from zerowait.suite.rules import timeline
 from zerowait.suite.rules.errors import RunAborted
 from zerowait.suite.sharing import header, idle, record, slot_state
+from zerowait.suite.sharing.activity import waiting_callers
 from zerowait.suite.sharing.call import Taken
 from zerowait.suite.sharing.coordination import Coordinator
 from zerowait.suite.sharing.idle import LONGEST_COMPUTING, Quiescence
@@ -26,7 +27,7 @@ from zerowait.suite.sharing.journal_schema import Release
 from zerowait.suite.sharing.table import StopReason
 
 _SLOWEST_LOOK = 2.0  # real seconds after which even the last in line looks whether the run is well, if nothing happens
-_PATIENCE = 2.0  # real seconds without an event after which a caller leaves that Ctrl-C has left alone
+_PATIENCE = 4.0  # real seconds without an event after which a caller leaves that Ctrl-C has left alone
 _LOOKS = 3  # that find nobody computing, before a run counts as stalled
 _SHORTEST_TIMER = 2e-4  # real seconds; shorter ones only keep the processor from whoever samples
 
@@ -41,9 +42,12 @@ def wait_for_delivery(run: Coordinator, slot: int) -> Taken:
     """
     if run.is_waiting(slot):
         wait = DeliveryWait(run, slot)
+        me = threading.get_native_id()
+        waiting_callers.add(me)
         try:
             wait.keep()
         finally:
+            waiting_callers.discard(me)
             for text in wait.warnings:
                 warnings.warn(text, stacklevel=4)
     return run.take(slot)

@@ -17,6 +17,7 @@ import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fresh import ROOT, Environment, say
 
@@ -61,7 +62,9 @@ def build(folder: Path) -> Archives:
     tools.said(tools.python, "-m", "hatchling", "build", "-d", folder, cwd=ROOT)
     (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
-        archive.extractall(folder / "unpacked", filter="data")
+        # Python has it from 3.11.4 on, and the archive is our own.
+        options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        archive.extractall(folder / "unpacked", **options)
     (unpacked,) = (folder / "unpacked").iterdir()
     tools.said(tools.python, "-m", "hatchling", "build", "-t", "wheel", "-d", folder / "of_sdist", cwd=unpacked)
     (wheel_of_sdist,) = (folder / "of_sdist").glob("*.whl")

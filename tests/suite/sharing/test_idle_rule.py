@@ -355,6 +355,19 @@ def test_while_the_watcher_waits_for_a_core_nobody_is_found_idle(monkeypatch):
     assert quiet == (scripted.seconds - 1) / 4
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_whoever_waits_for_a_delivery_and_wakes_up_to_look_does_not_sample(monkeypatch, waits):
+    """All callers look at the same moments, and each found the others ready to run and at work."""
+    me = os.getpid(), threading.get_native_id() + 1
+    scripted = Scripted(monkeypatch, 0.0, 0.0, 0)
+    monkeypatch.setattr(activity, "is_runnable", lambda thread: thread == me)
+    others = scripted.look
+    monkeypatch.setattr(activity, "look", lambda roots: Look({}, others(roots).threads | {me: Times()}))
+    monkeypatch.setattr(activity, "waiting_callers", {me[1]} if waits else set())
+    quiet, _ = scripted.quiet()
+    assert quiet == (scripted.seconds - 1.0 if waits else 0.0)
+
+
 def master(action, idle, *, seconds=None):
     """Let one worker of two call, while the master does something instead of calling."""
     stop = threading.Event()
