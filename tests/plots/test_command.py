@@ -31,7 +31,7 @@ def test_one_figure_goes_into_the_file_that_was_named(folder, tmp_path):
     out = plot(folder, "win_rates", "--where", "P=1", "--style", "paper", "--out", tmp_path / "new" / "f.pdf")
     assert [path.name for path in sorted((tmp_path / "new").iterdir())] == ["f.csv", "f.pdf", "f.png"]
     assert pd.read_csv(tmp_path / "new" / "f.csv")["win_rate"].tolist() == [0.5, 0.5]
-    assert "caption: How often the optimizer of the row" in out
+    assert "caption: How often the result of the optimizer of the row is less than that of the column" in out
 
 
 def test_without_names_performance_over_time_goes_into_the_study(folder):
