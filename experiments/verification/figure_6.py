@@ -1,29 +1,31 @@
 """Figure 6 of arXiv 2403.01888 on the tasks that are here: the paper's rule, the right one, and each step between them.
 
 The paper ranks eight optimizers with 1, 2, 4 and 8 workers on 15 tasks. Here are three of them, the analytic functions,
-with the paper's budgets and trainings that continue. Every rule reads the same runs, so that what differs between two
-rules is the rule; what is left between the paper's rule here and the paper's numbers are tasks, versions and seeds.
+with the paper's budgets and trainings that continue: the study `figure-6`. Every rule reads the same runs, so that what
+differs between two rules is the rule; what is left between the paper's rule here and the paper's numbers are tasks,
+versions and seeds.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.experiments.verification.effects import reruns
-from zerowait.experiments.verification.effects.experiment import ROUNDING
+from zerowait.experiments.verification.effects.experiment import ROUNDING, made
 from zerowait.experiments.verification.effects.readings import looking_ahead
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.plots.statistics.arithmetic import average_ranks, best_at, last_at
+from zerowait.plots.studies.blocks import listed
 from zerowait.suite.records.incumbents import FULL_VALUE, incumbents
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -46,42 +48,28 @@ PAPER: Mapping[str, tuple[float, float, float, float]] = MappingProxyType(
     }
 )
 """Average ranks of figure 6, page 9, by adapter here; with 1, 2, 4 and 8 workers."""
-EVALUATIONS: Mapping[str, int] = MappingProxyType(
+RESULTS = Path("results") / "figure-6"
+"""The study of the full version."""
+QUICK: Mapping[str, Any] = MappingProxyType(
     {
-        "random": 2000, "hyperband": 4500, "optuna-tpe": 200, "hebo": 200, "bohb": 450, "dehb": 450,
-        "smac-mf": 450, "neps-hyperband": 450,
+        "name": "figure-6-in-short", "workers": [1, 8], "seeds": 3, "overhead": "none", "mode": "ask_tell",
+        "optimizers": [
+            {"name": "random", "budget": {"max_evaluations": 200}},
+            {"name": "optuna-tpe", "budget": {"max_evaluations": 20}},
+            {"name": "dehb", "budget": {"max_evaluations": 45}, "continual": True},
+        ],
+        "benchmarks": [{"name": "branin"}, {"name": "hartmann3"}, {"name": "hartmann6"}],
     }
 )  # fmt: skip
-"""`N_EVALS_DICT` of the authors' src/utils.py."""
+"""A tenth of the budgets."""
 SHARE = 1 / 16
 """Of the longest time of any optimizer on the task."""
 TIMES, SHARES, LEAST_SHARE = 100, 200, 1e-5
 """The grids of `get_performance_over_time_with_same_time_scale` in mfhpo-simulator 1.4.6."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """How much is run."""
-
-    seeds: Mapping[str, int]
-    """By adapter."""
-    functions: tuple[str, ...]
-    workers: tuple[int, ...]
-    divisor: int = 1
-    """Of the paper's budgets."""
-
-
-FULL = Scope(
-    MappingProxyType(
-        {
-            "random": 30, "hyperband": 30, "optuna-tpe": 30, "dehb": 30, "bohb": 30, "neps-hyperband": 30,
-            "smac-mf": 5, "hebo": 1,
-        }
-    ),
-    reruns.ANALYTIC,
-    WORKERS,
-)  # fmt: skip
-QUICK = Scope(MappingProxyType({"random": 3, "optuna-tpe": 2, "dehb": 3}), reruns.ANALYTIC, (1, 8), 10)
+FEWEST = 2
+"""A rank needs a rival."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,55 +102,73 @@ RULES: Mapping[str, Rule] = MappingProxyType(
 
 
 def run(request: Request) -> Outcome:
-    """Run the optimizers and rank them under all rules."""
-    from zerowait import adapters
+    """Rank what is finished of the study that was asked for; by default the kept one, or quickly a tiny one."""
+    if request.study is None and request.quick:
+        from zerowait import adapters
 
-    scope = QUICK if request.quick else FULL
-    ready = {found.name for found in adapters.available() if found.installed}
-    absent = [name for name in scope.seeds if name not in ready]
-    scope = replace(scope, seeds={name: seeds for name, seeds in scope.seeds.items() if name in ready})
-    if len(scope.seeds) < 2:  # noqa: PLR2004 - a rank needs a rival
-        raise SpecificationError(f"ranks compare optimizers; install what {' and '.join(absent)} need: zerowait list")
-    tasks = tasks_of(scope)
-    request.tell(f"{len(tasks)} runs are made")
-    runs = [execute(task) for task in tasks] if request.quick else reruns.in_processes(tasks, execute, at_once=1)
-    outcome = verify(runs, scope, request.directory)
-    left_out = f"left out, because they are not installed here: {', '.join(absent)}"
-    return replace(outcome, notes=[*outcome.notes, left_out]) if absent else outcome
+        ready = {found.name for found in adapters.available() if found.installed}
+        chosen = [optimizer for optimizer in QUICK["optimizers"] if optimizer["name"] in ready]
+        absent = [optimizer["name"] for optimizer in QUICK["optimizers"] if optimizer not in chosen]
+        if len(chosen) < FEWEST:
+            raise SpecificationError(
+                f"ranks compare optimizers; install what {' and '.join(absent)} need: zerowait list"
+            )
+        with tempfile.TemporaryDirectory(prefix="zerowait-verify-", dir=request.directory) as temporary:
+            request.tell("a tiny study is run first; name one with --study, or take the kept results with --full")
+            outcome = verify(made({**QUICK, "optimizers": chosen}, Path(temporary) / "short"), request.directory)
+        left_out = f"left out, because they are not installed here: {', '.join(absent)}"
+        return replace(outcome, notes=[*outcome.notes, left_out]) if absent else outcome
+    folder = RESULTS if request.study is None else request.study
+    if not folder.is_dir():
+        raise SpecificationError(f"there is no study in {folder}; run it: zerowait run figure-6 --output {folder}")
+    return verify(folder, request.directory)
 
 
-def tasks_of(scope: Scope) -> list[reruns.Task]:
-    """Return the runs, those that take longest first, so that no core waits for them at the end."""
-    slow = sorted(scope.seeds, key=lambda name: scope.seeds[name])
+def runs_of(folder: Path) -> list[Run]:
+    """Return the runs of a study's folder.
+
+    Raises
+    ------
+    SpecificationError
+        Its traces do not say what configurations are worth.
+    """
+    from zerowait.plots.studies.loading import load_study
+    from zerowait.plots.studies.run import Run
+
+    study = load_study(folder, columns=("worker", "end", "value", "fidelity"))
+    if FULL_VALUE not in study.evaluations:
+        raise SpecificationError(f"the traces of {folder} have no {FULL_VALUE}: zerowait complete {folder}")
+    cells = study.cells[["optimizer", "benchmark", "n_workers", "seed", "optimum"]]
     return [
-        reruns.Task(name, name, function, None, n, seed, EVALUATIONS[name] // scope.divisor)
-        for name in slow
-        for function in scope.functions
-        for n in scope.workers
-        for seed in range(scope.seeds[name])
+        Run(name, benchmark, n, seed, optimum, study.evaluations.iloc[study.rows(at)].reset_index(drop=True))
+        for at, (name, benchmark, n, seed, optimum) in enumerate(cells.itertuples(index=False, name=None))
     ]
 
 
-def execute(task: reruns.Task) -> Run:
-    """Make a run that continues trainings, and ask what its configurations are worth."""
-    from zerowait import benchmarks
-    from zerowait.experiments.grid.full_values import with_full_values
-
-    made = reruns.execute(task, continual=True)
-    return replace(made, trace=with_full_values(made.trace, benchmarks.load(task.family)))
-
-
-def verify(runs: Sequence[Run], scope: Scope, directory: Path | None = None) -> Outcome:
-    """Rank the runs under all rules."""
+def verify(folder: Path, directory: Path | None = None) -> Outcome:
+    """Rank the runs of a study under all rules."""
     import pandas as pd
 
-    optimizers = [name for name in PAPER if name in scope.seeds]
+    runs = runs_of(folder)
+    there = {one.optimizer for one in runs}
+    optimizers = [name for name in PAPER if name in there]
+    workers = [n for n in WORKERS if any(one.n_workers == n for one in runs)]
+    if len(optimizers) < FEWEST or not workers:
+        raise SpecificationError(
+            f"ranks compare optimizers of the paper, {', '.join(PAPER)}; {folder} has {listed(optimizers) or 'none'}"
+        )
     grouped: dict[tuple[str, int, str], list[Run]] = {}
     for one in runs:
         grouped.setdefault((one.benchmark, one.n_workers, one.optimizer), []).append(one)
     labels = sorted({one.benchmark for one in runs})
+    absent = [key for key in itertools.product(labels, workers, optimizers) if key not in grouped]
+    if absent:
+        benchmark, n, name = absent[0]
+        raise SpecificationError(
+            f"{folder} has no run of {name} on {benchmark} with P = {n}; continue: zerowait run {folder}"
+        )
     rows, gates = [], []
-    for n in scope.workers:
+    for n in workers:
         of_tasks = [[grouped[label, n, name] for name in optimizers] for label in labels]
         for rule_name, rule in RULES.items():
             ranks = np.array([ranks_of(of_task, rule) for of_task in of_tasks])
@@ -181,18 +187,16 @@ def verify(runs: Sequence[Run], scope: Scope, directory: Path | None = None) -> 
     sums = long.groupby(["rule", "task", "n_workers"])["rank"].agg(["sum", "size"])
     error = float((sums["sum"] - sums["size"] * (sums["size"] + 1) / 2).abs().max())
     gates.append(Gate("ranks: largest error of their sum k (k + 1) / 2", error, "<=", ROUNDING))
-    expected = sum(len(scope.functions) * len(scope.workers) * seeds for seeds in scope.seeds.values())
-    gates.append(Gate("runs that are missing", expected - len(runs), "==", 0))
     table = long[long["task"] == "all"].pivot_table(
         index=["optimizer", "n_workers"], columns="rule", values="rank", sort=False
     )[list(RULES)].reset_index()  # fmt: skip
     places = zip(table["optimizer"], table["n_workers"], strict=True)
     papers = [PAPER[str(name)][WORKERS.index(int(n))] for name, n in places]
     table.insert(2, "paper", papers)
-    smaller = f" over {scope.divisor}" if scope.divisor > 1 else ""
-    made = f"{len(runs)} runs: {', '.join(labels)}, seeds {_listed(scope.seeds)}, budgets of the paper{smaller}"
+    seeds = {name: _numbers(len(of) for key, of in grouped.items() if key[2] == name) for name in optimizers}
+    how_many = ", ".join(f"{number} ({name})" for name, number in seeds.items())
     notes = [
-        f"{made}, trainings continued, no overhead charged",
+        f"{len(runs)} runs: {', '.join(labels)}; seeds {how_many}",
         "paper is figure 6 of arXiv 2403.01888: eight optimizers on 15 tasks with 30 seeds; here are "  # noqa: ISC004
         f"{len(optimizers)} on {len(labels)} tasks, so that ranks go up to {len(optimizers)}",
         "paper's rule: rank of the median over seeds of the least loss at any fidelity, with look-ahead, at 1/16 of "  # noqa: ISC004
@@ -203,8 +207,9 @@ def verify(runs: Sequence[Run], scope: Scope, directory: Path | None = None) -> 
     return Outcome("figure-6", table, gates, notes, {"tasks": long})
 
 
-def _listed(seeds: Mapping[str, int]) -> str:
-    return ", ".join(f"{n} ({name})" for name, n in seeds.items())
+def _numbers(counts: Iterable[int]) -> str:
+    found = sorted(set(counts))
+    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
 # -- rules ------------------------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def run(request: Request) -> Outcome:
     if request.study is None and request.quick:
         with tempfile.TemporaryDirectory(prefix="zerowait-verify-", dir=request.directory) as temporary:
             request.tell("a tiny study is run first; name one with --study, or take the reference results with --full")
-            return verify(tiny_study(Path(temporary) / "tiny study"), effects_reruns.QUICK, request)
+            return verify(made(TINY, Path(temporary) / "tiny study"), effects_reruns.QUICK, request)
     folder = REFERENCE if request.study is None else request.study
     if not folder.is_dir():
         raise SpecificationError(
@@ -65,17 +65,19 @@ def run(request: Request) -> Outcome:
     return verify(folder, effects_reruns.QUICK if request.quick else effects_reruns.FULL, request)
 
 
-def tiny_study(folder: Path) -> Path:
-    """Run the study of the quick version in this process and return its folder."""
+def made(specification: Mapping[str, Any], folder: Path) -> Path:
+    """Run a small study in this process and return its folder."""
     from zerowait.experiments.grid.engines import InProcess
     from zerowait.experiments.grid.planning import make_plan
     from zerowait.experiments.grid.runner import StudyFolder, run_grid
     from zerowait.experiments.studies.study import Study as Specification
 
-    plan = make_plan(Specification.model_validate(TINY), "the tiny study")
-    summary = run_grid("tiny", plan.cells, StudyFolder(folder.absolute()), InProcess())
+    study = Specification.model_validate(dict(specification))
+    summary = run_grid(
+        study.name, make_plan(study, f"the study {study.name}").cells, StudyFolder(folder.absolute()), InProcess()
+    )
     if summary.failed:
-        raise SpecificationError(f"a run of the tiny study failed: {summary.failed[0].error}")
+        raise SpecificationError(f"a run of the study {study.name} failed: {summary.failed[0].error}")
     return folder
 
 

@@ -62,7 +62,7 @@ def run(request: Request) -> Outcome:
     if request.study is None and request.quick:
         with tempfile.TemporaryDirectory(prefix="zerowait-verify-", dir=request.directory) as temporary:
             request.tell("a tiny study is run first; name one with --study, or take the kept results with --full")
-            return verify([effects.tiny_study(Path(temporary) / "tiny study")], request)
+            return verify([effects.made(effects.TINY, Path(temporary) / "tiny study")], request)
     folders = [RESULTS / name for name in STUDIES] if request.study is None else [request.study]
     absent = [folder for folder in folders if not folder.is_dir()]
     if absent:

@@ -36,7 +36,7 @@ def entries_with_data(study):
 
 
 def test_the_studies_of_the_design_are_shipped():
-    assert FILES == ["paper-fair.toml", "paper.toml", "quickstart.toml", "reference.toml", "scaling.toml"]
+    assert FILES == ["figure-6.toml", "paper-fair.toml", "paper.toml", "quickstart.toml", "reference.toml", "scaling.toml"]
 
 
 @pytest.mark.parametrize("name", FILES)

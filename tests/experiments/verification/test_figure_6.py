@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zerowait.experiments.studies.shipped import shipped_studies
+from zerowait.experiments.studies.study import load_study
 from zerowait.experiments.verification import Request, figure_6, run
+from zerowait.experiments.verification.effects.experiment import made
 from zerowait.experiments.verification.figure_6 import PAPER, PAPERS, RIGHT, RULES, by_the_simulator, losses, ranks_of
 from zerowait.plots.studies.run import Run
 from zerowait.suite.rules.errors import SpecificationError
@@ -72,8 +78,8 @@ def test_the_quick_version_passes_its_gates(tmp_path):
 def test_what_is_not_installed_is_left_out_and_named(monkeypatch):
     from zerowait import adapters
 
-    small = figure_6.Scope({"random": 1, "optuna-tpe": 1, "dehb": 1}, ("branin",), (1,), 20)
-    monkeypatch.setattr(figure_6, "QUICK", small)
+    small = {"workers": [1], "seeds": 1, "benchmarks": [{"name": "branin"}]}
+    monkeypatch.setattr(figure_6, "QUICK", {**figure_6.QUICK, **small})
     there = [found for found in adapters.available() if found.name != "dehb"]
     monkeypatch.setattr(adapters, "available", lambda: there)
     outcome = run("figure-6", Request())
@@ -82,3 +88,35 @@ def test_what_is_not_installed_is_left_out_and_named(monkeypatch):
     monkeypatch.setattr(adapters, "available", lambda: there[:1])
     with pytest.raises(SpecificationError, match="ranks compare optimizers; install what"):
         run("figure-6", Request())
+
+
+def test_a_study_is_ranked_as_far_as_it_is_finished(tmp_path):
+    """A seed that is missing is said; a group that is missing, or traces without full values, are refused."""
+    small = {
+        "name": "small", "workers": [1], "seeds": 2, "overhead": "none", "mode": "ask_tell",
+        "budget": {"max_evaluations": 9}, "benchmarks": [{"name": "branin"}],
+        "optimizers": [{"name": "random"}, {"name": "optuna-tpe"}],
+    }  # fmt: skip
+    folder = made(small, tmp_path / "small")
+    of_one = sorted(path.parent for path in folder.rglob("cell.json") if '"optuna-tpe"' in path.read_text())
+    shutil.rmtree(of_one[0])
+    outcome = run("figure-6", Request(study=folder))
+    assert outcome.passed
+    assert outcome.notes[0] == "3 runs: branin; seeds 1 (optuna-tpe), 2 (random)"
+    shutil.rmtree(of_one[1])
+    with pytest.raises(SpecificationError, match=r"ranks compare optimizers of the paper, .*; .* has random"):
+        run("figure-6", Request(study=folder))
+
+
+def test_an_optimizer_that_has_no_run_with_some_workers_is_named(monkeypatch):
+    runs = [made_up("random", 0, [(1, 1, 1, 1)]), made_up("dehb", 0, [(1, 1, 1, 1)])]
+    other = [dataclasses.replace(runs[0], n_workers=8)]
+    monkeypatch.setattr(figure_6, "runs_of", lambda folder: runs + other)
+    with pytest.raises(SpecificationError, match="there has no run of dehb on task with P = 8; continue: zerowait run"):
+        figure_6.verify(Path("there"))
+
+
+def test_the_study_has_the_papers_optimizers_and_workers():
+    study = load_study(shipped_studies()["figure-6"])
+    assert {optimizer.name for optimizer in study.optimizers} == set(PAPER)
+    assert tuple(study.workers) == figure_6.WORKERS

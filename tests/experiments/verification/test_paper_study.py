@@ -102,7 +102,7 @@ def test_the_quick_version_passes_and_draws_its_figure(tmp_path):
 
 
 def test_a_run_that_is_missing_fails_a_gate(tmp_path):
-    folder = effects.tiny_study(tmp_path / "tiny")
+    folder = effects.made(effects.TINY, tmp_path / "tiny")
     missing = next((folder / "cells").iterdir())
     (missing / "trace.parquet").unlink()
     outcome = paper_study.verify([folder], Request())
