@@ -42,8 +42,8 @@ def verify(
         Path | None,
         typer.Option(
             "--study",
-            help="A study (its output folder, file or name), for effects, figure-6, paper-study; with --full, by default "
-            "./results.",
+            help="A study (its output folder, file or name), for effects, figure-6, paper-study; with --full, by "
+            "default ./results.",
             metavar="STUDY",
             readable=False,
         ),
