@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -12,6 +15,12 @@ _SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 if "ZEROWAIT_DATA" not in os.environ and _SHARED_DATA.is_dir():
     os.environ["ZEROWAIT_DATA"] = str(_SHARED_DATA)
+
+# One cache of converted tables for the session, away from the user's own, and before any test is collected: whether
+# data is here is asked then, and must be answered for the cache that the tests have.
+if "ZEROWAIT_CACHE" not in os.environ:
+    os.environ["ZEROWAIT_CACHE"] = tempfile.mkdtemp(prefix="zerowait-tests-cache-")
+    atexit.register(shutil.rmtree, os.environ["ZEROWAIT_CACHE"], ignore_errors=True)
 
 # A shell starts what runs in the background with Ctrl-C ignored, and every process below inherits that; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

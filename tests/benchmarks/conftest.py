@@ -1,4 +1,4 @@
-"""One cache of converted tables for the whole test session, away from the user's own."""
+"""What tests of benchmarks share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -15,16 +16,10 @@ from hypothesis import strategies as st
 from zerowait.benchmarks.surrogates.surrogate_session import SESSIONS
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cache")
-    before = os.environ.get("ZEROWAIT_CACHE")
-    os.environ["ZEROWAIT_CACHE"] = str(folder)
-    yield folder
-    if before is None:
-        del os.environ["ZEROWAIT_CACHE"]
-    else:
-        os.environ["ZEROWAIT_CACHE"] = before
+@pytest.fixture(scope="session")
+def cache():
+    """Return the folder of converted tables, which is the session's own."""
+    return Path(os.environ["ZEROWAIT_CACHE"])
 
 
 @st.composite
