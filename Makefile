@@ -7,7 +7,8 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # They ask for a numpy that the others exclude, and run with a newer one (docs/optimizers/dehb.md).
-UNPINNED := dehb==0.1.2 loguru==0.7.3 HEBO==0.3.6 disjoint-set==0.9.0
+# Of ScAn-Bench only the table is read, without what it asks for (torch, AutoGluon, TabPFN; docs/benchmarks/scan_bench.md).
+UNPINNED := dehb==0.1.2 loguru==0.7.3 HEBO==0.3.6 disjoint-set==0.9.0 scan-bench==0.2.3
 
 # What the newest versions are tried with: enough for the core, stores, studies and the conformance kit.
 NEWEST := .venv-newest

@@ -39,6 +39,7 @@ BUILT_IN = {
     "lcbench": "zerowait.benchmarks.surrogates.lcbench:FAMILY",
     "lcbench_raw": "zerowait.benchmarks.tables.lcbench_raw:FAMILY",
     "nasbench201": "zerowait.benchmarks.tables.nasbench201:FAMILY",
+    "scan_bench": "zerowait.benchmarks.tables.scan_bench:FAMILY",
     "table": "zerowait.benchmarks.own_table.family:FAMILY",
 }
 _YAHPO = (

@@ -6,8 +6,10 @@ here opens a connection: its neighbour `fetching` gets what is missing, `verific
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from itertools import product
 from pathlib import Path, PurePosixPath
 
@@ -60,11 +62,18 @@ class DataSet:
     """Where in its folder the files lie, as in the official layout."""
     convert: str = ""
     """What turns it into arrays once it is there, `module:function(report)`; empty when it is read as it is."""
+    package: str = ""
+    """A Python package that holds it as well, where it is installed: `distribution/folder`."""
 
     @property
     def home(self) -> Path:
-        """Its folder."""
-        return data_folder() / self.folder
+        """Its folder; that of the package where the data folder has none and the package is installed."""
+        own = data_folder() / self.folder
+        if self.package and not own.exists():
+            name, _, folder = self.package.partition("/")
+            with contextlib.suppress(PackageNotFoundError):
+                return Path(str(distribution(name).locate_file(folder)))
+        return own
 
     @property
     def place(self) -> Path:
@@ -275,6 +284,28 @@ DATA_SETS = (
         downloads=_LCBENCH_RAW_FILES,
         folder="lcbench_raw",
         convert="zerowait.benchmarks.tables.lcbench_raw:convert_official",
+    ),
+    DataSet(
+        name="scan_bench",
+        description="ScAn-Bench's 1,500 real trainings of OpenCLIP, 2 to 10 epochs",
+        benchmarks=("scan_bench",),
+        files=("vlm/data.csv",),
+        licence="MIT (the package), CC BY-SA 4.0 (the data)",
+        source="https://github.com/automl/scan_bench",
+        size="24 MB, unpacked 86 MB",
+        downloads=(
+            Download(
+                "https://files.pythonhosted.org/packages/39/88/5132bf51f2a0a2415a81c39ee024ee3b2989797d19bfb9bc9e90a647f48e/"
+                "scan_bench-0.2.3-py3-none-any.whl",
+                "scan_bench-0.2.3-py3-none-any.whl",
+                24087153,
+                "7b22afb7ffc70063d03d41dde5fec9af7a9ed90e79c6a47cf58dac4429450029",
+                archive=True,
+            ),
+        ),
+        folder="scan_bench",
+        convert="zerowait.benchmarks.tables.scan_bench:convert_official",
+        package="scan-bench/scan_bench",
     ),
     DataSet(
         name="yahpo",

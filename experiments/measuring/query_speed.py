@@ -11,8 +11,10 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing import get_context
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zerowait.suite.rules.errors import ZerowaitError
@@ -28,6 +30,10 @@ QUERIES = 2000
 PROCESSES = 16
 """So many hold a benchmark at once when their memory is added up."""
 BARE = "(Python alone)"
+OTHER_ANSWERS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {name: {"answer": "choice"} for name in ("lcbench_raw", "scan_bench")}
+)
+"""Parameters with which a benchmark finds its answers in another way, which is measured besides."""
 _MB = 1e6
 
 
@@ -78,7 +84,7 @@ def report(names: Iterable[str], say: Callable[[str], None], queries: int = QUER
 
     known = {found.name: found for found in benchmarks.available()}
     wanted = list(names)
-    rows = [_measure(BARE, None, 0, 0)]
+    rows = [_measure(BARE, {}, 0, 0)]
     for name in wanted or known:
         found = known.get(name)
         try:
@@ -91,7 +97,9 @@ def report(names: Iterable[str], say: Callable[[str], None], queries: int = QUER
                 raise
             say(f"skipped: {name}: {error}")
             continue
-        rows.append(_measure(name, task, len(found.tasks) if found is not None else 0, queries))
+        for parameters in ({}, OTHER_ANSWERS[name]) if name in OTHER_ANSWERS else ({},):
+            tasks = len(found.tasks) if found is not None else 0
+            rows.append(_measure(name, {"task": task, **parameters}, tasks, queries))
     return rows
 
 
@@ -130,26 +138,26 @@ def print_rows(rows: Iterable[Speed]) -> None:
     console().print(table)
 
 
-def _measure(name: str, task: str | None, tasks: int, queries: int) -> Speed:
+def _measure(name: str, parameters: Mapping[str, Any], tasks: int, queries: int) -> Speed:
     """Measure one benchmark: timings and memory in one process, then the memory of many."""
     if name != BARE:
-        _in_processes(1, name, task, 1)  # converts what has to be converted, and fills the file cache
-    (one,) = _in_processes(1, name, task, queries)
-    together = _in_processes(PROCESSES, name, task, min(queries, 100))
+        _in_processes(1, name, parameters, 1)  # converts what has to be converted, and fills the file cache
+    (one,) = _in_processes(1, name, parameters, queries)
+    together = _in_processes(PROCESSES, name, parameters, min(queries, 100))
     label = one.pop("label")
     return Speed(
         name=label, tasks=tasks, memory=one.pop("pss"), memory_together=sum(each["pss"] for each in together), **one
     )
 
 
-def _in_processes(n: int, name: str, task: str | None, queries: int) -> list[dict[str, Any]]:
+def _in_processes(n: int, name: str, parameters: Mapping[str, Any], queries: int) -> list[dict[str, Any]]:
     """Let n processes load and query a benchmark, and measure their memory while all of them are there."""
     context = get_context("spawn")  # a fork would share the pages of this process
     pipes, processes = [], []
     with contextlib.ExitStack() as stack:
         for _ in range(n):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, name, task, queries), daemon=True)
+            process = context.Process(target=_work, args=(theirs, name, parameters, queries), daemon=True)
             process.start()
             theirs.close()
             stack.callback(process.join)
@@ -171,7 +179,7 @@ def _in_processes(n: int, name: str, task: str | None, queries: int) -> list[dic
     return results
 
 
-def _work(pipe: Connection, name: str, task: str | None, queries: int) -> None:
+def _work(pipe: Connection, name: str, parameters: Mapping[str, Any], queries: int) -> None:
     """Load and query a benchmark, then wait to be measured."""
     import numpy as np
     import psutil
@@ -181,7 +189,7 @@ def _work(pipe: Connection, name: str, task: str | None, queries: int) -> None:
         if name == BARE:
             import ConfigSpace  # noqa: F401 - every benchmark has a search space
         else:
-            benchmark, result["load"] = _loaded(name, task)
+            benchmark, result["load"] = _loaded(name, parameters)
             seconds = _query_times(benchmark, queries)
             result["label"] = benchmark.label
             result["median"], result["p99"] = statistics.median(seconds), float(np.quantile(seconds, 0.99))
@@ -191,14 +199,14 @@ def _work(pipe: Connection, name: str, task: str | None, queries: int) -> None:
         pipe.recv()
 
 
-def _loaded(name: str, task: str | None) -> tuple[benchmarks.Benchmark, float]:
+def _loaded(name: str, parameters: Mapping[str, Any]) -> tuple[benchmarks.Benchmark, float]:
     """Return a benchmark that has answered its first query, and the seconds that this took."""
     import ConfigSpace  # noqa: F401 - its import is not the benchmark's
 
     from zerowait import benchmarks
 
     began = time.perf_counter()
-    benchmark = benchmarks.load(name, task=task)
+    benchmark = benchmarks.load(name, **parameters)
     benchmark(dict(benchmark.space.get_default_configuration()))
     return benchmark, time.perf_counter() - began
 

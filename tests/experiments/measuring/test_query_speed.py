@@ -10,7 +10,7 @@ from zerowait.suite.rules.errors import SpecificationError
 
 
 def test_times_and_memory_are_measured_in_processes_of_their_own():
-    one, other = query_speed._in_processes(2, "branin", None, 20)
+    one, other = query_speed._in_processes(2, "branin", {}, 20)
     for result in (one, other):
         assert result["label"] == "branin"
         assert 0 < result["median"] <= result["p99"] < result["load"]
@@ -19,7 +19,7 @@ def test_times_and_memory_are_measured_in_processes_of_their_own():
 
 def test_a_process_that_ends_early_is_told():
     with pytest.raises(MeasurementFailedError, match="no-such-benchmark: a process that measured it has ended early"):
-        query_speed._in_processes(1, "no-such-benchmark", None, 20)
+        query_speed._in_processes(1, "no-such-benchmark", {}, 20)
 
 
 @pytest.mark.stress
