@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zerowait.suite.engine import Engine, Told, as_told, path_in
 from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.evaluation import AnyObjective, AskTellOptimizer, Evaluation, Query
 from zerowait.suite.rules.overhead import Overhead
@@ -29,6 +30,7 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     seed: int = 0,
     overhead: Overhead | None = None,
     continual: bool = False,
+    cluster: Cluster | None = None,
     batch_size: int | None = None,
     told: Told | None = None,
     labels: Mapping[str, Any] | None = None,
@@ -57,6 +59,8 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
         How the optimizer's own time is charged; `Overhead.measured()` (the default) times ask and tell.
     continual
         Whether an evaluation continues the training of a delivered one at a lower fidelity.
+    cluster
+        What its workers are like that are not equal or not always there; None stands for P perfect ones.
     batch_size
         Synchronous batches: so many configurations are asked for when the previous batch is complete, and workers take
         them in order; None hands out a configuration as soon as a worker is free.
@@ -89,7 +93,8 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     arguments.function("on_delivery", on_delivery)
     engine = Engine(
         objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time), seed=seed, overhead=overhead,
-        continual=continual, told=told, labels=labels, more={} if batch_size is None else {"batch_size": batch_size},
+        continual=continual, told=told, labels=labels, cluster=cluster,
+        more={} if batch_size is None else {"batch_size": batch_size},
     )  # fmt: skip
     run = _AskTellRun(optimizer, engine, batch_size)
     run.on_delivery = on_delivery

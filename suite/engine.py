@@ -6,6 +6,7 @@ next result; the engine works out starts and ends by the rules of `timeline` and
 
 from __future__ import annotations
 
+import heapq
 import math
 import os
 import time
@@ -18,10 +19,12 @@ from zerowait.suite.pending import Delivered, InFlight, Pending
 from zerowait.suite.records.trace import NO_GUESSES, build_trace, make_metadata, measured_facts, write_trace
 from zerowait.suite.rules import arguments, timeline
 from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.cluster import CLUSTERS, Cluster
 from zerowait.suite.rules.continuation import Ledger, State, charge, training_length
 from zerowait.suite.rules.errors import InvalidEvaluationError
 from zerowait.suite.rules.evaluation import LONGEST, AnyObjective, Evaluation, ObjectiveSignature, Query, as_evaluation
 from zerowait.suite.rules.identity import canonical_json_of_checked, digest
+from zerowait.suite.rules.occupation import Workers, failure
 from zerowait.suite.rules.overhead import OVERHEADS, Overhead
 from zerowait.suite.rules.seeds import ObjectiveSeeds, check_run_seed
 from zerowait.suite.rules.specification import MAX_ASK_TELL_WORKERS, make_specification
@@ -40,7 +43,7 @@ class Engine:
     ----------
     objective
         Evaluates a configuration; see `zerowait.suite.rules.evaluation.Objective`.
-    n_workers, budget, seed, overhead, continual, labels
+    n_workers, budget, seed, overhead, continual, labels, cluster
         The specification of the run, as `zerowait.simulate` describes it.
     told
         When an optimizer that was sampling learns of what ended meanwhile: before it is asked again (`"arrival"`), or
@@ -54,7 +57,7 @@ class Engine:
         An argument is not usable.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the specification of a run, each a word of the design
         self,
         objective: AnyObjective,
         *,
@@ -65,6 +68,7 @@ class Engine:
         continual: bool,
         told: Told | None,
         labels: Mapping[str, Any] | None,
+        cluster: Cluster | None,
         more: Mapping[str, Any],
     ) -> None:
         self.n_workers = arguments.integer("n_workers", n_workers, 1, MAX_ASK_TELL_WORKERS)
@@ -80,9 +84,12 @@ class Engine:
         self.constant = overhead.constant
         self.sampling = overhead.sampling
         self.told: Told = told if told is not None else "arrival" if self.measured else "turn"
+        if cluster is not None:
+            cluster = arguments.instance("cluster", cluster, Cluster, CLUSTERS).for_workers(self.n_workers)
+        self.workers = None if cluster is None else Workers(cluster, check_run_seed(seed))
         self.specification = make_specification(
             self.n_workers, budget, check_run_seed(seed), overhead, continual=self.continual, labels=labels,
-            told=self.told, **more,
+            cluster=cluster, told=self.told, **more,
         )  # fmt: skip
         # Workers that sample each for itself ask as soon as they are free, so nothing is due by then that was not told.
         self.tells_on_arrival = self.told == "arrival" and self.sampling == "serial"
@@ -90,9 +97,12 @@ class Engine:
         self.takes = ObjectiveSignature.of(objective)
         self.seeds = ObjectiveSeeds(check_run_seed(seed))
         self.ledger = Ledger()
-        self.delivered = Delivered(measured=self.measured, continual=continual)
+        self.delivered = Delivered(measured=self.measured, continual=continual, workers=self.workers)
         self.in_flight = InFlight()
         self.free = deque([0.0] * self.n_workers)
+        """When each free worker was freed, in simulated seconds, earliest first."""
+        self.numbers = [] if self.workers is None else [(0.0, number) for number in range(self.n_workers)]
+        """The same with their numbers, as a heap, where these decide anything."""
         self.unbilled = 0.0
         """Real seconds that the optimizer has spent since it handed out its last configuration."""
         self.dropped = False
@@ -131,8 +141,12 @@ class Engine:
 
     def retire(self) -> None:
         """Take the worker that is free for longest out of the run: nothing can start on it within the budget."""
-        self.free.popleft()
+        self._take_worker()
         self.dropped = True
+
+    def _take_worker(self) -> int:
+        self.free.popleft()
+        return -1 if self.workers is None else heapq.heappop(self.numbers)[1]
 
     def start(
         self, query: Query, start: float, seconds: float, evaluate: Callable[[], object] | None = None
@@ -148,7 +162,7 @@ class Engine:
         """
         pending = Pending(query, self.free[0], start, seconds, self.clock.started + 1)
         state = self._take_state(pending) if self.continual else None
-        self.free.popleft()
+        worker = self._take_worker()
         self.clock.started += 1
         config = query.config
         takes = self.takes
@@ -177,9 +191,23 @@ class Engine:
             if pending.error is None:
                 charged = charge(pending.runtime, state)
                 pending.charged, pending.clipped = charged.runtime, charged.clipped
-        pending.end = start + pending.charged
+        if self.workers is None:
+            pending.end = start + pending.charged
+        else:
+            self._occupy(worker, pending)
         self.in_flight.push(pending)
         return pending
+
+    def _occupy(self, worker: int, pending: Pending) -> None:
+        assert self.workers is not None
+        identity = pending.identify() if self.workers.draws_for_evaluations else b""
+        pending.end, pending.charged, ended, pending.attempt, pending.lost_time = self.workers.occupy(
+            worker, pending.start, pending.charged, identity, pending.query.fidelity
+        )
+        pending.worker, pending.ended = worker, ended
+        if ended != "ok":
+            pending.error = failure(worker, pending.end, ended, pending.attempt)
+            pending.value, pending.metrics = math.nan, {}
 
     def _take_state(self, pending: Pending) -> State | None:
         query, identity = pending.query, pending.identify()
@@ -209,6 +237,8 @@ class Engine:
         clock.last_delivery = end
         clock.delivered += 1
         self.free.append(end)
+        if self.workers is not None:
+            heapq.heappush(self.numbers, (end, pending.worker))
         self.delivered.add(pending, time.perf_counter() - self.began if self.measured else math.nan)
         if self.continual and pending.error is None:
             state = State(training_length(pending.query.fidelity), pending.runtime, end)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from zerowait.suite.engine import Engine, Told, as_told, path_in
 from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.evaluation import LOST, AnyObjective, Evaluation, Query
 from zerowait.suite.rules.overhead import Overhead
@@ -58,6 +59,8 @@ class SimulatedExecutor(concurrent.futures.Executor):
         `Overhead.measured()` by default.
     continual
         Whether an evaluation continues the training of a delivered one at a lower fidelity.
+    cluster
+        What its workers are like that are not equal or not always there; None stands for P perfect ones.
     told
         Whether results that are due by the end of a sampling are there when the submission returns (`"arrival"`) or
         only when somebody waits, one at a time (`"turn"`); None is on arrival under measured overhead.
@@ -90,6 +93,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
         seed: int = 0,
         overhead: Overhead | None = None,
         continual: bool = False,
+        cluster: Cluster | None = None,
         told: Told | None = None,
         on_exhausted: Literal["raise", "inf"] = "raise",
         labels: Mapping[str, Any] | None = None,
@@ -100,7 +104,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
         arguments.function("on_delivery", on_delivery)
         self._engine = Engine(
             objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time), seed=seed, overhead=overhead,
-            continual=continual, told=told, labels=labels, more={},
+            continual=continual, told=told, labels=labels, cluster=cluster, more={},
         )  # fmt: skip
         self._path = path_in(directory)
         self._measured = self._engine.measured

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from zerowait.suite.records.trace import Columns
+from zerowait.suite.records.trace import Columns, Values
 from zerowait.suite.rules import timeline
 from zerowait.suite.rules.evaluation import Query, check_fidelity
 from zerowait.suite.rules.identity import (
@@ -26,6 +26,7 @@ from zerowait.suite.rules.identity import (
     check_config_id,
     digest,
 )
+from zerowait.suite.rules.occupation import Workers
 from zerowait.suite.rules.seeds import ObjectiveSeeds
 
 Numbers: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
@@ -35,9 +36,9 @@ class Pending:
     """An evaluation in flight; compared only when end and start are equal, so its identity is computed when needed."""
 
     __slots__ = (
-        "call", "charged", "clipped", "config", "digest", "end", "error", "fidelity", "freed", "metrics", "overhead",
-        "query",
-        "resumed_from", "runtime", "start", "task", "value", "wall_time",
+        "attempt", "call", "charged", "clipped", "config", "digest", "end", "ended", "error", "fidelity", "freed",
+        "lost_time", "metrics", "overhead", "query", "resumed_from", "runtime", "start", "task", "value", "wall_time",
+        "worker",
     )  # fmt: skip
 
     def __init__(self, query: Query, freed: float, start: float, overhead: float, call: int) -> None:
@@ -65,6 +66,11 @@ class Pending:
         self.end: float
         self.charged: float
         self.wall_time: float
+        # Where a cluster decides what becomes of it, see `zerowait.suite.rules.occupation.Occupation`:
+        self.worker: int
+        self.ended: str
+        self.attempt: int
+        self.lost_time: float
 
     def identify(self) -> bytes:
         """Return the 16-byte digest of what identifies the configuration."""
@@ -154,17 +160,22 @@ class Delivered:
         Whether real time is recorded.
     continual
         Whether evaluations continue others.
+    workers
+        What the workers are like if they are not perfect.
     """
 
-    def __init__(self, *, measured: bool, continual: bool) -> None:
+    def __init__(self, *, measured: bool, continual: bool, workers: Workers | None) -> None:
         self._recent: list[Pending] = []
         # The others are NaN in every row.
         kept = [*_NUMBERS, *(["wall_time"] if measured else []), *(["resumed_from"] if continual else [])]
+        self._workers = workers
+        if workers is not None:
+            kept += ("worker", "attempt", "lost_time")
         self._numbers = {name: array("d") for name in kept}
         self._all_of = attrgetter(*kept)
         self._clipped = array("b")
         self._digests = bytearray()
-        self._failed: list[int] = []
+        self._unsuccessful: dict[int, str] = {}
         self._given_ids: dict[int, str] = {}
         self._config = RowsByColumn()
         self._metrics = RowsByColumn(absent=math.nan)
@@ -189,20 +200,25 @@ class Delivered:
         for values, new in zip(self._numbers.values(), zip(*map(self._all_of, recent), strict=True), strict=True):
             values.extend(new)
         self._clipped.extend([pending.clipped for pending in recent])
-        self._failed.extend([n for n, pending in enumerate(recent, first) if pending.error is not None])
+        for n, pending in enumerate(recent, first):
+            if pending.error is not None:
+                ended = "ok" if self._workers is None else pending.ended
+                self._unsuccessful[n] = "failed" if ended == "ok" else ended
         configs = [pending.config for pending in recent]
         by_name = self._config.extend(configs)
-        if by_name is None:
-            texts = list(map(canonical_json_of_checked, configs))
-        else:
-            texts = canonical_texts(by_name, len(recent))
         self._metrics.extend([pending.metrics for pending in recent])
         given = [pending.query.config_id for pending in recent]
         if given.count(None) < len(given):
-            for n, given_id in enumerate(given):
-                if given_id is not None:
-                    self._given_ids[first + n] = texts[n] = given_id
-        self._digests += b"".join([digest(text) for text in texts])
+            self._given_ids.update({first + n: one for n, one in enumerate(given) if one is not None})
+        known = [pending.digest for pending in recent if pending.digest is not None]
+        if len(known) < len(recent):
+            texts = (
+                list(map(canonical_json_of_checked, configs))
+                if by_name is None
+                else canonical_texts(by_name, len(recent))
+            )
+            known = [digest(text if one is None else one) for text, one in zip(texts, given, strict=True)]
+        self._digests += b"".join(known)
         self._taken += len(recent)
         recent.clear()
 
@@ -212,7 +228,8 @@ class Delivered:
         n = self._taken
         status = np.empty(n, dtype=object)
         status.fill("ok")  # one text; `np.full` makes a copy of it for every row
-        status[self._failed] = "failed"
+        for number, ended in self._unsuccessful.items():
+            status[number] = ended
         config_id = np.empty(n, dtype=object)
         for first in range(0, n, _MANY):  # one text of all names would be as large as the names
             names = self._digests[first * DIGEST_BYTES : (first + _MANY) * DIGEST_BYTES].hex()
@@ -239,7 +256,12 @@ class Delivered:
             overhead=self._column("overhead", last=last),
             metrics=self._metrics.columns(last=last),
             config=self._config.columns(last=last),
+            of_cluster={} if self._workers is None else self._columns_of_cluster(self._workers, last=last),
         )
+
+    def _columns_of_cluster(self, workers: Workers, *, last: bool) -> dict[str, Values]:
+        columns = {name: self._column(name, last=last) for name in ("worker", "attempt", "lost_time")}
+        return columns | {"worker_speed": workers.speeds(columns["worker"])}
 
     def _column(self, name: str, *, last: bool) -> Numbers:
         values = self._numbers.get(name)

@@ -19,6 +19,7 @@ from zerowait.suite.records.journal_to_trace import trace_of
 from zerowait.suite.records.trace import ATTRIBUTE, write_trace
 from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.cluster import CLUSTERS, Cluster
 from zerowait.suite.rules.errors import BudgetExhausted, SpecificationError, StalledError
 from zerowait.suite.rules.evaluation import (
     LOST,
@@ -30,6 +31,7 @@ from zerowait.suite.rules.evaluation import (
 )
 from zerowait.suite.rules.identity import canonical_json, check_config_id, digest
 from zerowait.suite.rules.idle import Idle
+from zerowait.suite.rules.occupation import Workers
 from zerowait.suite.rules.overhead import OVERHEADS, Overhead
 from zerowait.suite.rules.seeds import ObjectiveSeeds, check_run_seed
 from zerowait.suite.rules.specification import MAX_WORKERS, make_specification
@@ -73,6 +75,8 @@ class Simulator:
         How the optimizer's own time is charged; `Overhead.measured()` by default.
     continual
         Whether an evaluation continues the training of a delivered one at a lower fidelity.
+    cluster
+        What its workers are like that are not equal or not always there; None stands for P perfect ones.
     on_exhausted
         What a call past the budget does: `"raise"` `BudgetExhausted`, or return `"inf"` at once.
     on_worker_death
@@ -107,6 +111,7 @@ class Simulator:
         seed: int = 0,
         overhead: Overhead | None = None,
         continual: bool = False,
+        cluster: Cluster | None = None,
         on_exhausted: Literal["raise", "inf"] = "raise",
         on_worker_death: Literal["raise", "continue"] = "raise",
         idle: Idle | None = None,
@@ -126,6 +131,8 @@ class Simulator:
         self.objective = arguments.objective(objective)
         self.n_workers = n_workers
         self.seed = check_run_seed(seed)
+        if cluster is not None:
+            cluster = arguments.instance("cluster", cluster, Cluster, CLUSTERS).for_workers(n_workers)
         self.on_delivery = arguments.function("on_delivery", on_delivery)
         self._on_exhausted = on_exhausted
         self._shared_directory = shared_directory
@@ -135,10 +142,12 @@ class Simulator:
             continual,
             Idle() if idle is None else idle,
             on_worker_death == "continue",
+            None if cluster is None else Workers(cluster, self.seed),
         )
         specification = make_specification(
             n_workers, self._rules.budget, self.seed, self._rules.overhead, continual=continual, labels=labels,
-            on_worker_death=on_worker_death, shared_directory=shared_directory, **self._further_specification(),
+            cluster=cluster, on_worker_death=on_worker_death, shared_directory=shared_directory,
+            **self._further_specification(),
         )  # fmt: skip
         self._is_temporary = directory is None
         root = temporary.make_folder() if directory is None else arguments.folder("directory", directory).absolute()
@@ -333,10 +342,9 @@ class Simulator:
             evaluation = as_evaluation(self.objective(config, **keywords), config)
         except Exception as error:  # noqa: BLE001 - reaches the optimizer at the evaluation's simulated end
             evaluation = Evaluation(math.nan, failed_runtime(error))
-            coordinator.finish(slot, evaluation.runtime, Status.FAILED, failure_text(_short(error)))
-            return evaluation, error
-        coordinator.finish(slot, evaluation.runtime, Status.OK, outcome_text(evaluation))
-        return evaluation, None
+            failed = coordinator.finish(slot, evaluation.runtime, Status.FAILED, failure_text(_short(error)))
+            return evaluation, failed or error
+        return evaluation, coordinator.finish(slot, evaluation.runtime, Status.OK, outcome_text(evaluation))
 
     def _wait(self, coordinator: Coordinator, slot: int) -> Taken:
         return wait_for_delivery(coordinator, slot)

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from zerowait.suite.records.store import load_cells, load_study
     from zerowait.suite.records.trace import read_trace, write_trace
     from zerowait.suite.rules.budget import Budget
+    from zerowait.suite.rules.cluster import Cluster
     from zerowait.suite.rules.errors import (
         BudgetExhausted,
+        ClusterFailure,
         InvalidEvaluationError,
+        NoWorkersLeftError,
         RunAborted,
         RunDirectoryError,
         RunMismatchError,
@@ -45,11 +48,12 @@ _HOMES = {
     "zerowait.suite.asktell": ("simulate",),
     "zerowait.suite.executor": ("SimulatedExecutor",),
     "zerowait.suite.rules.errors": (
-        "BudgetExhausted", "InvalidEvaluationError", "RunAborted", "RunDirectoryError", "RunMismatchError",
-        "SpecificationError", "StalledError", "TooManyCallsError", "TraceError", "UnsupportedPlatformError",
-        "WorkerDied", "WrongGuessError", "ZerowaitError",
+        "BudgetExhausted", "ClusterFailure", "InvalidEvaluationError", "NoWorkersLeftError", "RunAborted",
+        "RunDirectoryError", "RunMismatchError", "SpecificationError", "StalledError", "TooManyCallsError",
+        "TraceError", "UnsupportedPlatformError", "WorkerDied", "WrongGuessError", "ZerowaitError",
     ),
     "zerowait.suite.rules.budget": ("Budget",),
+    "zerowait.suite.rules.cluster": ("Cluster",),
     "zerowait.suite.rules.evaluation": ("AskTellOptimizer", "Evaluation", "Objective", "Query"),
     "zerowait.suite.rules.idle": ("Idle",),
     "zerowait.suite.rules.overhead": ("Overhead",),
@@ -61,11 +65,12 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "AskTellOptimizer", "Budget", "BudgetExhausted", "Evaluation", "Idle", "InvalidEvaluationError", "Objective",
-    "Overhead", "Query", "RunAborted", "RunDirectoryError", "RunMismatchError", "SimulatedExecutor", "Simulator",
-    "SpecificationError", "StalledError", "TooManyCallsError", "TraceError", "UnsupportedPlatformError",
-    "WorkerDied", "WrongGuessError", "ZerowaitError", "__version__", "adapters", "benchmarks", "load_cells",
-    "load_incumbents", "load_study", "read_trace", "simulate", "write_trace",
+    "AskTellOptimizer", "Budget", "BudgetExhausted", "Cluster", "ClusterFailure", "Evaluation", "Idle",
+    "InvalidEvaluationError", "NoWorkersLeftError", "Objective", "Overhead", "Query", "RunAborted",
+    "RunDirectoryError", "RunMismatchError", "SimulatedExecutor", "Simulator", "SpecificationError", "StalledError",
+    "TooManyCallsError", "TraceError", "UnsupportedPlatformError", "WorkerDied", "WrongGuessError", "ZerowaitError",
+    "__version__", "adapters", "benchmarks", "load_cells", "load_incumbents", "load_study", "read_trace",
+    "simulate", "write_trace",
 ]  # fmt: skip
 
 

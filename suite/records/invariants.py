@@ -18,6 +18,7 @@ from zerowait.suite.records.history import Entry, History
 from zerowait.suite.records.run_spec import RunSpec
 from zerowait.suite.rules.continuation import State, best_state, charge, training_length
 from zerowait.suite.rules.identity import digest
+from zerowait.suite.rules.occupation import Occupation
 from zerowait.suite.rules.seeds import ObjectiveSeeds
 from zerowait.suite.sharing.journal import Damage, Record
 from zerowait.suite.sharing.journal_schema import problems
@@ -60,8 +61,8 @@ def violations(records: Sequence[Record | Damage], spec: RunSpec) -> tuple[list[
     history = History(entries)
     found += _numbers(len(records), entries)
     for rule in (
-        _once, _claims, _times, _ends, _slots, _order, _late, _meanwhile, _starts, _overheads, _idle_releases, _waiting,
-        _budget, _statuses, _identities, _continuation,
+        _once, _claims, _times, _ends, _cluster, _machines, _slots, _order, _late, _meanwhile, _starts, _overheads,
+        _idle_releases, _waiting, _budget, _statuses, _identities, _continuation,
     ):  # fmt: skip
         found += rule(history, spec)
     return found, list(_notes(history, spec))
@@ -137,6 +138,8 @@ def _ends(history: History, spec: RunSpec) -> Iterator[Violation]:
             wrong = e.runtime != e.end - e.start
         elif spec.slept:
             wrong = e.end < (e.start + e.runtime) * (1.0 - _ROUNDING)
+        elif (occupation := _occupation(e, spec)) is not None:
+            wrong = e.end != occupation.end
         else:
             wrong = e.end != e.start + e.runtime
         if wrong:
@@ -145,6 +148,59 @@ def _ends(history: History, spec: RunSpec) -> Iterator[Violation]:
                 e.place,
                 f"start={e.start!r} and runtime={e.runtime!r} do not lead to end={e.end!r} ({e.status})",
             )
+
+
+def _occupation(e: Entry, spec: RunSpec) -> Occupation | None:
+    """Return what the cluster makes of an evaluation; None where it decides nothing: none, a death, a late result."""
+    if spec.workers is None or e.is_lost or e.late or "training" not in e.record:
+        return None
+    return Occupation(*spec.workers.occupy(e.slot, e.start, e.record["training"], e.identity, e.fidelity))
+
+
+def _cluster(history: History, spec: RunSpec) -> Iterator[Violation]:
+    """Report evaluations of which something else became than follows from the cluster's draws."""
+    for e in history.deliveries:
+        if not e.is_lost and ("training" in e.record) != (spec.workers is not None):
+            yield Violation("cluster", e.place, "evaluations have an attempt in runs with a cluster, and only there")
+        elif e.status == "preempted" and spec.workers is None:
+            yield Violation("cluster", e.place, "preempted in a run without a cluster")
+        occupation = _occupation(e, spec)
+        if occupation is None:
+            continue
+        found = (e.runtime, e.record["attempt"], e.record["lost_time"])
+        expected = (occupation.charged, occupation.attempts, occupation.lost)
+        allowed = ("ok", "failed") if occupation.ended == "ok" else (occupation.ended,)
+        if found != expected or e.status not in allowed:
+            yield Violation(
+                "cluster",
+                e.place,
+                f"runtime, attempt and lost_time are {found} ({e.status}), but from {e.record['training']!r} s of "
+                f"training on worker {e.slot} at {e.start!r} s follow {expected} ({occupation.ended})",
+            )
+
+
+def _machines(history: History, spec: RunSpec) -> Iterator[Violation]:
+    """Report evaluations in a cluster that did not go to the worker that was free for longest.
+
+    Where free workers were released, callers may still have been on their way.
+    """
+    released = any(e.idle or e.record.get("said") or e.is_lost for e in history.deliveries)
+    if spec.workers is None or spec.slept or released or history.missing_calls(len(history.claims) + 1):
+        return
+    free = [(0.0, slot) for slot in range(spec.n_workers)]
+    delivered = 0
+    for e in history.claims:
+        for freed in history.deliveries[delivered : history.before(e.after)]:
+            heapq.heappush(free, (freed.end, freed.slot))
+        delivered = max(delivered, history.before(e.after))
+        if free and (expected := heapq.heappop(free)) != (e.freed, e.slot):
+            yield Violation(
+                "worker",
+                e.place,
+                f"worker {e.slot}, freed at {e.freed!r} s, got it, but worker {expected[1]} was free since "
+                f"{expected[0]!r} s",
+            )
+            return
 
 
 def _slots(history: History, spec: RunSpec) -> Iterator[Violation]:
@@ -202,6 +258,8 @@ def _late(history: History, spec: RunSpec) -> Iterator[Violation]:
         if spec.is_modelled or (history.knows(e.after, e.number) and not any(end < e.end for end in overtaking)):
             yield Violation("late", e.place, f"{e} was overtaken during its query, but no result came meanwhile")
         query, training = e.record.get("query"), e.record["late"]
+        if spec.workers is not None:
+            training = spec.workers.occupy(e.slot, e.start, training, e.identity, e.fidelity)[1]
         if query is not None and e.resumed_from is None and query < training - _WRITTEN:
             yield Violation(
                 "late", e.place, f"{e} was overtaken, but its query took {query} s, and its training {training!r} s"
@@ -433,7 +491,7 @@ def _statuses(history: History, spec: RunSpec) -> Iterator[Violation]:
         value, error = e.record["value"], e.record.get("error")
         if not (math.isfinite(value) if e.status == "ok" else math.isnan(value)):
             yield Violation("status", e.place, f"value={value!r} of an evaluation with the status {e.status}")
-        if (error is not None) != (e.status == "failed"):
+        if (error is not None) != (e.status in ("failed", "preempted")):
             yield Violation("status", e.place, f"error={error!r} of an evaluation with the status {e.status}")
         if e.is_lost and not spec.continues_after_death:
             yield Violation("status", e.place, "lost, but this run ends when a worker dies")
@@ -552,10 +610,13 @@ def _charges(e: Entry, state: Entry) -> Iterator[Violation]:
     if e.status == "ok":
         charged = charge(seconds, State(training_length(state.fidelity), state.from_scratch, state.end))
         seconds, clipped = charged.runtime, charged.clipped
-    if (e.runtime, e.record["clipped"]) != (seconds, clipped):
+    if e.record.get("training") is not None and e.status != "ok":
+        return  # the cluster failed it; what it would have come to is not known
+    if (e.record.get("training", e.runtime), e.record["clipped"]) != (seconds, clipped):
         yield Violation(
             "charge",
             e.place,
-            f"runtime={e.runtime!r} and clipped={e.record['clipped']!r}, but from {e.from_scratch!r} s for the whole "
-            f"training and {state.from_scratch!r} s for that of {state} follow {seconds!r} and {clipped!r}",
+            f"runtime={e.record.get('training', e.runtime)!r} and clipped={e.record['clipped']!r}, but from "
+            f"{e.from_scratch!r} s for the whole training and {state.from_scratch!r} s for that of {state} follow "
+            f"{seconds!r} and {clipped!r}",
         )

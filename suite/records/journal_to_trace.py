@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.suite.records.trace import Columns, Guesses, build_trace, by_name, make_metadata, measured_facts
 from zerowait.suite.rules.errors import RunDirectoryError, ZerowaitError
+from zerowait.suite.rules.occupation import Workers, workers_of
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.rules.seeds import ObjectiveSeeds
 from zerowait.suite.rules.specification import HOW_IT_IS_SHARED
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def columns_of(records: Sequence[journal.Record], *, run_seed: int, measured: bool) -> Columns:
+def columns_of(
+    records: Sequence[journal.Record], *, run_seed: int, measured: bool, workers: Workers | None = None
+) -> Columns:
     """Return the columns of a trace; the wall time is kept under measured overhead only, see `trace`.
 
     A seed that the objective did not ask for is not in the journal; it follows from the run seed and the configuration.
@@ -43,7 +46,18 @@ def columns_of(records: Sequence[journal.Record], *, run_seed: int, measured: bo
         overhead=[r["overhead"] for r in records],
         metrics=by_name([r["metrics"] for r in records], math.nan),
         config=by_name([r["config"] for r in records]),
+        of_cluster={} if workers is None else _of_cluster(records, workers),
     )
+
+
+def _of_cluster(records: Sequence[journal.Record], workers: Workers) -> dict[str, list[float]]:
+    """Return what the cluster decided; of an evaluation whose process died it is not known."""
+    return {
+        "worker": [r["slot"] for r in records],
+        "worker_speed": workers.speeds(r["slot"] for r in records),
+        "attempt": [r.get("attempt", 1) for r in records],
+        "lost_time": [r.get("lost_time", r["runtime"]) for r in records],
+    }
 
 
 def read_run(directory: str | os.PathLike[str]) -> pd.DataFrame:
@@ -95,7 +109,8 @@ def trace_of(run: RunDirectory, specification: Mapping[str, Any], n_records: int
 
 def _trace(records: Sequence[journal.Record], specification: Mapping[str, Any]) -> pd.DataFrame:
     measured = Overhead.from_json(specification["overhead"]).is_measured
-    columns = columns_of(records, run_seed=specification["seed"], measured=measured)
+    workers = workers_of(specification)
+    columns = columns_of(records, run_seed=specification["seed"], measured=measured, workers=workers)
     guesses: Guesses = {
         "idle_releases": sum(r.get("idle", False) for r in records),
         "stall_releases": sum(r.get("stalled", False) for r in records),

@@ -8,6 +8,7 @@ from typing import Any
 
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError, shown
+from zerowait.suite.rules.occupation import Workers, workers_of
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.rules.seeds import check_run_seed
 from zerowait.suite.rules.specification import MAX_WORKERS
@@ -29,6 +30,8 @@ class RunSpec:
     """Whether the workers really slept, so that times were measured and not computed."""
     shared_directory: bool
     """Whether the run may have workers on several hosts."""
+    workers: Workers | None
+    """What becomes of evaluations on their workers; None if these are perfect."""
 
     @classmethod
     def of(cls, specification: Mapping[str, Any]) -> RunSpec:
@@ -51,6 +54,7 @@ class RunSpec:
             specification.get("on_worker_death") == "continue",
             "slept" in specification,
             specification.get("shared_directory") is True,
+            workers_of(specification),
         )
 
     @classmethod

@@ -66,6 +66,13 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
 A reader fills what an older file lacks, so a column can be added here. One that follows from the others is computed in
 `build_trace`; one that is recorded comes from `journal_to_trace` and, in one process, from `pending`.
 """
+OF_CLUSTER: Mapping[str, tuple[str, str]] = {
+    "worker": COLUMNS["worker"],
+    "worker_speed": ("float64", "s of training that the worker does in a simulated s"),
+    "attempt": ("int32", "how many attempts the cluster made"),
+    "lost_time": ("float64", "simulated s of failed attempts, and for which the worker was away"),
+}
+"""Columns of runs with a cluster only, where a worker is no label but a machine; after `overhead`."""
 FULL = "full."
 """Begins the columns that say what a configuration is worth at the highest fidelity, which no optimizer sees."""
 ESSENTIAL = ("evaluation", "worker", "freed", "start", "end", "runtime", "value", "fidelity", "status", "config_id")
@@ -95,6 +102,8 @@ class Columns:
     """By name."""
     config: Mapping[str, Values]
     """By name; None where a configuration has no such parameter."""
+    of_cluster: Mapping[str, Values]
+    """By name, see `OF_CLUSTER`; empty in a run without a cluster."""
 
 
 def worker_labels(
@@ -205,14 +214,18 @@ def build_trace(columns: Columns, n_workers: int, metadata: Mapping[str, Any]) -
     import pandas as pd
 
     n = len(columns.end)
-    data: dict[str, Any] = {
-        "evaluation": np.arange(n, dtype=np.int64),
-        "worker": worker_labels(columns.freed, columns.start, columns.end, columns.config_id, n_workers),
-    }
+    data: dict[str, Any] = {"evaluation": np.arange(n, dtype=np.int64)}
+    if columns.of_cluster:
+        data["worker"] = np.asarray(columns.of_cluster["worker"], dtype=np.int32)
+    else:
+        data["worker"] = worker_labels(columns.freed, columns.start, columns.end, columns.config_id, n_workers)
     for name, (kind, _) in COLUMNS.items():
         if name not in data:
             values = getattr(columns, name)
             data[name] = _texts(values) if kind == "str" else np.asarray(values, dtype=kind)
+    for name, (kind, _) in OF_CLUSTER.items():
+        if columns.of_cluster and name not in data:
+            data[name] = np.asarray(columns.of_cluster[name], dtype=kind)
     for name in sorted(columns.metrics):
         data[f"metric.{name}"] = np.asarray(columns.metrics[name], dtype=np.float64)
     for name in sorted(columns.config):
@@ -280,7 +293,8 @@ def make_metadata(
     """Return a trace's metadata; `measured` is what depends on the machine's speed and stays out of the file."""
     makespan = float(np.max(columns.end, initial=0.0))
     statuses = np.asarray(columns.status, dtype=object)
-    lost_or_failed = {status: int((statuses == status).sum()) for status in ("ok", "failed", "lost")}
+    named = ("ok", "failed", "lost", *(["preempted"] if columns.of_cluster else []))
+    lost_or_failed = {status: int((statuses == status).sum()) for status in named}
     return {
         "format": FORMAT_VERSION,
         "specification": dict(specification),
@@ -358,7 +372,7 @@ def write_trace(trace: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     table = pa.Table.from_pandas(trace, preserve_index=False)
     fields = []
     for column in table.schema:
-        kind, meaning = COLUMNS.get(column.name, ("", ""))
+        kind, meaning = {**COLUMNS, **OF_CLUSTER}.get(column.name, ("", ""))
         # A column of None alone has no type, and pandas 3 makes large strings of texts: a trace is the same from both.
         text = kind == "str" or pa.types.is_null(column.type) or pa.types.is_large_string(column.type)
         typed = column.with_type(pa.string()) if text else column
@@ -420,7 +434,8 @@ def read_table(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     free = [name for name in table.column_names if "." in name]
     columns = {
         name: table[name] if name in there else pa.nulls(table.num_rows, arrow_type(kind))
-        for name, (kind, _) in COLUMNS.items()
+        for name, (kind, _) in {**COLUMNS, **OF_CLUSTER}.items()
+        if name in COLUMNS or name in there
     }
     return pa.table({**columns, **{name: table[name] for name in free}}), metadata
 

@@ -72,3 +72,14 @@ class UnsupportedPlatformError(ZerowaitError, ImportError):
 
 class TraceError(ZerowaitError, ValueError):
     """A file is not a trace that this version reads."""
+
+
+class NoWorkersLeftError(ZerowaitError, RuntimeError):
+    """No worker of the cluster is there any more, or one is away so often that its evaluation never ends."""
+
+
+class ClusterFailure(RuntimeError):  # noqa: N818 - what becomes of an evaluation, as an exception of the objective does
+    """The cluster failed an evaluation: its worker failed, was preempted or left. No mistake of anybody's.
+
+    The optimizer is told of it as of an exception of the objective.
+    """

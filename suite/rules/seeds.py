@@ -1,4 +1,4 @@
-"""Seeds: one run seed, from which the optimizer's and the objective's are derived independently.
+"""Seeds: one run seed, from which the optimizer's, the objective's and the cluster's are derived independently.
 
 All of them come from `numpy.random.SeedSequence` with one domain number each, so that no stream is shared:
 the optimizer's seed depends on the run seed alone, the objective's on the run seed and the configuration, so the same
@@ -16,7 +16,7 @@ from zerowait.suite.rules.identity import DIGEST_BYTES
 
 Words: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]
 
-_OPTIMIZER, _OBJECTIVE = 1, 2
+_OPTIMIZER, _OBJECTIVE, _CLUSTER = 1, 2, 3
 _AT_ONCE = 65_536
 """So many seeds are worked out together; each takes some ten words on the way."""
 MAX_RUN_SEED = 2**63 - 1
@@ -31,6 +31,11 @@ def optimizer_seed(run_seed: int) -> int:
     """Return the seed of the optimizer, an integer from 0 to 2**32 - 1 (the range that every library takes)."""
     state = np.random.SeedSequence(_words(run_seed, _OPTIMIZER)).generate_state(1)
     return int(state[0])
+
+
+def cluster_key(run_seed: int) -> bytes:
+    """Return the 32 bytes from which everything follows that a cluster draws in a run."""
+    return np.random.SeedSequence(_words(run_seed, _CLUSTER)).generate_state(8).tobytes()
 
 
 class ObjectiveSeeds:

@@ -8,6 +8,7 @@ from typing import Any
 
 from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.overhead import Overhead
 
@@ -27,6 +28,7 @@ def make_specification(
     *,
     continual: bool,
     labels: Mapping[str, Any] | None,
+    cluster: Cluster | None,
     **more: Any,
 ) -> dict[str, Any]:
     """Return the specification as plain JSON data.
@@ -48,5 +50,6 @@ def make_specification(
         "overhead": overhead.to_json(),
         "continual": continual,
         "labels": plain_labels,
+        **({} if cluster is None else {"cluster": cluster.to_json()}),
         **more,
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.idle import Idle
+from zerowait.suite.rules.occupation import Workers
 from zerowait.suite.rules.overhead import Overhead
 
 
@@ -44,6 +45,8 @@ class Rules:
     continual: bool
     idle: Idle
     continue_after_death: bool
+    workers: Workers | None = None
+    """What becomes of an evaluation on its worker; None if they are perfect."""
 
 
 @dataclass(slots=True)

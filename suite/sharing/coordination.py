@@ -18,13 +18,14 @@ import numpy as np
 
 from zerowait.suite.rules import timeline
 from zerowait.suite.rules.continuation import State, charge, training_length
-from zerowait.suite.rules.errors import BudgetExhausted, TooManyCallsError
+from zerowait.suite.rules.errors import BudgetExhausted, ClusterFailure, TooManyCallsError
+from zerowait.suite.rules.occupation import Occupation, Workers, failure
 from zerowait.suite.sharing import header, idle, record, slot_state
 from zerowait.suite.sharing.call import Call, Rules, Taken
 from zerowait.suite.sharing.dead_workers import DeadWorkers
 from zerowait.suite.sharing.end_of_run import EndOfRun
 from zerowait.suite.sharing.idle import Pause
-from zerowait.suite.sharing.journal_schema import Release
+from zerowait.suite.sharing.journal_schema import Release, cluster_text, failure_text
 from zerowait.suite.sharing.processes import Process, this_process
 from zerowait.suite.sharing.recording import Recorder
 from zerowait.suite.sharing.sampling_clock import SamplingClock
@@ -184,7 +185,8 @@ class Coordinator:
 
     def _free_slot(self) -> int:
         table = self.table
-        mine: int | None = getattr(self._thread, "slot", None)
+        # In a cluster a slot is a machine, and which of them is next must not depend on who calls.
+        mine: int | None = getattr(self._thread, "slot", None) if self.rules.workers is None else None
         if mine is not None and table.ints[table.rows[mine] + record.STATE] == slot_state.FREE:
             return mine
         free = table.slots_in(slot_state.FREE) or table.slots_in(slot_state.ABSENT)
@@ -218,25 +220,35 @@ class Coordinator:
 
     # -- finish ----------------------------------------------------------------------------------------------------
 
-    def finish(self, slot: int, runtime: float, status: Status, text: bytes) -> None:
-        """Enter what the objective returned, and deliver what is due.
+    def finish(self, slot: int, runtime: float, status: Status, text: bytes) -> ClusterFailure | None:
+        """Enter what the objective returned, and deliver what is due; return the error if the cluster failed it.
 
         `runtime` is that of the whole training in seconds; what is charged follows from the state that is continued.
         """
+        failed = None
         with self.transport as table:
             ints, floats, row = table.ints, table.floats, table.rows[slot]
-            table.begin(slot)
             charged = runtime
+            clipped = False
             resumed_from = floats[row + record.RESUMED_FROM]
             if resumed_from == resumed_from and status is Status.OK:  # noqa: PLR0124 - not NaN: it continues a state
                 charge_of_rest = charge(runtime, State(resumed_from, floats[row + record.RUNTIME], 0.0))
-                charged = charge_of_rest.runtime
-                ints[row + record.CLIPPED] |= charge_of_rest.clipped
+                charged, clipped = charge_of_rest.runtime, charge_of_rest.clipped
             end, last = floats[row + record.START] + charged, floats[header.LAST_DELIVERY]
+            if self.rules.workers is not None:
+                occupation = self._occupy(self.rules.workers, slot, charged)
+                if occupation.ended != "ok":
+                    failed = failure(slot, occupation.end, occupation.ended, occupation.attempts)
+                    status, text = Status[occupation.ended.upper()], failure_text(str(failed), occupation.ended)
+                text += cluster_text(charged, occupation)
+                end, charged = occupation.end, occupation.charged
+            table.begin(slot)
+            ints[row + record.CLIPPED] |= clipped
             # An equal end is late as well if that delivery came during the query: this result may stand before it.
             came_meanwhile = ints[row + record.AFTER] < ints[header.RECORDED]
             if self.measured and not self.slept and end <= last and (end < last or came_meanwhile):
                 charged = timeline.overtaken(floats[row + record.START], last)
+                end = floats[row + record.START] + charged
                 ints[row + record.CLIPPED] |= LATE
                 # The place is free until the delivery; the record has it, because a shorter query is never overtaken.
                 floats[row + record.BASE] = self.now() - floats[row + record.RESUMED_AT]
@@ -244,7 +256,7 @@ class Coordinator:
             floats[row + record.CHARGED] = charged
             ints[row + record.STATUS] = status
             describe_further(self.transport, slot, text)
-            floats[row + record.END] = floats[row + record.START] + charged
+            floats[row + record.END] = end
             ints[row + record.STATE] = slot_state.FINISHED
             ints[header.EVALUATING] -= 1
             ints[header.EVENTS] += 1
@@ -253,6 +265,14 @@ class Coordinator:
                 self.end.expire()
             else:
                 self.advance(slot)
+        return failed
+
+    def _occupy(self, workers: Workers, slot: int, runtime: float) -> Occupation:
+        table = self.table
+        start, fidelity = (table.floats[table.rows[slot] + cell] for cell in (record.START, record.FIDELITY))
+        return Occupation(
+            *workers.occupy(slot, start, runtime, table.digest(slot), None if math.isnan(fidelity) else fidelity)
+        )
 
     def _may_call(self) -> bool:
         table = self.table

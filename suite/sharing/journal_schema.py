@@ -20,6 +20,7 @@ from zerowait.suite.rules.arguments import is_text
 from zerowait.suite.rules.errors import shown
 from zerowait.suite.rules.evaluation import Evaluation
 from zerowait.suite.rules.identity import digest
+from zerowait.suite.rules.occupation import Occupation
 from zerowait.suite.sharing import header
 from zerowait.suite.sharing.journal import Record
 from zerowait.suite.sharing.table import CONTRADICTS, LATE, STATUS_NAMES, SlotTable
@@ -43,9 +44,14 @@ def outcome_text(evaluation: Evaluation) -> bytes:
     return f',"status":"ok","value":{evaluation.value!r},"metrics":{metrics}'.encode()
 
 
-def failure_text(error: str) -> bytes:
-    """Return the same part of an evaluation that failed, with what the error says."""
-    return f',"status":"failed","value":NaN,"metrics":{{}},"error":{_encode(error)}'.encode()
+def failure_text(error: str, status: str = "failed") -> bytes:
+    """Return the same part of an evaluation that failed or was preempted, with what the error says."""
+    return f',"status":"{status}","value":NaN,"metrics":{{}},"error":{_encode(error)}'.encode()
+
+
+def cluster_text(training: float, occupation: Occupation) -> bytes:
+    """Return what the cluster adds: the seconds of training it was given, and what became of them."""
+    return f',"training":{training!r},"attempt":{occupation.attempts},"lost_time":{occupation.lost!r}'.encode()
 
 
 LOST_TEXT = b',"status":"lost","value":NaN,"metrics":{}'
@@ -117,9 +123,10 @@ def identity_of(fields: Record) -> bytes:
 def training_seconds(fields: Record) -> float:
     """Return the seconds of a record's whole training up to its fidelity, whatever of them was charged.
 
-    `runtime` is what was charged: of a continued training the rest, and of a late one what its query took.
+    `runtime` is what was charged: of a continued training the rest, of a late one what its query took, in a cluster
+    the time for which its worker was occupied.
     """
-    seconds: float = next(fields[name] for name in ("from_scratch", "late", "runtime") if name in fields)
+    seconds: float = next(fields[name] for name in ("from_scratch", "late", "training", "runtime") if name in fields)
     return float(seconds)
 
 
@@ -192,9 +199,15 @@ FIELDS: Mapping[str, Field] = {
     "late": Field(_SECONDS.meaning, _SECONDS.allows, required=False),
     "query": Field("a finite number", _is_finite, required=False),
     "called": Field("a finite number", _is_finite, required=False),
+    "training": Field(_SECONDS.meaning, _SECONDS.allows, required=False),
+    "attempt": Field("an integer from 1 to 2**63 - 1", lambda v: type(v) is int and 1 <= v <= _LARGEST_COUNT, False),
+    "lost_time": Field(_SECONDS.meaning, _SECONDS.allows, required=False),
 }
-"""The fields of a record; those of a continued evaluation come together or not at all."""
-_CONTINUED = ("resumed_from", "clipped", "from_scratch")
+"""The fields of a record; those of a continued evaluation come together or not at all, and those of a cluster too."""
+_TOGETHER = {
+    "a continued evaluation": ("resumed_from", "clipped", "from_scratch"),
+    "an evaluation in a cluster": ("training", "attempt", "lost_time"),
+}
 
 
 def problems(fields: Record) -> Iterator[str]:
@@ -207,8 +220,9 @@ def problems(fields: Record) -> Iterator[str]:
             yield f"{name} is {shown(fields[name])}; it must be {field.meaning}"
     for name in sorted(fields.keys() - FIELDS.keys()):
         yield f"{shown(name)} is no field of a record"
-    if len({name in fields for name in _CONTINUED}) > 1:
-        yield f"only some of {', '.join(_CONTINUED)} are there; a continued evaluation has all of them"
+    for whose, names in _TOGETHER.items():
+        if len({name in fields for name in names}) > 1:
+            yield f"only some of {', '.join(names)} are there; {whose} has all of them"
     given = fields.get("config_id")
     if type(given) is str and not fields.get("named") and not re.fullmatch("[0-9a-f]{32}", given):
         yield f"config_id is {shown(given)}; it must be a digest of 32 hexadecimal digits, or named by the optimizer"

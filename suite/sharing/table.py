@@ -45,9 +45,10 @@ class Status(IntEnum):
     OK = 0
     FAILED = 1
     LOST = 2
+    PREEMPTED = 3
 
 
-STATUS_NAMES = ("ok", "failed", "lost")
+STATUS_NAMES = ("ok", "failed", "lost", "preempted")
 
 CONTRADICTS = -1
 """In the place of how often a slot was passed over, of an evaluation whose call contradicts the guess before it."""

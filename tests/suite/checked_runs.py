@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import shutil
 import signal
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 from zerowait.suite import Evaluation, Overhead, Query
 from zerowait.suite.records.check import check
 from zerowait.suite.rules.errors import BudgetExhausted
 from zerowait.suite.rules.idle import Idle
+from zerowait.suite.sharing import journal
 
 QUICK = Idle(after=0.02)
 
@@ -89,3 +93,33 @@ LADDER = tuple(itertools.islice(itertools.cycle([1.0, 3.0, 9.0, 27.0, None]), 60
 def climbing(n_configs=6):
     """Each configuration climbs the fidelities, mixed with the others."""
     return [Query({"x": k % n_configs}, LADDER[k // n_configs]) for k in range(60)]
+
+
+class Changed:
+    """A copy of a run's directory whose journal and specification can be changed."""
+
+    def __init__(self, template, directory):
+        self.directory = Path(shutil.copytree(template, directory, ignore=shutil.ignore_patterns("wake")))
+        self.journal = self.directory / "journal"
+        self.records = journal.read(self.journal)
+        assert violations_of(self.directory) == []
+
+    def first(self, condition):
+        return next(k for k, r in enumerate(self.records) if condition(r))
+
+    def write(self):
+        """Write the changed records with checksums that agree; return what is found."""
+        lines = [journal.line(json.dumps(r, separators=(",", ":")).encode()) for r in self.records]
+        self.journal.write_bytes(b"".join(lines))
+        # What the table of slots says of the journal's size is of no use here: these journals are complete.
+        (self.directory / "slots").unlink()
+        return self.found()
+
+    def specify(self, **changes):
+        path = self.directory / "run.json"
+        content = json.loads(path.read_text())
+        content["specification"].update(changes)
+        path.write_text(json.dumps(content))
+
+    def found(self):
+        return {(v.rule, v.record) for v in check(self.directory).violations}

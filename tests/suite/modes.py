@@ -14,7 +14,7 @@ import threading
 from zerowait import SimulatedExecutor
 from zerowait.suite import Query, Simulator, simulate
 from zerowait.suite.records.check import check, render
-from zerowait.suite.rules.errors import BudgetExhausted, StalledError
+from zerowait.suite.rules.errors import BudgetExhausted, ClusterFailure, StalledError
 
 
 class Diverged(Exception):  # noqa: N818 - what a user's objective raises
@@ -24,6 +24,9 @@ class Diverged(Exception):  # noqa: N818 - what a user's objective raises
         super().__init__(message, runtime)
         if runtime is not None:
             self.runtime = runtime
+
+
+SURVIVED = (Diverged, ClusterFailure)
 
 
 class Scripted:
@@ -39,13 +42,13 @@ class Scripted:
         pass
 
     def tell_failure(self, _query, error):
-        if not isinstance(error, Diverged):
+        if not isinstance(error, SURVIVED):
             raise error
 
 
 def call(simulator, query):
     """Make one call and survive a failure of the objective; return whether the run takes more."""
-    with contextlib.suppress(Diverged):
+    with contextlib.suppress(*SURVIVED):
         try:
             simulator(query.config, query.fidelity, query.config_id)
         except BudgetExhausted:
@@ -73,7 +76,7 @@ def executor(queries, objective, *, n_workers, directory=None, **specification):
             done, running = concurrent.futures.wait(running, return_when="FIRST_COMPLETED")
             for future in done:
                 with contextlib.suppress(BudgetExhausted):
-                    with contextlib.suppress(Diverged):
+                    with contextlib.suppress(*SURVIVED):
                         future.result()
                     submit_next()
     return workers.trace()

@@ -10,6 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import struct
+from statistics import NormalDist
+
+import numpy as np
 
 
 def identity(config):
@@ -79,7 +83,7 @@ class NothingWillComeError(Exception):
     """The optimizer waits for a result, and no evaluation is in flight."""
 
 
-def conversation(script, lengths, n_workers, overhead, told, **limits):  # noqa: C901, PLR0915 - obvious, and in one piece
+def conversation(script, lengths, n_workers, overhead, told, **limits):  # noqa: C901, PLR0912, PLR0915 - obvious, and in one piece
     """Return the deliveries of an optimizer that is asked and told, and how many results it knew at each ask.
 
     The script's entries are configurations, or None where the optimizer has nothing until another result arrives.
@@ -91,7 +95,8 @@ def conversation(script, lengths, n_workers, overhead, told, **limits):  # noqa:
     most = limits.get("max_evaluations") or math.inf
     continual = limits.get("continual", False)
     script = list(script)
-    running, free, trained, deliveries, known = [], [0.0] * n_workers, {}, [], []
+    cluster = limits.get("cluster")
+    running, free, trained, deliveries, known = [], [(0.0, k) for k in range(n_workers)], {}, [], []
     n_started, news, sampler_stops = 0, 0.0, 0.0
     talking, dropped = True, False
 
@@ -100,7 +105,7 @@ def conversation(script, lengths, n_workers, overhead, told, **limits):  # noqa:
         job = min(running, key=lambda j: (j["end"], j["start"], j["id"], j["place"], j["freed"], j["number"]))
         running.remove(job)
         news = job["end"]
-        free.append(news)
+        free.append((news, job["worker"]))
         deliveries.append(job)
         if continual and not job["failed"]:
             trained.setdefault(job["id"], []).append((job["length"], news, job["scratch"]))
@@ -125,7 +130,9 @@ def conversation(script, lengths, n_workers, overhead, told, **limits):  # noqa:
             config, fidelity = entry
             seconds = overhead(len(deliveries))
             start = (sampler_stops if serial and sampler_stops > news else news) + seconds
-            freed = free[0]
+            if cluster:
+                free.sort()
+            freed, worker = free[0]
             del free[0]
             if start >= latest:
                 dropped = True
@@ -137,7 +144,7 @@ def conversation(script, lengths, n_workers, overhead, told, **limits):  # noqa:
             job = {
                 "number": n_started, "config": config, "fidelity": fidelity, "start": start, "freed": freed,
                 "overhead": seconds, "id": identity(config), "scratch": scratch, "failed": failed, "resumed": None,
-                "length": length, "place": -math.inf if fidelity is None else fidelity,
+                "length": length, "worker": worker, "place": -math.inf if fidelity is None else fidelity,
             }  # fmt: skip
             charged = scratch
             if continual:
@@ -149,7 +156,92 @@ def conversation(script, lengths, n_workers, overhead, told, **limits):  # noqa:
                     charged = scratch if failed else max(0.0, scratch - state[2])
             job["runtime"] = charged
             job["end"] = start + charged
+            if cluster:
+                job.update(cluster.stay(worker, start, charged, job["id"], length, failed))
+                job["failed"] = job["status"] != "ok"
             running.append(job)
         if not running or min(job["end"] for job in running) > latest:
             return deliveries, known
         report()
+
+
+class Machines:
+    """The machines of an imperfect cluster, described by plain data: what they draw, and how long they are busy."""
+
+    def __init__(self, description, run_seed):
+        self.description = description
+        words = np.random.SeedSequence([3, run_seed % 2**32, run_seed // 2**32]).generate_state(8)
+        self.key = b"".join(int(word).to_bytes(4, "little") for word in words)
+
+    def numbers(self, condition, message):
+        digest = hashlib.blake2b(message, key=self.key, person=condition, digest_size=64).digest()
+        eights = [int.from_bytes(digest[k : k + 8], "little") for k in range(0, 64, 8)]
+        return [(eight // 2**12 * 2 + 1) / 2**53 for eight in eights]
+
+    def speed(self, machine):
+        speeds = self.description.get("speeds", [1.0])
+        if isinstance(speeds, list):
+            return speeds[machine % len(speeds)]
+        u = self.numbers(b"speed", struct.pack("<2q", machine, 0))[0]
+        return math.exp(speeds["lognormal"] * NormalDist().inv_cdf(u))
+
+    def slowness(self, identity, length):
+        how = self.description.get("stragglers", {})
+        u = self.numbers(b"evaluation", bytes.fromhex(identity) + struct.pack("<dq", length, 1))[0]
+        if "half_normal" in how:
+            return 1.0 + how["half_normal"] * abs(NormalDist().inv_cdf(u / 2))
+        return math.exp(how["lognormal"] * NormalDist().inv_cdf(u)) if how else 1.0
+
+    def breaking_point(self, identity, length, attempt, needed):
+        how = self.description.get("failures", {})
+        _, u, v = self.numbers(b"evaluation", bytes.fromhex(identity) + struct.pack("<dq", length, attempt))[:3]
+        if "rate" in how:
+            return -math.log(u) / how["rate"]
+        return needed * v if u < how.get("probability", 0) else math.inf
+
+    def absences(self, machine):
+        how = self.description.get("preemptions", [])
+        if isinstance(how, list):
+            yield from sorted((away, back) for number, away, back in how if number == machine)
+        else:
+            time, k = 0.0, 0
+            while True:
+                numbers = self.numbers(b"outage", struct.pack("<2q", machine, k))
+                for up, down in zip(numbers[::2], numbers[1::2], strict=True):
+                    away = time - math.log(up) / how["rate"]
+                    time = away - math.log(down) / how["back"]
+                    yield away, time
+                    k += 1
+        while True:
+            yield math.inf, math.inf
+
+    def stay(self, machine, start, seconds, identity, length, failed):
+        """Walk through the machine's absences and attempts one after the other."""
+        needed = seconds * self.slowness(identity, length) / self.speed(machine)
+        absences = self.absences(machine)
+        away, back = next(absences)
+        time = start
+        for attempt in range(1, 2 + self.description.get("retries", 0)):
+            while back <= time:
+                away, back = next(absences)
+            if away <= time:  # it waits for its machine
+                time = back
+                away, back = next(absences)
+            breaks = self.breaking_point(identity, length, attempt, needed)
+            left = min(needed, breaks)
+            while self.description.get("checkpoints") and time + left > away:
+                left -= away - time
+                time = back
+                away, back = next(absences)
+            if time + left > away:
+                time, ended = back, "preempted"
+            else:
+                time, ended = time + left, "failed" if breaks < needed else "ok"
+            if ended == "ok":
+                break
+        quiet = attempt == 1 and ended == "ok" and time == start + needed
+        lost = (0.0 if quiet else max(0.0, time - start - needed)) if ended == "ok" else time - start
+        return {
+            "end": time, "runtime": needed if quiet else time - start, "attempt": attempt, "lost": lost,
+            "status": "failed" if ended == "ok" and failed else ended,
+        }  # fmt: skip

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from checked_runs import OVERHEADS, QUICK, Objective, climbing, violations_of, with_threads
+from checked_runs import OVERHEADS, QUICK, Changed, Objective, climbing, with_threads
 from drivers import Lookup
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -37,36 +36,6 @@ def template(tmp_path_factory):
     ) as simulator:  # fmt: skip
         with_threads(simulator, climbing(5)[:N])
     return directory
-
-
-class Changed:
-    """A copy of a run's directory whose journal and specification can be changed."""
-
-    def __init__(self, template, directory):
-        self.directory = Path(shutil.copytree(template, directory, ignore=shutil.ignore_patterns("wake")))
-        self.journal = self.directory / "journal"
-        self.records = journal.read(self.journal)
-        assert violations_of(self.directory) == []
-
-    def first(self, condition):
-        return next(k for k, r in enumerate(self.records) if condition(r))
-
-    def write(self):
-        """Write the changed records with checksums that agree; return what is found."""
-        lines = [journal.line(json.dumps(r, separators=(",", ":")).encode()) for r in self.records]
-        self.journal.write_bytes(b"".join(lines))
-        # What the table of slots says of the journal's size is of no use here: these journals are complete.
-        (self.directory / "slots").unlink()
-        return self.found()
-
-    def specify(self, **changes):
-        path = self.directory / "run.json"
-        content = json.loads(path.read_text())
-        content["specification"].update(changes)
-        path.write_text(json.dumps(content))
-
-    def found(self):
-        return {(v.rule, v.record) for v in check(self.directory).violations}
 
 
 @pytest.fixture
