@@ -14,7 +14,6 @@ from modes import threads
 from zerowait.suite import Overhead
 from zerowait.suite.records.journal_to_trace import read_run
 
-
 SEED = 4  # evaluations succeed, fail and are preempted
 
 
@@ -22,7 +21,8 @@ SEED = 4  # evaluations succeed, fail and are preempted
 def recorded(tmp_path_factory):
     directory = tmp_path_factory.mktemp("recorded")
     threads(climbing(9, 40), Ladder(tuple(np.linspace(0.1, 1.0, 9))), n_workers=3, directory=directory,
-            max_evaluations=40, overhead=Overhead.fixed(0.5), continual=True, seed=SEED, cluster=EVERYTHING)  # fmt: skip
+            max_evaluations=40, overhead=Overhead.fixed(0.5), continual=True, seed=SEED,
+            cluster=EVERYTHING)  # fmt: skip
     return directory
 
 
