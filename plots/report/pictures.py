@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from zerowait.plots.studies.study import Study
 
 LARGEST_SVG, MOST_POINTS_OF_SVG = 150_000, 3_000
-"""Bytes, and rows of the table behind it; a larger picture goes into the page as PNG if that is smaller."""
-PNG_DOTS_PER_INCH = 120
+"""Bytes, and rows of the table behind it; a larger picture goes into the page as pixels if they are fewer bytes."""
+DOTS_PER_INCH = 120
 MOST_PANELS = 24
 """So many panels of performance over time are drawn into one picture, which fits a printed page; others follow."""
 
@@ -50,9 +50,12 @@ def pictures(material: Material, look: str) -> tuple[list[Picture], list[str], d
     for kind in FIGURES.values():
         if kind.needs_reference:
             continue
-        parts = _parts(kind, material.study)
-        for at, part in enumerate(parts, 1):
-            which = f" ({at} of {len(parts)})" if len(parts) > 1 else ""
+        chunks = _chunks(kind, material.study)
+        for at, chunk in enumerate(chunks, 1):
+            part, which = material.study, ""
+            if len(chunks) > 1:  # one part after the other, because together they are a copy of the study
+                part = part.take(part.cells["benchmark"].isin(chunk).to_numpy())
+                which = f" ({at} of {len(chunks)})"
             try:
                 drawn = kind.make(part, look=whole, **(material.results if kind.judges else {}))
             except SpecificationError as error:
@@ -78,15 +81,12 @@ def pictures(material: Material, look: str) -> tuple[list[Picture], list[str], d
     return found, left_out, made
 
 
-def _parts(kind: FigureKind, study: Study) -> list[Study]:
-    """Return the parts of the study that go into a picture each: some benchmarks, where each has panels of its own."""
+def _chunks(kind: FigureKind, study: Study) -> list[list[str]]:
+    """Return the benchmarks that go into a picture each: some of them, where each has panels of its own."""
     names = study.labels.ordered(study.cells["benchmark"].unique())
     panels = {"performance_over_time": study.cells["n_workers"].nunique(), "expected_running_time": 1}.get(kind.name)
     each = len(names) if panels is None else max(1, MOST_PANELS // panels)
-    if len(names) <= each:
-        return [study]
-    chunks = [names[at : at + each] for at in range(0, len(names), each)]
-    return [study.take(study.cells["benchmark"].isin(chunk).to_numpy()) for chunk in chunks]
+    return [names[at : at + each] for at in range(0, len(names), each)]
 
 
 def picture_uri(drawn: Drawn) -> str:
@@ -101,9 +101,10 @@ def picture_uri(drawn: Drawn) -> str:
             figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
         kind, content = "svg+xml", vector.getvalue()
         if not 0 < len(content) <= LARGEST_SVG:
-            figure.savefig(pixels, format="png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
+            # Without loss, in less than half the bytes of PNG.
+            figure.savefig(pixels, format="webp", dpi=DOTS_PER_INCH, pil_kwargs={"lossless": True})
             if not content or len(pixels.getvalue()) < len(content):
-                kind, content = "png", pixels.getvalue()
+                kind, content = "webp", pixels.getvalue()
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 

@@ -172,10 +172,12 @@ class Study:
     def take(self, chosen: Mask) -> Study:
         """Return the runs for which the mask, shape (runs,), is true."""
         counts = np.diff(self.offsets)
+        evaluations = self.evaluations[np.repeat(chosen, counts)]
+        evaluations.index = self.evaluations.index[: len(evaluations)]  # `reset_index` would copy them once more
         return replace(
             self,
             cells=self.cells[chosen].reset_index(drop=True),
-            evaluations=self.evaluations[np.repeat(chosen, counts)].reset_index(drop=True),
+            evaluations=evaluations,
             offsets=_offsets(counts[chosen]),
         )
 

@@ -196,7 +196,7 @@ def test_every_figure_has_a_caption_words_for_who_cannot_see_it_and_its_command(
     assert len(re.findall(r"zerowait plot study \w+</code>", page)) == len(images)
     for image in images:
         content = base64.b64decode(image["src"].partition(",")[2])
-        assert b"<svg" in content or content.startswith(b"\x89PNG")
+        assert b"<svg" in content or content.startswith(b"RIFF")
 
 
 def test_the_summary_counts_evaluations_and_seconds(material, page):
@@ -588,10 +588,10 @@ print(json.dumps([time.perf_counter() - begin, len(page) / 1e6, kilobytes / 1e6]
 
 
 @pytest.mark.stress
-def test_45000_runs_make_a_page_of_a_few_megabytes_and_need_4_gigabytes(record_property):
+def test_45000_runs_make_a_page_of_at_most_10_megabytes_and_need_4_gigabytes(record_property):
     code = LARGE.format(folder=str(Path(__file__).parents[1]))
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     seconds, megabytes, gigabytes = json.loads(done.stdout)
     record_property("seconds", seconds)
-    assert megabytes < 6
+    assert megabytes < 10
     assert gigabytes < 4.5  # with the table that the study is made of, which a store does not need
