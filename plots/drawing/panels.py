@@ -38,8 +38,6 @@ MOST_LAYOUTS = 12
 """Each lays the figure out with the sizes that the one before has found."""
 ROUNDING = 0.01
 """Inches."""
-MOST_BANDS = 10
-"""Bands of more curves in one panel hide one another, and none is drawn."""
 APART = 0.3
 """Share of the distance between two numbers of workers over which the bars of all optimizers are spread."""
 _UNNAMED = re.compile(r"_(child|container)\d+|_nolegend_")
@@ -284,31 +282,8 @@ def workers_title(n_workers: int) -> str:
 
 def described(table: pd.DataFrame, *sentences: str, **more: str) -> pd.DataFrame:
     """Give a table its caption, the sentences that are not empty, and return it."""
-    attributes: dict[Any, Any] = {CAPTION: " ".join(sentence for sentence in sentences if sentence), **more}
-    table.attrs = attributes
+    table.attrs.update({CAPTION: " ".join(sentence for sentence in sentences if sentence), **more})
     return table
-
-
-def draw_curve(
-    panel: Axes, name: str, look: style.Style, x: Any, centre: Any, low: Any = None, high: Any = None
-) -> None:
-    """Draw a step function with its band; without a band where a bound is NaN."""
-    # steps-post: the value at a time of the grid holds until the next one; a slope would promise what nobody had yet.
-    panel.plot(x, centre, color=look.colour, linestyle=look.line, drawstyle="steps-post", label=name)
-    if low is not None and not np.isnan(low).any():
-        panel.fill_between(x, low, high, step="post", color=look.colour, alpha=style.BAND_OPACITY, linewidth=0)
-
-
-def has_bands(table: pd.DataFrame) -> bool:
-    """Tell whether curves are so few that their bands can be told apart."""
-    return table["optimizer"].nunique() <= MOST_BANDS
-
-
-def band_sentence(table: pd.DataFrame, sentence: str) -> str:
-    """Return what a caption says of the bands around curves: the sentence, if they are drawn."""
-    if has_bands(table):
-        return sentence
-    return f"Bands of more than {MOST_BANDS} curves hide one another, so none is drawn; the table has their bounds."
 
 
 def spread_sentence(bounds: pd.Series, sentence: str, mark: str, noun: str = "seed") -> str:
@@ -457,7 +432,7 @@ def save_figure(
     """Write `stem`.pdf, `stem`.png and `stem`.csv (the table in full precision) and return their paths.
 
     A table with a LaTeX form is written as `stem`.tex too. Figures of further pages go into the same PDF, and become
-    `stem`-2.png and so on.
+    `stem`-page-2.png and so on; those of a former drawing that had more pages are removed.
 
     Raises
     ------
@@ -468,7 +443,7 @@ def save_figure(
 
     stem = Path(stem)
     kinds = ("pdf", "png", "csv", "tex") if LATEX in table.attrs else ("pdf", "png", "csv")
-    pages = tuple(stem.with_name(f"{stem.name}-{number}.png") for number in range(2, len(further) + 2))
+    pages = tuple(stem.with_name(f"{stem.name}-page-{number}.png") for number in range(2, len(further) + 2))
     pdf, png, csv, *tex = (stem.with_name(f"{stem.name}.{kind}") for kind in kinds)
     files = FigureFiles(pdf, png, csv, tex[0] if tex else None, pages)
     try:
@@ -480,6 +455,11 @@ def save_figure(
                 with laid_out(page):
                     book.savefig(page)
                     page.savefig(png, dpi=look.dots_per_inch)
+        for number in itertools.count(len(further) + 2):
+            former = stem.with_name(f"{stem.name}-page-{number}.png")
+            if not former.is_file():
+                break
+            former.unlink()
         as_text(table).to_csv(files.csv, index=False)
         if files.tex is not None:
             files.tex.write_text(table.attrs[LATEX], encoding="utf-8")

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from zerowait.plots.drawing.curves import MARK, curve_sentence, draw_curves, mark_of
 from zerowait.plots.drawing.panels import (
     Canvas,
-    band_sentence,
     described,
-    draw_curve,
-    has_bands,
     label_decades,
     spread_of,
     workers_title,
@@ -313,13 +311,10 @@ def _draw(table: pd.DataFrame, canvas: Canvas, quantity: str, ylabel: str) -> An
     workers = sorted(table["n_workers"].unique())
     names = canvas.labels.ordered(table["optimizer"].unique())
     panels, used = canvas.grid(len(workers), names, sharex=True, sharey=True)
+    mark = mark_of(table, "budget", quantity)
     for panel, n_workers in zip(used, workers, strict=True):
         of_panel = table[table["n_workers"] == n_workers]
-        for name in names:
-            curve = of_panel[of_panel["optimizer"] == name]
-            if len(curve):
-                band = (curve["lower"], curve["upper"]) if "lower" in curve and has_bands(table) else (None, None)
-                draw_curve(panel, str(name), canvas.styles[str(name)], curve["budget"], curve[quantity], *band)
+        draw_curves(panel, of_panel, "budget", quantity, canvas.styles, names, mark)
         canvas.title(panel, workers_title(int(n_workers)))
     panels[0, 0].set_xscale("log")
     panels[0, 0].set_xlim(table["budget"].min(), table["budget"].max())
@@ -419,5 +414,6 @@ def _finished(rows: list[pd.DataFrame], resample: Resample, *sentences: str) -> 
     import pandas as pd
 
     table = pd.concat(rows, ignore_index=True)
-    band = band_sentence(table, spread_of(table["lower"], resample, "band"))
+    mark = table.attrs[MARK] = mark_of(table, "budget", "reached" if "reached" in table else "mean")
+    band = f"{spread_of(table['lower'], resample, mark)} {curve_sentence(mark)}".strip()
     return described(table, *(band if sentence is BAND else sentence for sentence in sentences))

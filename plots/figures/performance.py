@@ -25,12 +25,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from zerowait.plots.drawing import style
+from zerowait.plots.drawing.curves import MARK, Mark, curve_sentence, draw_curves, mark_of
 from zerowait.plots.drawing.panels import (
     Canvas,
-    band_sentence,
     described,
-    draw_curve,
-    has_bands,
     label_decades,
     scale_times,
     spread_sentence,
@@ -123,6 +121,7 @@ def performance_table(
         raise SpecificationError("every group of runs has a seed without a single success; there is nothing to draw")
     table = pd.concat(rows, ignore_index=True)
     table = table.sort_values(["benchmark", "n_workers", "optimizer", "time"], kind="stable", ignore_index=True)
+    table.attrs[MARK] = _mark(table)
     return described(table, *_caption(study, table, statistic, interval))
 
 
@@ -137,6 +136,7 @@ def draw_performance(table: pd.DataFrame, canvas: Canvas) -> Any:
     columns = canvas.columns(len(workers))
     rows_each = -(-len(workers) // columns)
     panels = canvas.panels(len(benchmarks) * rows_each, columns, [*names, OPTIMUM])
+    mark = _mark(table)
     for position, benchmark in enumerate(benchmarks):
         of_row = table[table["benchmark"] == benchmark]
         rows = panels[position * rows_each : (position + 1) * rows_each]
@@ -149,7 +149,7 @@ def draw_performance(table: pd.DataFrame, canvas: Canvas) -> Any:
                 panel.sharex(first)
                 panel.sharey(first)
             of_panel = of_row[of_row["n_workers"] == workers[at]]
-            draw_panel(panel, of_panel, canvas.styles, canvas.labels, bands=has_bands(table))
+            draw_panel(panel, of_panel, canvas.styles, canvas.labels, mark)
             panel.tick_params(labelleft=at % columns == 0)
             if position == 0 or rows_each > 1:
                 canvas.title(panel, workers_title(workers[at]))
@@ -163,7 +163,7 @@ def draw_performance(table: pd.DataFrame, canvas: Canvas) -> Any:
 
 
 def draw_panel(
-    axes: Axes, table: pd.DataFrame, styles: Any = None, labels: Labels = NO_LABELS, *, bands: bool = True
+    axes: Axes, table: pd.DataFrame, styles: Any = None, labels: Labels = NO_LABELS, mark: Mark | None = None
 ) -> Axes:
     """Draw the curves of one benchmark and one number of workers on given axes and return them.
 
@@ -177,15 +177,12 @@ def draw_panel(
         Style by optimizer; chosen from the names in the table when not given.
     labels
         In which order optimizers are drawn.
-    bands
-        Whether their bands are drawn too.
+    mark
+        How intervals are drawn; None takes what suits this panel.
     """
     styles = style.styles(table["optimizer"].unique()) if styles is None else styles
-    for optimizer in labels.ordered(table["optimizer"].unique()):
-        curve = table[table["optimizer"] == optimizer]
-        centre = curve[_statistic(table)].to_numpy()
-        band = _band(curve, centre) if bands else (None, None)
-        draw_curve(axes, str(optimizer), styles[str(optimizer)], curve["time"].to_numpy(), centre, *band)
+    names = labels.ordered(table["optimizer"].unique())
+    draw_curves(axes, _bounded(table), "time", _statistic(table), styles, names, mark or _mark(table))
     optimum = table["optimum"].iloc[0] if len(table) else math.nan
     if not math.isnan(optimum) and (table["quantity"] == "value").all():
         axes.axhline(optimum, color=style.OPTIMUM_COLOUR, linewidth=0.8, label=OPTIMUM)
@@ -249,29 +246,34 @@ def _statistic(table: pd.DataFrame) -> Statistic:
     return "median" if "median" in table else "mean"
 
 
-def _band(curve: pd.DataFrame, centre: Floats) -> tuple[Floats, Floats]:
-    if "standard_error" in curve:
-        error = curve["standard_error"].to_numpy()
-        return centre - error, centre + error
-    return curve["lower"].to_numpy(), curve["upper"].to_numpy()
+def _bounded(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with the bounds of its intervals, `lower` and `upper`."""
+    if "standard_error" not in table:
+        return table
+    centre, error = table[_statistic(table)], table["standard_error"]
+    return table.assign(lower=centre - error, upper=centre + error)
+
+
+def _mark(table: pd.DataFrame) -> Mark:
+    return mark_of(_bounded(table), "time", _statistic(table))
 
 
 def _what_is_drawn(table: pd.DataFrame) -> str:
     seeds = [int(table["n_seeds"].min()), int(table["n_seeds"].max())]
     if seeds[1] == 1:
         return "one seed: no band"
-    if not has_bands(table):
-        return f"{_statistic(table)} of {counted(seeds, 'seed')}"
     spread = "standard error" if "standard_error" in table else "95 % bootstrap interval"
     return f"{_statistic(table)} and {spread} of {counted(seeds, 'seed')}"
 
 
 def _caption(study: Study, table: pd.DataFrame, statistic: Statistic, interval: Interval) -> list[str]:
-    spread = (
-        "The band is one standard error of the mean (n - 1 in the denominator)."
+    mark = _mark(table)
+    which = (
+        "one standard error of the mean (n - 1 in the denominator)"
         if interval == "standard_error"
-        else "The band is a 95 % percentile bootstrap interval over seeds."
+        else "a 95 % percentile bootstrap interval over seeds"
     )
+    spread = f"The {mark} is {which}."
     bound = "standard_error" if interval == "standard_error" else "lower"
     seeds = counted(table["n_seeds"].tolist(), "seed")
     values = sorted(table.loc[table["quantity"] == "value", "benchmark"].unique())
@@ -283,7 +285,8 @@ def _caption(study: Study, table: pd.DataFrame, statistic: Statistic, interval: 
     return [
         "The result of what had been delivered at each simulated time;",
         "each line is one run." if table["n_seeds"].max() == 1 else f"the line is the {statistic} of {seeds}.",
-        band_sentence(table, spread_sentence(table[bound], spread, "band")),
+        spread_sentence(table[bound], spread, mark),
+        curve_sentence(mark),
         "A curve begins when every seed has a result and ends with the longest run of its seeds.",
         "Regret is the loss minus the known optimum." if (table["quantity"] == "regret").any() else "",
         f"The value itself is drawn where no optimum is known or noise goes below it: {', '.join(values)}."

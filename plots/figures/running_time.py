@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zerowait.plots.drawing.curves import MARK, curve_sentence, draw_curves, mark_of
 from zerowait.plots.drawing.panels import (
     Canvas,
-    band_sentence,
     described,
-    draw_curve,
     draw_points,
-    has_bands,
     label_decades,
     label_workers,
     spread_of,
@@ -103,12 +101,14 @@ def profile_table(
             for k, name in enumerate(group.optimizers)
         ]  # fmt: skip
     table = pd.concat(rows, ignore_index=True)
+    mark = table.attrs[MARK] = mark_of(table, "ratio", "solved")
     return described(
         table,
         "Share of the problems that are solved in at most so many times the time of the optimizer that is first",
         f"(performance profile, Dolan and More 2002). {_solved(target)} A problem is a benchmark with a seed.",
         reference_sentence(study, [name for group in groups for name in group.benchmarks]),
-        band_sentence(table, spread_of(table["lower"], resample, "band")),
+        spread_of(table["lower"], resample, mark),
+        curve_sentence(mark),
         compared_sentence(groups, horizon),
         left_out_sentence(groups),
     )
@@ -186,12 +186,10 @@ def draw_profile(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw what `profile_table` returned: a panel a number of workers."""
     workers, names = sorted(table["n_workers"].unique()), canvas.labels.ordered(table["optimizer"].unique())
     panels, used = canvas.grid(len(workers), names, sharex=True, sharey=True)
+    mark = mark_of(table, "ratio", "solved")
     for panel, n_workers in zip(used, workers, strict=True):
-        for name in names:
-            curve = table[(table["n_workers"] == n_workers) & (table["optimizer"] == name)]
-            look = canvas.styles[str(name)]
-            band = (curve["lower"], curve["upper"]) if has_bands(table) else (None, None)
-            draw_curve(panel, str(name), look, curve["ratio"], curve["solved"], *band)
+        of_panel = table[table["n_workers"] == n_workers]
+        draw_curves(panel, of_panel, "ratio", "solved", canvas.styles, names, mark)
         canvas.title(panel, workers_title(int(n_workers)))
     panels[0, 0].set_xscale("log")
     panels[0, 0].set_xlim(1.0, table["ratio"].max())

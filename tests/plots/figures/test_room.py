@@ -12,12 +12,14 @@ import re
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_up import label, made_up_run, made_up_study
 
 from zerowait.plots.catalogue import FIGURES
 from zerowait.plots.drawing import style
-from zerowait.plots.drawing.panels import Canvas
+from zerowait.plots.drawing.curves import BARS, draw_curves, mark_of
+from zerowait.plots.drawing.panels import Canvas, new_figure
 from zerowait.plots.figures.scaling import IDEAL
 from zerowait.plots.studies.study import study_of_runs
 
@@ -234,18 +236,41 @@ def test_pages_have_every_panel_once_and_are_one_pdf(tmp_path):
     assert sorted(titles) == sorted(3 * ["1 worker", "2 workers", "4 workers", "8 workers"])
     files = drawn.save(tmp_path / "figure")
     assert files.pdf.read_bytes().count(b"/Type /Page ") == len(pages)
-    assert [path.name for path in files.further] == [f"figure-{n}.png" for n in range(2, len(pages) + 1)]
+    assert [path.name for path in files.further] == [f"figure-page-{n}.png" for n in range(2, len(pages) + 1)]
     assert all(path.exists() for path in files.further)
+    make("performance_over_time", made_up_study(2, (1,), 3), look="paper", width="one").save(tmp_path / "figure")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figure.csv", "figure.pdf", "figure.png"]
     assert drawn.caption.endswith(f" {len(pages)} pages, each with axes of its own.")
 
 
-@pytest.mark.parametrize("name", ["performance_over_time", "normalised_regret", "rank_over_time"])
-def test_bands_that_would_hide_one_another_are_left_out_and_that_is_said(name):
-    for number, banded in ((10, True), (11, False)):
-        drawn = make(name, made_up_study(number, (2,), 5))
-        assert any(panel.collections for panel in drawn.figure.axes) == banded
-        assert ("so none is drawn; the table has their bounds" in drawn.caption) != banded
-        assert {"lower", "standard_error"} & set(drawn.table)
+def curves(half_width, n=5, points=60):
+    """A table of n optimizers, a step of one apart from each other, and their intervals."""
+    rows = [(f"o{k}", x, float(k), k - half_width, k + half_width) for k in range(n) for x in range(points)]
+    return pd.DataFrame(rows, columns=["optimizer", "x", "y", "lower", "upper"]).assign(n_workers=1)
+
+
+@pytest.mark.parametrize(("half_width", "mark"), [(2.0, "band"), (3.0, "bar"), (np.nan, "band")])
+def test_bands_that_cover_the_curves_of_others_become_bars(half_width, mark):
+    """Over a point of five curves one apart lie 2.8 bands of half width 2 on average, and 3.6 of half width 3."""
+    table = curves(half_width)
+    assert mark_of(table, "x", "y") == mark
+    axes = new_figure().subplots()
+    names = sorted(table["optimizer"].unique())
+    draw_curves(axes, table, "x", "y", style.styles(names), names, mark)
+    assert len(axes.collections) == (0 if np.isnan(half_width) else 5)
+    if mark == "bar":
+        places = [path.vertices[0][0] for bars in axes.collections for path in bars.get_paths()]
+        assert len(set(places)) == BARS * len(names)  # no two at one place
+
+
+def test_parts_of_a_table_are_drawn_as_the_whole_and_as_the_caption_says():
+    drawn = make("normalised_regret", made_up_study(8, (1, 2), 3))
+    mark = drawn.table.attrs["mark"]
+    assert ("The band is" in drawn.caption) == (mark == "band")
+    part = drawn.table[drawn.table["optimizer"] == drawn.table["optimizer"].iloc[0]]
+    for decided in ("band", "bar"):
+        part.attrs["mark"] = decided
+        assert mark_of(part, "budget", "mean") == decided
 
 
 def test_axes_have_one_way_of_writing_numbers():
@@ -256,8 +281,6 @@ def test_axes_have_one_way_of_writing_numbers():
 
 
 def test_a_legend_takes_as_many_columns_as_its_names_have_room_for():
-    from zerowait.plots.drawing.panels import new_figure
-
     canvas = Canvas(new_figure(), {})
     assert canvas._entries(["a", "b"], 9.0) == (2, ["a", "b"])
     columns, entries = canvas._entries(["x" * 300], 2.0)
