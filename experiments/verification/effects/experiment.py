@@ -150,7 +150,7 @@ def verify(folder: Path, scope: effects_reruns.Scope, request: Request) -> Outco
     found.sort(key=lambda one: (effects.index(one.reading.effect), one.reading.budget, one.reading.n_workers))
     details = {
         "intervals": _table([row for one in found for row in _intervals(one)]),
-        "optimizers": _table([row for one in found for row in _optimizers(one)]),
+        "optimizers": _table([row for one in found for row in optimizers_of(one)]),
         "draws": _table([row for final in finals for row in _draws(final)]),
         "shared": _shared(folder),
     }
@@ -167,7 +167,7 @@ def verify(folder: Path, scope: effects_reruns.Scope, request: Request) -> Outco
             f"{effects_traces.UNFINISHED} is left out: the traces do not hold full.value; zerowait complete adds it"
         )
     gates = [*_gates(study, found, finals), *gates]
-    outcome = Outcome("effects", _table([_row(one) for one in found]), gates, notes, details)
+    outcome = Outcome("effects", _table([row_of(one) for one in found]), gates, notes, details)
     return effects_page.with_figure_and_page(outcome, request.page)
 
 
@@ -253,7 +253,8 @@ def _sum(one: Compared) -> float:
 # -- tables -----------------------------------------------------------------------------------------------------------
 
 
-def _row(one: Compared) -> dict[str, Any]:
+def row_of(one: Compared) -> dict[str, Any]:
+    """Return what an effect does to the ranking as a row of the table."""
     reading, over = one.reading, one.changes if one.is_drawn else one.replicates["seeds"]
     low, high = over.interval("largest")
     each = np.abs(one.changes.each)
@@ -310,7 +311,8 @@ def _intervals(one: Compared) -> list[dict[str, Any]]:
     return rows
 
 
-def _optimizers(one: Compared) -> list[dict[str, Any]]:
+def optimizers_of(one: Compared) -> list[dict[str, Any]]:
+    """Return what an effect does to each optimizer, with the interval over seeds."""
     reading, over = one.reading, one.changes if one.is_drawn else one.replicates["seeds"]
     low, high = over.interval("each")
     right, wrong = (np.atleast_2d(side).mean(axis=0) for side in (one.changes.right, one.changes.wrong))

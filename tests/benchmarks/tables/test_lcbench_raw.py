@@ -178,6 +178,33 @@ def test_a_trained_configuration_is_its_own_nearest():
         assert (found.value, found.runtime) == (same.value, same.runtime)
 
 
+@real
+def test_another_task_answers_with_its_real_final_results_for_the_real_configurations(tmp_path, monkeypatch):
+    """Its curves are not at hand: here each epoch has the final results of the authors."""
+    file = HOME / "results_35_datasets.parquet"
+    if not file.is_file():
+        pytest.skip(f"{file} is not there")
+    results = pd.read_parquet(file).query("OpenML_task_id == 189909").sort_values("trial")
+    score = results["final_val_balanced_accuracy"].to_numpy()
+    _, metrics = frames()
+    metrics["Train/val_balanced_accuracy"] = np.repeat(score, 52)
+    metrics["Train/test_balanced_accuracy"] = np.repeat(results["final_test_balanced_accuracy"].to_numpy(), 52)
+    monkeypatch.setenv("ZEROWAIT_DATA", str(tmp_path))
+    monkeypatch.setenv("ZEROWAIT_CACHE", str(tmp_path / "cache"))
+    places = [LCBenchFiles("189909").places("189909")[0], "config.parquet"]
+    for place in places:
+        (tmp_path / "lcbench_raw" / place).parent.mkdir(parents=True, exist_ok=True)
+    metrics.to_parquet(tmp_path / "lcbench_raw" / places[0], compression="gzip")
+    shutil.copyfile(HOME / "config.parquet", tmp_path / "lcbench_raw" / places[1])
+    know(monkeypatch)
+    benchmark = load("lcbench_raw", task="189909")
+    for number in range(0, 2000, 50):
+        found = benchmark(benchmark.trained(number))
+        assert (found.value, found.metrics["distance"]) == (1.0 - score[number], 0.0)
+        assert found.metrics["test_balanced_accuracy"] == results["final_test_balanced_accuracy"].iloc[number]
+    assert benchmark.optimum == 1.0 - score.max()
+
+
 # --- files in the official layout -----------------------------------------------------------------------------------
 
 

@@ -145,7 +145,7 @@ def test_a_missing_file_a_folder_and_another_encoding_are_told_apart(tmp_path):
         load_study(tmp_path / "none.toml")
     with pytest.raises(SpecificationError, match=r"this folder has no study\.toml"):
         load_study(tmp_path)
-    with pytest.raises(SpecificationError, match=r"that is here: figure-6, paper-fair, paper, quickstart, reference"):
+    with pytest.raises(SpecificationError, match=r"that is here: clocks, figure-6, paper-fair, paper, quickst"):
         load_study("quick")
     (tmp_path / "latin.toml").write_bytes(b'name = "caf\xe9"')
     with pytest.raises(SpecificationError, match=r"cannot be read .* TOML in UTF-8"):

