@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from statistics import median
 from typing import TYPE_CHECKING
 
+from zerowait.benchmarks.data.errors import TrainingFailedError
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.evaluation import as_evaluation
 
@@ -23,7 +25,8 @@ def full_training(benchmark: Benchmark) -> float:
     """Return the seconds that a training at the highest fidelity takes on a benchmark.
 
     It is the median runtime of `SAMPLES` configurations that its space draws with the seed `SEED`, each evaluated at
-    the highest fidelity and, where trainings were repeated with several seeds, as their mean.
+    the highest fidelity and, where trainings were repeated with several seeds, as their mean. Those that fail are no
+    full trainings and do not count.
 
     Raises
     ------
@@ -32,9 +35,11 @@ def full_training(benchmark: Benchmark) -> float:
     """
     space = copy.deepcopy(benchmark.space)
     space.seed(SEED)
-    runtime = median(
-        as_evaluation(benchmark(config), config).runtime for config in map(dict, space.sample_configuration(SAMPLES))
-    )
+    runtimes = []
+    for config in map(dict, space.sample_configuration(SAMPLES)):
+        with contextlib.suppress(TrainingFailedError):
+            runtimes.append(as_evaluation(benchmark(config), config).runtime)
+    runtime = median(runtimes) if runtimes else math.nan
     if not 0.0 < runtime < math.inf:
         raise SpecificationError(
             f"a full training of {benchmark.label} takes {runtime!r} s (the median of {SAMPLES} configurations), of "

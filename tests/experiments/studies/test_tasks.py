@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
+import pandas as pd
 import pytest
 
 from zerowait import benchmarks
@@ -79,6 +80,12 @@ def test_a_full_training_takes_the_median_of_a_fixed_sample():
     assert full_training(benchmark) == median(runtimes) > 0
     benchmark.space.seed(99)
     assert full_training(benchmark) == median(runtimes)  # whatever has been drawn from its space before
+
+
+def test_trainings_that_fail_are_no_full_trainings():
+    rows = pd.DataFrame({"rate": [1, 2, 3], "loss": [None, None, 0.5], "seconds": [1.0, 2.0, 30.0]})
+    benchmark = benchmarks.from_dataframe(rows, params=["rate"], value="loss", runtime="seconds")
+    assert full_training(benchmark) == 30.0
 
 
 def test_an_optimizer_may_have_a_budget_and_an_overhead_of_its_own(plan):
