@@ -103,7 +103,8 @@ def verify(folder: Path, request: Request) -> Outcome:
     optimizers["tasks"] = [len(one.reading.benchmarks) for one in found for _ in one.reading.optimizers]
     over_tasks = [one.replicates["benchmarks"].interval("each") for one in found]
     for column, side in (("lower_tasks", 0), ("upper_tasks", 1)):
-        optimizers[column] = np.concatenate([np.atleast_1d(interval[side]) for interval in over_tasks])
+        bound = np.concatenate([np.atleast_1d(interval[side]) for interval in over_tasks])
+        optimizers[column] = np.where(optimizers["tasks"] > 1, bound, math.nan)
     table = pd.DataFrame([effects.row_of(one) for one in found]).drop(columns="regret_change")
     details = {"optimizers": optimizers, "evaluations": evaluations(cells, names), "runs": losses(study, names)}
     tasks = sorted({task for clock, task in names.values() if clock == LINEAR})
@@ -244,8 +245,7 @@ def draw(table: pd.DataFrame, canvas: Canvas) -> Any:
             chosen = (table["effect"] == effect) & (table["n_workers"] == n_workers) & (table["budget"] == share)
             for row in table[chosen].to_dict("records"):
                 colour, at = canvas.styles[row["optimizer"]].colour, names.index(row["optimizer"])
-                if row["tasks"] > 1:
-                    panel.plot([row["lower_tasks"], row["upper_tasks"]], [at, at], color=colour, linewidth=1)
+                panel.plot([row["lower_tasks"], row["upper_tasks"]], [at, at], color=colour, linewidth=1)
                 panel.plot([row["lower"], row["upper"]], [at, at], color=colour, linewidth=3, alpha=0.5)
                 panel.plot([row["change"]], [at], color=colour, marker="o", markersize=5)
             panel.axvline(0.0, color="black", linewidth=0.8, zorder=0)
