@@ -117,6 +117,8 @@ class _AskTellRun:
         self.batch_size = batch_size
         self.on_delivery: Callable[[Query, Evaluation], None] | None = None
         self.asking = True
+        self.has_nothing = False
+        """Whether the optimizer has said that it has nothing to evaluate until another result arrives."""
 
     def loop(self) -> None:
         """Hand out configurations while a worker is free, then deliver the earliest result; until nothing is left."""
@@ -124,8 +126,12 @@ class _AskTellRun:
         hand_out = self._hand_out if self.batch_size is None else self._batches()
         while True:
             hand_out()
+            if self.asking and not self.has_nothing and engine.arrives():
+                continue
             # Deliverable: no slot is free that could still get a start (design 4.1), and the heap's top is the least.
             if not engine.in_flight or not engine.is_within_budget():
+                if self.asking:
+                    engine.check_workers_left()
                 break
             self._deliver()
 
@@ -145,7 +151,7 @@ class _AskTellRun:
             if query is None:
                 return
             start, seconds = engine.sampled()
-            if start >= latest:
+            if start >= latest or engine.leaves_by(start):
                 engine.retire()
                 continue
             clock.busy_until = start
@@ -174,6 +180,9 @@ class _AskTellRun:
                     batch.clear()
                     self.asking = False
                     return
+                if engine.leaves_by(start):
+                    engine.retire()
+                    continue
                 query, _, seconds = batch.popleft()
                 engine.start(query, start, seconds)
 
@@ -196,6 +205,7 @@ class _AskTellRun:
             self.asking = False
             return None
         if query is None:
+            self.has_nothing = True
             if engine.in_flight or in_hand:
                 return None
             if not engine.dropped:
@@ -214,6 +224,7 @@ class _AskTellRun:
 
     def _deliver(self) -> None:
         engine = self.engine
+        self.has_nothing = False
         pending = engine.deliver()
         query = pending.query
         told = as_told(pending)

@@ -21,7 +21,7 @@ from zerowait.suite.rules import arguments, timeline
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.cluster import CLUSTERS, Cluster
 from zerowait.suite.rules.continuation import Ledger, State, charge, training_length
-from zerowait.suite.rules.errors import InvalidEvaluationError
+from zerowait.suite.rules.errors import ClusterFailure, InvalidEvaluationError
 from zerowait.suite.rules.evaluation import LONGEST, AnyObjective, Evaluation, ObjectiveSignature, Query, as_evaluation
 from zerowait.suite.rules.identity import canonical_json_of_checked, digest
 from zerowait.suite.rules.occupation import Workers, failure
@@ -100,9 +100,17 @@ class Engine:
         self.delivered = Delivered(measured=self.measured, continual=continual, workers=self.workers)
         self.in_flight = InFlight()
         self.free = deque([0.0] * self.n_workers)
-        """When each free worker was freed, in simulated seconds, earliest first."""
-        self.numbers = [] if self.workers is None else [(0.0, number) for number in range(self.n_workers)]
+        """When each free worker was freed, or arrived, in simulated seconds, earliest first."""
+        self.numbers: list[tuple[float, int]] = []
         """The same with their numbers, as a heap, where these decide anything."""
+        self.arriving: deque[tuple[float, int]] = deque()
+        """Who is still to come, and when, earliest first."""
+        self.gone = 0
+        """How many workers have left for good."""
+        if cluster is not None:
+            self.arriving.extend(sorted((cluster.arrival(number), number) for number in range(self.n_workers)))
+            self.free.clear()
+            self._let_arrive(0.0)
         self.unbilled = 0.0
         """Real seconds that the optimizer has spent since it handed out its last configuration."""
         self.dropped = False
@@ -133,6 +141,33 @@ class Engine:
             modelled = self.overhead.charge(clock.delivered)
         return timeline.next_start(clock.last_delivery, clock.busy_until, modelled, self.sampling), modelled
 
+    # -- workers that come and go ------------------------------------------------------------------------------------
+
+    def _let_arrive(self, time: float) -> None:
+        while self.arriving and self.arriving[0][0] <= time:
+            self.numbers.append(self.arriving.popleft())  # no number in the heap is later
+            self.free.append(self.numbers[-1][0])
+
+    def arrives(self) -> bool:
+        """Let the next worker arrive if no result comes before, and tell whether it has: it is asked for then."""
+        if not self.arriving or self.arriving[0][0] >= self.latest:
+            return False
+        time = self.arriving[0][0]
+        if self.in_flight and self.in_flight.least_end() < time:
+            return False
+        self.clock.last_delivery = max(self.clock.last_delivery, time)
+        self._let_arrive(time)
+        return True
+
+    def leaves_by(self, start: float) -> bool:
+        """Tell whether the worker whose turn it is will have left by then, so that it can begin nothing."""
+        return self.workers is not None and self.workers.has_left(self.numbers[0][1], start)
+
+    def check_workers_left(self) -> None:
+        """Raise `NoWorkersLeftError` when all workers have left and the budget is not spent."""
+        if self.workers is not None and self.gone == self.n_workers and self.may_call():
+            raise self.workers.nobody_left(self.n_workers)
+
     # -- evaluations -------------------------------------------------------------------------------------------------
 
     def may_call(self, waiting: int = 0) -> bool:
@@ -140,8 +175,11 @@ class Engine:
         return self.clock.started + waiting < self.most and self.clock.last_delivery < self.latest
 
     def retire(self) -> None:
-        """Take the worker that is free for longest out of the run: nothing can start on it within the budget."""
-        self._take_worker()
+        """Take the worker that is free for longest out of the run: nothing can start on it within the budget.
+
+        Or before it leaves. What was sampled for it is lost with it.
+        """
+        self.gone += self._take_worker() >= 0
         self.dropped = True
 
     def _take_worker(self) -> int:
@@ -206,7 +244,7 @@ class Engine:
         )
         pending.worker, pending.ended = worker, ended
         if ended != "ok":
-            pending.error = failure(worker, pending.end, ended, pending.attempt)
+            pending.error = failure(self.workers, worker, pending.end, ended, pending.attempt)
             pending.value, pending.metrics = math.nan, {}
 
     def _take_state(self, pending: Pending) -> State | None:
@@ -236,19 +274,29 @@ class Engine:
         end, clock = pending.end, self.clock
         clock.last_delivery = end
         clock.delivered += 1
-        self.free.append(end)
-        if self.workers is not None:
-            heapq.heappush(self.numbers, (end, pending.worker))
+        if self.workers is None:
+            self.free.append(end)
+        else:
+            self._free_worker(pending)
         self.delivered.add(pending, time.perf_counter() - self.began if self.measured else math.nan)
         if self.continual and pending.error is None:
             state = State(training_length(pending.query.fidelity), pending.runtime, end)
             self.ledger.add(pending.identify(), state)
         return pending
 
+    def _free_worker(self, pending: Pending) -> None:
+        self._let_arrive(pending.end)
+        if isinstance(pending.error, ClusterFailure) and pending.error.worker_left:
+            self.gone += 1
+            return
+        heapq.heappush(self.numbers, (pending.end, pending.worker))
+        self.free.append(pending.end)
+
     def trace(self, *, last: bool = False) -> pd.DataFrame:
         """Return the trace of what has been delivered; the last one is not copied, and nothing may follow it."""
         columns = self.delivered.columns(self.seeds, last=last)
-        measured = measured_facts(self.clock.last_delivery, time.perf_counter() - self.began)
+        makespan = float(columns.end[-1]) if len(columns.end) else 0.0
+        measured = measured_facts(makespan, time.perf_counter() - self.began)
         return build_trace(columns, self.n_workers, make_metadata(self.specification, columns, NO_GUESSES, measured))
 
     def write(self, path: Path) -> pd.DataFrame:

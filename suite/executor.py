@@ -190,6 +190,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
     def _evaluate(self, task: _Task, query: Query, evaluate: Callable[[], object] | None) -> Evaluation:
         if task.start is None:
             task.was_refused = True
+            self._engine.check_workers_left()
             if self._on_exhausted == "inf":
                 return LOST
             raise self._engine.budget.spent(self._engine.clock.started)
@@ -278,6 +279,9 @@ class SimulatedExecutor(concurrent.futures.Executor):
         """Let free workers run what waits in the queue."""
         engine, queue = self._engine, self._queue
         while queue and (engine.free or not engine.may_call()):
+            if engine.may_call() and engine.leaves_by(max(engine.free[0], queue[0].ready)):
+                engine.retire()
+                continue
             future = queue.popleft()
             future.set_running_or_notify_cancel()
             if engine.may_call():
@@ -294,7 +298,9 @@ class SimulatedExecutor(concurrent.futures.Executor):
         """Move to the next result; return False when there is none to come."""
         engine = self._engine
         self._asked.clear()
-        if engine.in_flight:
+        if self._queue and engine.arrives():
+            self._start_waiting()
+        elif engine.in_flight:
             if engine.is_within_budget():
                 self._deliver()
             else:  # its worker is busy with it beyond the budget

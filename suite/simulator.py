@@ -208,10 +208,12 @@ class Simulator:
         return self._run.root
 
     def _create(self, run: RunDirectory, *, continual: bool) -> None:
+        workers = self._rules.workers
+        arrivals = () if workers is None else workers.cluster.arrivals or ()
         if self._shared_directory:
-            several_hosts.create(run, self.n_workers)
+            several_hosts.create(run, self.n_workers, arrivals)
         else:
-            transport.create(run, self.n_workers, continual=continual)
+            transport.create(run, self.n_workers, continual=continual, arrivals=arrivals)
 
     def _transport(self) -> Transport:
         if self._shared_directory:

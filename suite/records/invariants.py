@@ -164,6 +164,8 @@ def _cluster(history: History, spec: RunSpec) -> Iterator[Violation]:
             yield Violation("cluster", e.place, "evaluations have an attempt in runs with a cluster, and only there")
         elif e.status == "preempted" and spec.workers is None:
             yield Violation("cluster", e.place, "preempted in a run without a cluster")
+        elif spec.workers is not None and not spec.arrival(e.slot) <= e.start < spec.workers.cluster.departure(e.slot):
+            yield Violation("cluster", e.place, f"started at {e.start!r} s, when worker {e.slot} was not there")
         occupation = _occupation(e, spec)
         if occupation is None:
             continue
@@ -187,12 +189,15 @@ def _machines(history: History, spec: RunSpec) -> Iterator[Violation]:
     released = any(e.idle or e.record.get("said") or e.is_lost for e in history.deliveries)
     if spec.workers is None or spec.slept or released or history.missing_calls(len(history.claims) + 1):
         return
-    free = [(0.0, slot) for slot in range(spec.n_workers)]
+    free = sorted((spec.arrival(slot), slot) for slot in range(spec.n_workers))
     delivered = 0
     for e in history.claims:
         for freed in history.deliveries[delivered : history.before(e.after)]:
-            heapq.heappush(free, (freed.end, freed.slot))
+            if freed.status == "ok" or not spec.workers.has_left(freed.slot, freed.end):
+                heapq.heappush(free, (freed.end, freed.slot))
         delivered = max(delivered, history.before(e.after))
+        while free and spec.workers.has_left(free[0][1], e.start):
+            heapq.heappop(free)  # it was called in vain
         if free and (expected := heapq.heappop(free)) != (e.freed, e.slot):
             yield Violation(
                 "worker",
@@ -212,7 +217,7 @@ def _slots(history: History, spec: RunSpec) -> Iterator[Violation]:
             continue
         before = previous.get(e.slot)
         previous[e.slot] = e
-        number, freed = (-1, 0.0) if before is None else (before.number, before.end)
+        number, freed = (-1, spec.arrival(e.slot)) if before is None else (before.number, before.end)
         if not history.knows(number + 1, e.number):
             continue
         by = "nobody held it before" if before is None else f"evaluation {number} left it at {freed!r} s"
@@ -272,8 +277,8 @@ def _meanwhile(history: History, spec: RunSpec) -> Iterator[Violation]:
     For a free slot that gets a call later simulated time passes as real time does, from its last result or, where one
     configuration is sampled at a time, from the start before.
     """
-    if not spec.overhead.is_measured or spec.slept or spec.shared_directory:
-        return  # several hosts may have several clocks
+    if not spec.overhead.is_measured or spec.slept or spec.shared_directory or spec.comes_and_goes:
+        return  # several hosts may have several clocks, and workers that come and go have theirs stand still
     is_serial = spec.overhead.sampling == "serial"
     left: dict[int, Entry | None] = dict.fromkeys(range(spec.n_workers))  # what each slot had last
     claims, afters = history.claims, [e.after for e in history.claims]
@@ -328,9 +333,12 @@ def _starts(history: History, spec: RunSpec) -> Iterator[Violation]:
     """
     if spec.slept:
         return
-    busy_until, call = 0.0, 0
+    busy_until, call, arrived = 0.0, 0, 0.0
     for e in history.claims:
         last = history.last_delivery(e.after)
+        if spec.comes_and_goes and last is not None:
+            arrived = max(arrived, spec.arrival(e.slot))
+            last = max(last, arrived)
         ready = last
         if not spec.is_modelled or (spec.overhead.sampling == "serial" and e.call != call + 1):
             ready = None
@@ -429,6 +437,8 @@ def _waiting(history: History, spec: RunSpec) -> Iterator[Violation]:
     claims = history.claims
     afters = [e.after for e in claims]
     if afters != sorted(afters):
+        return
+    if spec.comes_and_goes:
         return
     passed_over = _PassedOver(history, spec.n_workers)
     for e in history.deliveries:

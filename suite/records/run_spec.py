@@ -74,6 +74,17 @@ class RunSpec:
                 f"{run.specification} is damaged: its specification is not usable: {error}"
             ) from None
 
+    def arrival(self, slot: int) -> float:
+        """Return from when on the worker of a slot is there."""
+        return 0.0 if self.workers is None else self.workers.cluster.arrival(slot)
+
+    @property
+    def comes_and_goes(self) -> bool:
+        """Whether workers arrive later than others, or leave before."""
+        return (
+            self.workers is not None and (self.workers.cluster.arrivals or self.workers.cluster.departures) is not None
+        )
+
     @property
     def is_modelled(self) -> bool:
         """Whether no real clock had a part in the times."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self, TypeAlias
@@ -41,6 +42,10 @@ class Cluster:
     preemptions: Sequence[Sequence[float]] | Mapping[str, float] | None = None
     """When workers are away, in simulated seconds: a list of `[worker, from, to]`, or drawn for each worker from
     `{"rate": r, "back": b}`: it leaves r times and returns b times a second."""
+    arrivals: Sequence[float] | None = None
+    """From when on workers are there, in simulated seconds: one number a worker, 0 where there are more workers."""
+    departures: Sequence[float | None] | None = None
+    """When workers leave for good: one number a worker, None for never; what runs then is lost."""
     checkpoints: bool = False
     """Whether a preempted evaluation goes on when its worker is back; otherwise what ran is lost."""
     retries: int = 0
@@ -53,16 +58,36 @@ class Cluster:
             "stragglers": _one_of("stragglers", self.stragglers, _STRAGGLERS),
             "failures": _one_of("failures", self.failures, _FAILURES),
             "preemptions": _preemptions(self.preemptions),
+            "arrivals": _arrivals(self.arrivals),
+            "departures": _departures(self.departures),
             "checkpoints": arguments.boolean("checkpoints", self.checkpoints),
             "retries": arguments.integer("retries", self.retries, 0, _MOST_RETRIES),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        for worker in range(len(self.departures or ())):
+            if self.departure(worker) <= self.arrival(worker):
+                raise SpecificationError(
+                    f"departures[{worker}] is {self.departure(worker)!r}, and arrivals[{worker}] is "
+                    f"{self.arrival(worker)!r}; a worker must arrive before it departs"
+                )
 
     @property
     def is_perfect(self) -> bool:
         """Whether it is P equal workers that are always there: then traces are those of no cluster."""
-        return (self.speeds, self.stragglers, self.failures, self.preemptions) == (None, None, None, None)
+        conditions = self.speeds, self.stragglers, self.failures, self.preemptions, self.arrivals, self.departures
+        return all(condition is None for condition in conditions)
+
+    def arrival(self, worker: int) -> float:
+        """Return from when on a worker is there."""
+        arrivals = self.arrivals or ()
+        return arrivals[worker] if worker < len(arrivals) else 0.0
+
+    def departure(self, worker: int) -> float:
+        """Return when a worker leaves for good: infinity for never."""
+        departures = self.departures or ()
+        found = departures[worker] if worker < len(departures) else None
+        return math.inf if found is None else found
 
     def for_workers(self, n_workers: int) -> Self | None:
         """Return the description where it fits so many workers, or None where it is the default.
@@ -72,10 +97,12 @@ class Cluster:
         SpecificationError
             It names workers that the run does not have.
         """
-        if isinstance(self.speeds, tuple) and len(self.speeds) > n_workers:
-            raise SpecificationError(
-                f"speeds has {len(self.speeds)} numbers, and n_workers is {n_workers}; it must have at most as many"
-            )
+        for name in ("speeds", "arrivals", "departures"):
+            given = getattr(self, name)
+            if isinstance(given, tuple) and len(given) > n_workers:
+                raise SpecificationError(
+                    f"{name} has {len(given)} numbers, and n_workers is {n_workers}; it must have at most as many"
+                )
         if isinstance(self.preemptions, tuple):
             for worker, *_ in self.preemptions:
                 if worker >= n_workers:
@@ -164,6 +191,25 @@ def _speeds(value: object) -> tuple[float, ...] | dict[str, float] | None:
         arguments.real(f"speeds[{k}]", one, 1.0 / _LARGEST_SPEED, _LARGEST_SPEED) for k, one in enumerate(found)
     )
     return None if set(speeds) == {1.0} else speeds
+
+
+def _arrivals(value: object) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    found = _list("arrivals", value, "a list of one number of seconds a worker")
+    times = tuple(arguments.real(f"arrivals[{k}]", one, 0.0) for k, one in enumerate(found))
+    return times if any(times) else None
+
+
+def _departures(value: object) -> tuple[float | None, ...] | None:
+    if value is None:
+        return None
+    found = _list("departures", value, "a list of one number of seconds a worker, or None for never")
+    times = tuple(
+        None if one is None or one == math.inf else arguments.real(f"departures[{k}]", one, 0.0, above=True)
+        for k, one in enumerate(found)
+    )
+    return None if all(time is None for time in times) else times
 
 
 def _rates_of_preemption(value: Mapping[str, Any]) -> dict[str, float] | None:

@@ -83,3 +83,6 @@ class ClusterFailure(RuntimeError):  # noqa: N818 - what becomes of an evaluatio
 
     The optimizer is told of it as of an exception of the objective.
     """
+
+    worker_left = False
+    """Whether the worker has left for good, so that whoever calls for it need not call again."""

@@ -95,7 +95,9 @@ class Workers:
         self._run_seed = run_seed
         self.draws_for_evaluations = cluster.stragglers is not None or cluster.failures is not None
         """Whether the identity of an evaluation decides anything."""
-        self._has_troubles = cluster.failures is not None or cluster.preemptions is not None
+        self._has_troubles = any(
+            condition is not None for condition in (cluster.failures, cluster.preemptions, cluster.departures)
+        )
         # Each condition has numbers of its own among those of an evaluation: a straggler the first, a failure two more.
         self._of_evaluations = Draws(key, "evaluation")
         self._of_speeds = Draws(key, "speed")
@@ -115,6 +117,18 @@ class Workers:
 
     def __reduce__(self) -> tuple[Any, ...]:  # a hash has no pickle, and everything follows from these two
         return Workers, (self.cluster, self._run_seed)
+
+    def has_left(self, worker: int, time: float) -> bool:
+        """Tell whether a worker can begin nothing at that time, nor later."""
+        return time >= self.cluster.departure(worker)
+
+    def nobody_left(self, n_workers: int) -> NoWorkersLeftError:
+        """Return the error of a run whose workers have all left before its budget was spent."""
+        last = max(self.cluster.departure(worker) for worker in range(n_workers))
+        return NoWorkersLeftError(
+            f"all {n_workers} workers have left by {last!r} s, and the budget is not spent; give a max_time before "
+            "that, or departures with None for workers that stay"
+        )
 
     def speed(self, worker: int) -> float:
         """Return how many seconds of training a worker does in a simulated second."""
@@ -170,12 +184,15 @@ class Workers:
     def _through_troubles(
         self, worker: int, start: float, seconds: float, breaks: float, digest: bytes, fidelity: float | None
     ) -> tuple[float, float, Ended, int, float]:
-        time, most = start, self.cluster.retries + 1
+        time, most, leaves = start, self.cluster.retries + 1, self.cluster.departure(worker)
         for attempt in range(1, most + 1):
             if attempt > 1 and self._failures is not None:
                 about = _ABOUT_AN_EVALUATION.pack(digest, training_length(fidelity), attempt)
                 breaks = self._breaks_after(self._of_evaluations.words(about), seconds)
-            time, is_through = self._run(worker, self._present(worker, time), min(seconds, breaks))
+            begin = self._present(worker, time)
+            time, is_through = self._run(worker, begin, min(seconds, breaks)) if begin < leaves else (leaves, False)
+            if not is_through and time >= leaves:
+                return leaves, leaves - start, "preempted", attempt, leaves - start
             if is_through and breaks >= seconds:
                 if attempt == 1 and time == start + seconds:
                     return time, seconds, "ok", 1, 0.0
@@ -188,7 +205,7 @@ class Workers:
             away, back = self._next_outage(worker, begin)
             if begin + seconds <= away:
                 return begin + seconds, True
-            if not self.cluster.checkpoints:
+            if not self.cluster.checkpoints or back == math.inf:
                 return back, False
             seconds -= away - begin
             begin = back
@@ -213,6 +230,9 @@ class Workers:
         away, back = self._outages(worker, time)
         k = bisect_left(away, time)
         found = (away[k], back[k]) if k < len(away) else (math.inf, math.inf)
+        leaves = self.cluster.departure(worker)
+        if found[1] >= leaves:
+            found = min(found[0], leaves), math.inf
         self._there[worker] = time, found[0]
         return found
 
@@ -253,7 +273,10 @@ def workers_of(specification: Mapping[str, Any]) -> Workers | None:
     return None if cluster is None else Workers(cluster, specification["seed"])
 
 
-def failure(worker: int, end: float, ended: Ended, attempts: int) -> ClusterFailure:
+def failure(workers: Workers, worker: int, end: float, ended: Ended, attempts: int) -> ClusterFailure:
     """Return the error of an evaluation that the cluster failed."""
-    what = "failed" if ended == "failed" else "was preempted"
-    return ClusterFailure(f"attempt {attempts} on worker {worker} {what}, which is known at {end!r} s")
+    left = workers.has_left(worker, end)
+    what = "failed" if ended == "failed" else "was lost when it left" if left else "was preempted"
+    error = ClusterFailure(f"attempt {attempts} on worker {worker} {what}, which is known at {end!r} s")
+    error.worker_left = left
+    return error

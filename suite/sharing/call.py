@@ -30,6 +30,8 @@ class Call:
     """Real time at which the call came in, in seconds."""
     slot: int = -1
     """Its slot, known from the moment at which it may have one."""
+    early: bool = False
+    """Whether it came before the worker was there that will run it."""
     number: int = 0
     """Its number among the run's calls."""
     warnings: list[str] = field(default_factory=list)

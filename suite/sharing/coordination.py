@@ -18,7 +18,7 @@ import numpy as np
 
 from zerowait.suite.rules import timeline
 from zerowait.suite.rules.continuation import State, charge, training_length
-from zerowait.suite.rules.errors import BudgetExhausted, ClusterFailure, TooManyCallsError
+from zerowait.suite.rules.errors import BudgetExhausted, ClusterFailure, TooManyCallsError, ZerowaitError
 from zerowait.suite.rules.occupation import Occupation, Workers, failure
 from zerowait.suite.sharing import header, idle, record, slot_state
 from zerowait.suite.sharing.call import Call, Rules, Taken
@@ -32,6 +32,9 @@ from zerowait.suite.sharing.sampling_clock import SamplingClock
 from zerowait.suite.sharing.spill import describe, describe_further
 from zerowait.suite.sharing.table import CONTRADICTS, LATE, SlotTable, Status, StopReason
 from zerowait.suite.sharing.transport import Transport
+
+_UNTIL_ARRIVAL = 0.02
+"""Real seconds after which a call that came before its worker looks again."""
 
 
 class Coordinator:
@@ -50,6 +53,8 @@ class Coordinator:
         self._sampling = rules.overhead.sampling
         self._clock = SamplingClock(self.table, rules.overhead.sampling)
         self.end = EndOfRun(transport, rules.budget)
+        arrivals = () if rules.workers is None else rules.workers.cluster.arrivals or ()
+        self._last_arrival = max(arrivals, default=0.0)
         self._recorder = Recorder(transport, self.end, transport.now, measured=self.measured)
         self.dead = DeadWorkers(
             transport, self._recorder, self.end, transport.now, run_continues=rules.continue_after_death
@@ -78,12 +83,14 @@ class Coordinator:
         """
         pause = idle.pause_before(self.table, self.rules.idle, call.entered, self.participants)
         try:
-            return self._claim(call, pause)
+            while (slot := self._claim(call, pause)) is None:  # it is asked for before its worker is there
+                time.sleep(_UNTIL_ARRIVAL)
+            return slot
         finally:
             for text in call.warnings:
                 warnings.warn(text, stacklevel=4)
 
-    def _claim(self, call: Call, pause: Pause) -> int:
+    def _claim(self, call: Call, pause: Pause) -> int | None:
         with self.transport as table:
             ints, floats = table.ints, table.floats
             if ints[header.STOP_REASON]:
@@ -93,7 +100,9 @@ class Coordinator:
                 raise self._refusal()
             if not floats[header.ORIGIN]:
                 self._begin_clock(call.entered)
-            slot = self._free_slot()
+            slot = self._free_slot(call)
+            if slot is None:
+                return None
             row = table.rows[slot]
             was_absent = ints[row + record.STATE] == slot_state.ABSENT
             if was_absent:  # nobody has sampled for it before the last delivery
@@ -103,14 +112,14 @@ class Coordinator:
             if self.rules.continual:
                 self.transport.ledger.reserve()
             table.begin(slot)
-            if not self.rules.budget.allows_start(start):
+            if not self._allows_start(slot, start):
                 ints[row + record.STATE] = slot_state.RETIRED
                 ints[header.OPEN] -= not was_absent
                 ints[header.RETIRED] += 1
                 table.commit()
                 self._wake_who_waits_for_starts()
                 self.advance(slot)
-                raise self.end.budget_spent()
+                raise self._no_worker()
             state = self._take_state(call, start) if self.rules.continual else None
             floats[header.BUSY_UNTIL] = start
             floats[header.BUSY_AT] = floats[row + record.RESUMED_AT] = call.entered
@@ -146,8 +155,7 @@ class Coordinator:
             self.transport.hold(slot)
             ints[row + record.STATE] = slot_state.EVALUATING
             table.commit()
-            if started <= table.n_slots:
-                self._wake_who_waits_for_starts()
+            self._wake_who_waits_for_starts()
             if wrong or not ints[header.ABSENCE_SAID]:
                 self._warn(call, pause, wrong=wrong)
         self._thread.slot = slot
@@ -183,24 +191,45 @@ class Coordinator:
                 self._begin_clock(self.now())
                 idle.begin(table, self.rules.idle, self.now(), self.participants)
 
-    def _free_slot(self) -> int:
+    def _allows_start(self, slot: int, start: float) -> bool:
+        if self.rules.workers is not None and self.rules.workers.has_left(slot, start):
+            return False
+        return self.rules.budget.allows_start(start)
+
+    def _free_slot(self, call: Call) -> int | None:
         table = self.table
         # In a cluster a slot is a machine, and which of them is next must not depend on who calls.
         mine: int | None = getattr(self._thread, "slot", None) if self.rules.workers is None else None
         if mine is not None and table.ints[table.rows[mine] + record.STATE] == slot_state.FREE:
             return mine
         free = table.slots_in(slot_state.FREE) or table.slots_in(slot_state.ABSENT)
+        if (call.early or not free) and self._arrival() is not None:
+            # It came before its worker, and must not take the turn of a call that follows on a result.
+            call.early = True
+            self._let_arrive()
+            free = [slot for slot in table.slots_in(slot_state.FREE) if not table.ints[table.rows[slot] + record.CALL]]
+            if not free:
+                return None
         if not free and self.dead.reap_all():
             self.end.raise_reason()
             free = table.slots_in(slot_state.FREE)
         if free:
             return min(free, key=lambda slot: table.floats[table.rows[slot] + record.FREED])
         if table.ints[header.RETIRED]:
-            raise self.end.budget_spent()
+            raise self._no_worker()
         raise TooManyCallsError(
             f"n_workers={table.n_slots}, but {table.n_slots + 1} evaluations are running at once; give the optimizer "
             f"{table.n_slots} workers, or the simulator n_workers={table.n_slots + 1}"
         )
+
+    def _no_worker(self) -> ZerowaitError:
+        """Return the error of a call that no worker is there for any more."""
+        n, retired, workers = self.table.n_slots, self.table.ints[header.RETIRED], self.rules.workers
+        if workers is None or workers.cluster.departures is None:
+            return self.end.budget_spent()
+        if retired == n and max(map(workers.cluster.departure, range(n))) < self.rules.budget.latest:
+            return workers.nobody_left(n)
+        return BudgetExhausted(f"{retired} of {n} workers have left or are past the budget, and no other one is free")
 
     def _start(self, row: int, entered: float) -> tuple[float, float]:
         floats = self.table.floats
@@ -238,7 +267,7 @@ class Coordinator:
             if self.rules.workers is not None:
                 occupation = self._occupy(self.rules.workers, slot, charged)
                 if occupation.ended != "ok":
-                    failed = failure(slot, occupation.end, occupation.ended, occupation.attempts)
+                    failed = failure(self.rules.workers, slot, occupation.end, occupation.ended, occupation.attempts)
                     status, text = Status[occupation.ended.upper()], failure_text(str(failed), occupation.ended)
                 text += cluster_text(charged, occupation)
                 end, charged = occupation.end, occupation.charged
@@ -292,9 +321,41 @@ class Coordinator:
             if self.measured:  # as in reality, a training takes at least as long as its query
                 starts = starts + np.maximum(self.now() - table.resumed[evaluating], 0.0)
             bound = float(np.min(starts, initial=math.inf))
+        arrival = self._arrival()
+        if arrival is not None:
+            bound = min(bound, arrival[0])
         if not is_call_awaited:
             return bound
         return min(bound, self._clock.earliest(self.now()) if self.measured else table.floats[header.LAST_DELIVERY])
+
+    def _arrival(self) -> tuple[float, int] | None:
+        """Return when the next worker arrives that may get a call, and its slot, or None."""
+        table = self.table
+        if table.floats[header.LAST_DELIVERY] >= self._last_arrival or not self._may_call():
+            return None
+        times = [(table.floats[table.rows[slot] + record.FREED], slot) for slot in table.slots_in(slot_state.NOT_YET)]
+        return min((one for one in times if self.rules.budget.allows_start(one[0])), default=None)
+
+    def _let_arrive(self) -> bool:
+        """Let the next worker arrive if nothing can come before it, and tell whether it has."""
+        arrival = self._arrival()
+        if arrival is None:
+            return False
+        table, (time, slot) = self.table, arrival
+        least = table.least_finished()
+        if least is not None and table.floats[table.rows[least] + record.END] < time:
+            return False
+        if self._bound(is_call_awaited=self._is_call_awaited()) < time:
+            return False
+        table.begin(slot)
+        table.ints[header.OPEN] += 1
+        table.ints[header.EVENTS] += 1
+        table.floats[header.LAST_DELIVERY] = max(table.floats[header.LAST_DELIVERY], time)
+        table.floats[table.rows[slot] + record.RESUMED_AT] = self.now()
+        table.ints[table.rows[slot] + record.STATE] = slot_state.FREE
+        table.commit()
+        self._wake_who_waits_for_starts()
+        return True
 
     def _is_call_awaited(self) -> bool:
         """Tell whether a free slot may get a call before the next delivery."""
@@ -310,6 +371,8 @@ class Coordinator:
             awaited = self._is_call_awaited()
             if awaited and not self.measured:
                 return  # no end is less than the last delivery
+            if self._let_arrive():
+                continue
             least = table.least_finished()
             if least is None:
                 return
@@ -423,12 +486,38 @@ class Coordinator:
                 self.end.raise_reason()
                 raise self.end.budget_spent()
         taken = Taken(floats[row + record.START], floats[row + record.FREED], floats[row + record.CHARGED])
-        self.transport.take(slot)
+        workers = self.rules.workers
+        if workers is not None and ints[row + record.STATUS] != Status.OK and workers.has_left(slot, taken.end):
+            self._retire(slot)
+        else:
+            self.transport.take(slot)
         if ints[header.PROMISED] == 1:  # the next result may follow, now that this one is on its way to the optimizer
             with self.transport as table:
                 if not table.ints[header.STOP_REASON]:
                     self.advance(None)
         return taken
+
+    def _retire(self, slot: int) -> None:
+        """Give the slot back for good: its worker has left.
+
+        Raises
+        ------
+        NoWorkersLeftError
+            It was the last one, and the budget is not spent.
+        """
+        with self.transport as table:
+            row = table.rows[slot]
+            table.floats[header.LAST_RETURN] = table.floats[row + record.RESUMED_AT] = self.now()
+            table.begin(slot)
+            table.ints[row + record.STATE] = slot_state.RETIRED
+            table.ints[header.OPEN] -= 1
+            table.ints[header.RETIRED] += 1
+            table.commit()
+            self.transport.release(slot)
+            if not table.ints[header.STOP_REASON]:
+                self.advance(None)
+            if table.ints[header.RETIRED] == table.n_slots and self._may_call():
+                raise self._no_worker()
 
     def is_waiting(self, slot: int) -> bool:
         """Tell whether the result in a slot is still to be delivered; read without the lock."""
@@ -491,23 +580,36 @@ class Coordinator:
         """Wait until `n` calls have got a slot or been refused; return False after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         n = min(n, self.table.n_slots)
-        while self.table.ints[header.STARTED] + self.table.ints[header.RETIRED] < n and self._may_call():
+        while not self._has_started(n) and self._may_call():
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            self.transport.wait(n, min(left, 1.0))
+            self.transport.wait(self._ringing(n), min(left, 1.0))
             with self.transport as table:
-                answered = table.ints[header.STARTED] + table.ints[header.RETIRED]
-                if answered < n and table.ints[header.STOP_REASON] != StopReason.BUDGET:
-                    self.end.raise_reason()
-                else:
+                if self._has_started(n) or table.ints[header.STOP_REASON] == StopReason.BUDGET:
                     return True
+                self.end.raise_reason()
         return True
+
+    def _has_started(self, n: int) -> bool:
+        """Tell whether so many calls have got a slot, and the worker of the next one is there."""
+        table, ints = self.table, self.table.ints
+        if ints[header.STARTED] + ints[header.RETIRED] < n:
+            return False
+        if self._last_arrival == 0.0 or n >= table.n_slots:
+            return True
+        uncalled = [ints[row + record.STATE] for row in table.rows if not ints[row + record.CALL]]
+        answered = table.n_slots - len(uncalled) + uncalled.count(slot_state.RETIRED)
+        return answered >= n and (self._arrival() is None or slot_state.FREE in uncalled)
 
     def _wake_who_waits_for_starts(self) -> None:
         answered = self.table.ints[header.STARTED] + self.table.ints[header.RETIRED]
-        if answered <= self.table.n_slots:
-            self.transport.wake(answered)
+        if answered <= self.table.n_slots or self.table.floats[header.LAST_DELIVERY] <= self._last_arrival > 0.0:
+            self.transport.wake(self._ringing(answered))
+
+    def _ringing(self, n: int) -> int:
+        """Return the place at which the n-th start is waited for: that of a slot which nobody has claimed by then."""
+        return n if self._last_arrival == 0.0 else self.table.n_slots
 
     def progress(self) -> Mapping[str, Any]:
         """Return what the header of the table says."""

@@ -16,6 +16,7 @@ import os
 import platform
 import struct
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from zerowait.suite.rules.continuation import State, best_state, id_disagrees
@@ -39,10 +40,10 @@ def _file_bytes(n_slots: int) -> int:
     return _FIRST_AREA + 2 * cells_bytes(n_slots) + n_slots * TEXT_BYTES
 
 
-def create(directory: RunDirectory, n_slots: int) -> None:
+def create(directory: RunDirectory, n_slots: int, arrivals: Sequence[float] = ()) -> None:
     """Make the files of a run that several hosts share."""
     image = bytearray(cells_bytes(n_slots))
-    SlotTable(image, n_slots).initialise()
+    SlotTable(image, n_slots).initialise(arrivals)
     descriptor = open_regular(directory.slots, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
         os.posix_fallocate(descriptor, 0, _file_bytes(n_slots))

@@ -14,5 +14,7 @@ EXPIRED = 4
 """The run ended before its result could be delivered; its caller is being told."""
 RETIRED = 5
 """Free, but its clock is past the budget: it gets no more calls."""
+NOT_YET = 7
+"""Its worker has not arrived: it is free from its arrival on."""
 ABSENT = 6
 """Free, and nobody is expected to call: nobody ever did, its process died, or it has been idle for long."""

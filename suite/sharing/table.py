@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, TypeAlias
 
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zerowait.suite.rules.timeline import OrderKey, order_key
-from zerowait.suite.sharing import header, record
+from zerowait.suite.sharing import header, record, slot_state
 
 CELL = 8
 MAGIC = int.from_bytes(b"zerowait", "big")
@@ -122,14 +123,19 @@ class SlotTable:
         setattr(self, name, column)
         return column
 
-    def initialise(self) -> None:
-        """Make every slot free at time 0; the buffer is all zeros."""
+    def initialise(self, arrivals: Sequence[float] = ()) -> None:
+        """Make every slot free at time 0, or from the arrival of its worker on; the buffer is all zeros."""
         ints = self.ints
         ints[header.MAGIC] = MAGIC
         ints[header.SLOTS] = self.n_slots
         ints[header.OPEN] = self.n_slots
         ints[UNDO_LEDGER_PLACE] = NO_LEDGER_ENTRY
         self.ends[:] = math.inf
+        for row, arrival in zip(self.rows, arrivals, strict=False):
+            if arrival > 0.0:
+                self.floats[row + record.FREED] = self.floats[row + record.BASE] = arrival
+                ints[row + record.STATE] = slot_state.NOT_YET
+                ints[header.OPEN] -= 1
 
     @property
     def is_whole(self) -> bool:

@@ -13,6 +13,7 @@ import mmap
 import os
 import select
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol
 
@@ -127,14 +128,14 @@ class Transport(Protocol):
         """Close the files; the kernel releases what they held."""
 
 
-def create(directory: RunDirectory, n_slots: int, *, continual: bool) -> None:
+def create(directory: RunDirectory, n_slots: int, *, continual: bool, arrivals: Sequence[float] = ()) -> None:
     """Make the files of a run; its blocks are allocated now, because a full disk kills a process that writes a map."""
     descriptor = open_regular(directory.slots, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
         os.posix_fallocate(descriptor, 0, table_bytes(n_slots))
         with mmap.mmap(descriptor, table_bytes(n_slots)) as memory:
             image = bytearray(table_bytes(n_slots))
-            SlotTable(image, n_slots).initialise()
+            SlotTable(image, n_slots).initialise(arrivals)
             memory[:] = bytes(image)
     finally:
         os.close(descriptor)

@@ -13,6 +13,10 @@ EVERYTHING = Cluster(
     speeds=[1.0, 0.5], stragglers={"half_normal": 0.5}, failures={"probability": 0.2},
     preemptions={"rate": 0.02, "back": 0.2}, retries=1,
 )  # fmt: skip
+COMING_AND_GOING = Cluster(
+    speeds=[1.0, 0.5], arrivals=[5.0, 0.0, 7.0], departures=[30.0, None, 12.5], failures={"rate": 0.05}, retries=1,
+    preemptions={"rate": 0.02, "back": 0.2},
+)  # fmt: skip
 WITH_CHECKPOINTS = Cluster(speeds={"lognormal": 0.5}, preemptions={"rate": 0.1, "back": 0.2}, checkpoints=True)
 
 

@@ -48,11 +48,13 @@ class Scripted:
 
 def call(simulator, query):
     """Make one call and survive a failure of the objective; return whether the run takes more."""
-    with contextlib.suppress(*SURVIVED):
+    with contextlib.suppress(Diverged):
         try:
             simulator(query.config, query.fidelity, query.config_id)
         except BudgetExhausted:
             return False
+        except ClusterFailure as error:
+            return not error.worker_left
     return True
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import struct
+import sys
 from statistics import NormalDist
 
 import numpy as np
@@ -79,6 +80,10 @@ def timeline(configs, runtimes, n_workers, overhead, sampling="serial", max_time
         deliveries.append(job)
 
 
+class NobodyIsLeftError(Exception):
+    """All machines have gone before the end of the run."""
+
+
 class NothingWillComeError(Exception):
     """The optimizer waits for a result, and no evaluation is in flight."""
 
@@ -96,16 +101,25 @@ def conversation(script, lengths, n_workers, overhead, told, **limits):  # noqa:
     continual = limits.get("continual", False)
     script = list(script)
     cluster = limits.get("cluster")
-    running, free, trained, deliveries, known = [], [(0.0, k) for k in range(n_workers)], {}, [], []
+    coming = sorted((cluster.comes(k) if cluster else 0.0, k) for k in range(n_workers))
+    running, free, trained, deliveries, known = [], [one for one in coming if one[0] == 0], {}, [], []
+    coming = [one for one in coming if one[0] > 0]
+    silent, gone = False, 0
     n_started, news, sampler_stops = 0, 0.0, 0.0
     talking, dropped = True, False
 
     def report():
-        nonlocal news
+        nonlocal news, silent, gone
         job = min(running, key=lambda j: (j["end"], j["start"], j["id"], j["place"], j["freed"], j["number"]))
         running.remove(job)
         news = job["end"]
-        free.append((news, job["worker"]))
+        silent = False
+        while coming and coming[0][0] <= news:
+            free.append(coming.pop(0))
+        if job.get("left"):
+            gone += 1
+        else:
+            free.append((news, job["worker"]))
         deliveries.append(job)
         if continual and not job["failed"]:
             trained.setdefault(job["id"], []).append((job["length"], news, job["scratch"]))
@@ -124,6 +138,7 @@ def conversation(script, lengths, n_workers, overhead, told, **limits):  # noqa:
             known.append(len(deliveries))
             entry = script.pop(0)
             if entry is None:
+                silent = True
                 if not running and not dropped:
                     raise NothingWillComeError
                 break
@@ -134,8 +149,9 @@ def conversation(script, lengths, n_workers, overhead, told, **limits):  # noqa:
                 free.sort()
             freed, worker = free[0]
             del free[0]
-            if start >= latest:
+            if start >= latest or (cluster and start >= cluster.goes(worker)):
                 dropped = True
+                gone += 1
                 continue
             sampler_stops = start
             n_started += 1
@@ -160,7 +176,15 @@ def conversation(script, lengths, n_workers, overhead, told, **limits):  # noqa:
                 job.update(cluster.stay(worker, start, charged, job["id"], length, failed))
                 job["failed"] = job["status"] != "ok"
             running.append(job)
-        if not running or min(job["end"] for job in running) > latest:
+        nearest = min((job["end"] for job in running), default=math.inf)
+        if talking and not silent and coming and coming[0][0] <= nearest and coming[0][0] < latest:
+            news = max(news, coming[0][0])
+            while coming and coming[0][0] <= news:
+                free.append(coming.pop(0))
+            continue
+        if nearest > min(latest, sys.float_info.max):
+            if talking and cluster and gone == n_workers and n_started < most and news < latest:
+                raise NobodyIsLeftError
             return deliveries, known
         report()
 
@@ -185,6 +209,13 @@ class Machines:
         u = self.numbers(b"speed", struct.pack("<2q", machine, 0))[0]
         return math.exp(speeds["lognormal"] * NormalDist().inv_cdf(u))
 
+    def comes(self, machine):
+        return dict(enumerate(self.description.get("arrivals", []))).get(machine, 0.0)
+
+    def goes(self, machine):
+        time = dict(enumerate(self.description.get("departures", []))).get(machine)
+        return math.inf if time is None else time
+
     def slowness(self, identity, length):
         how = self.description.get("stragglers", {})
         u = self.numbers(b"evaluation", bytes.fromhex(identity) + struct.pack("<dq", length, 1))[0]
@@ -205,7 +236,7 @@ class Machines:
             yield from sorted((away, back) for number, away, back in how if number == machine)
         else:
             time, k = 0.0, 0
-            while True:
+            while not time >= self.goes(machine):
                 numbers = self.numbers(b"outage", struct.pack("<2q", machine, k))
                 for up, down in zip(numbers[::2], numbers[1::2], strict=True):
                     away = time - math.log(up) / how["rate"]
@@ -218,7 +249,11 @@ class Machines:
     def stay(self, machine, start, seconds, identity, length, failed):
         """Walk through the machine's absences and attempts one after the other."""
         needed = seconds * self.slowness(identity, length) / self.speed(machine)
-        absences = self.absences(machine)
+        end_of_the_world = self.goes(machine)
+        absences = (
+            (away, back if back < end_of_the_world else math.inf) if away < end_of_the_world else
+            (end_of_the_world, math.inf) for away, back in self.absences(machine)
+        )  # fmt: skip
         away, back = next(absences)
         time = start
         for attempt in range(1, 2 + self.description.get("retries", 0)):
@@ -227,9 +262,12 @@ class Machines:
             if away <= time:  # it waits for its machine
                 time = back
                 away, back = next(absences)
+            if time == math.inf:
+                ended = "preempted"
+                break
             breaks = self.breaking_point(identity, length, attempt, needed)
             left = min(needed, breaks)
-            while self.description.get("checkpoints") and time + left > away:
+            while self.description.get("checkpoints") and time + left > away and back < math.inf:
                 left -= away - time
                 time = back
                 away, back = next(absences)
@@ -237,11 +275,13 @@ class Machines:
                 time, ended = back, "preempted"
             else:
                 time, ended = time + left, "failed" if breaks < needed else "ok"
-            if ended == "ok":
+            if ended == "ok" or time == math.inf:
                 break
+        time = min(time, end_of_the_world)
         quiet = attempt == 1 and ended == "ok" and time == start + needed
         lost = (0.0 if quiet else max(0.0, time - start - needed)) if ended == "ok" else time - start
         return {
             "end": time, "runtime": needed if quiet else time - start, "attempt": attempt, "lost": lost,
+            "left": ended != "ok" and time >= end_of_the_world,
             "status": "failed" if ended == "ok" and failed else ended,
         }  # fmt: skip

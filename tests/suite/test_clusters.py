@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
+import threading
 
 import numpy as np
 import pytest
 import scipy.stats
-from clustered import EVERYTHING, WITH_CHECKPOINTS, Ladder, climbing
+from clustered import COMING_AND_GOING, EVERYTHING, WITH_CHECKPOINTS, Ladder, climbing
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modes import MODES, ask_and_tell, queries, threads
+from modes import MODES, ask_and_tell, call, queries, threads, wait_unless_refused
 from oracle import Machines, conversation
 from test_told_on_arrival import OVERHEADS, Spoken, Trains, said, talks
 
@@ -29,21 +31,26 @@ CONDITIONS = {
     "preemptions": [
         {"rate": 0.05, "back": 0.3}, {"rate": 1.0, "back": 2.0}, [[0, 0.0, 5.0]], [[0, 3.0, 4.0], [0, 6.0, 20.0]],
     ],
+    "arrivals": [[0.0, 3.0], [2.0], [7.0, 0.0, 3.0, 3.0, 40.0]],
+    "departures": [[20.0], [None, 10.0], [None, 3.5, 6.0, 41.0, None, 8.0]],
 }  # fmt: skip
 
 
 @st.composite
-def clusters(draw, most_workers=16):
+def clusters(draw):
     description = {name: draw(st.sampled_from(given)) for name, given in CONDITIONS.items() if draw(st.booleans())}
-    if len(description.get("speeds", [])) > most_workers:
-        description["speeds"] = [0.5]
     return description | {"retries": draw(st.sampled_from([0, 0, 1, 3])), "checkpoints": draw(st.booleans())}
 
 
 def agrees_with_the_oracle(talk, told, description, seed):
     script, seconds, failing, overhead, specification = talk
-    if specification["n_workers"] == 1 and description.get("speeds") == [1.0, 0.5]:
-        description = description | {"speeds": [0.5]}
+    n = specification["n_workers"]
+    description = {k: v[:n] if k in ("speeds", "arrivals", "departures") and len(v) > n else v
+                   for k, v in description.items()}  # fmt: skip
+    for k, time in enumerate(description.get("departures", [])):
+        if time is not None and k < len(description.get("arrivals", [])) and description["arrivals"][k] >= time:
+            description["departures"] = description["departures"][:k]
+            break
     policy, objective = OVERHEADS[overhead], Trains(seconds, failing)
     machines = Machines(description, seed)
 
@@ -152,6 +159,76 @@ def test_under_measured_overhead_a_run_of_threads_keeps_every_rule(overhead):
     assert len(trace) == 32  # and `threads` has checked the journal
 
 
+def work_alone(simulator, todo, n):
+    """Be one worker with a process of its own, until the run ends or it has to leave."""
+    while True:
+        with todo.get_lock():
+            k, todo.value = todo.value, todo.value + 1
+        if k >= n or not call(simulator, climbing(9, n)[k]):
+            return
+
+
+@pytest.mark.parametrize("overhead", [Overhead.none(), Overhead.fixed(0.3)])
+@pytest.mark.parametrize("more", ["threads", "processes", "shared directory"])
+def test_workers_that_come_and_go_do_so_in_every_mode(tmp_path, overhead, more):
+    objective = Ladder(tuple(np.random.default_rng(1).uniform(0.1, 1.0, 9).tolist()))
+    arguments = {"n_workers": 4, "max_evaluations": 36, "overhead": overhead, "continual": True,
+                 "cluster": COMING_AND_GOING}  # fmt: skip
+    expected = ask_and_tell(climbing(9, 36), objective, **arguments)
+    assert expected[["worker", "freed"]].groupby("worker")["freed"].min().tolist() == [5.0, 0.0, 7.0, 0.0]
+    if more == "processes":
+        fork = multiprocessing.get_context("fork")
+        with Simulator(objective, directory=tmp_path, **arguments) as simulator:
+            todo = fork.Value("q", 0)
+            crew = [fork.Process(target=work_alone, args=(simulator, todo, 36)) for _ in range(4)]
+            for k, process in enumerate(crew):
+                process.start()
+                wait_unless_refused(simulator, k + 1, lambda: False)
+            for process in crew:
+                process.join()
+            trace = simulator.trace()
+        assert check(tmp_path).ok, render(check(tmp_path))
+    else:
+        trace = threads(climbing(9, 36), objective, directory=tmp_path, shared_directory=more != "threads", **arguments)
+    assert trace.equals(expected)
+
+
+def test_an_executors_submissions_wait_for_workers_that_are_to_come():
+    """What is submitted was sampled then; without overhead that makes no difference."""
+    objective = Ladder(tuple(np.random.default_rng(1).uniform(0.1, 1.0, 9).tolist()))
+    arguments = {"n_workers": 4, "max_evaluations": 36, "overhead": Overhead.none(), "cluster": COMING_AND_GOING}
+    assert MODES["executor"](climbing(9, 36), objective, **arguments).equals(
+        ask_and_tell(climbing(9, 36), objective, **arguments)
+    )
+
+
+@pytest.mark.parametrize("overhead", [Overhead.none(), Overhead.measured(), Overhead.measured(sampling="parallel")])
+def test_calls_that_come_before_their_workers_wait_for_them(tmp_path, overhead):
+    """All four threads call at once; two workers are to come."""
+    todo = iter(climbing(9, 36))
+    with Simulator(Ladder(tuple(np.linspace(0.1, 1.0, 9))), n_workers=4, max_evaluations=36, directory=tmp_path,
+                   overhead=overhead, cluster=COMING_AND_GOING) as simulator:  # fmt: skip
+        taking = threading.Lock()
+
+        def work():
+            while True:
+                with taking:
+                    query = next(todo, None)
+                if query is None or not call(simulator, query):
+                    return
+
+        crew = [threading.Thread(target=work) for _ in range(4)]
+        for thread in crew:
+            thread.start()
+        for thread in crew:
+            thread.join()
+        trace = simulator.trace()
+    assert check(tmp_path).ok, render(check(tmp_path))
+    assert trace[["worker", "start"]].groupby("worker")["start"].min().ge([5.0, 0.0, 7.0, 0.0]).all()
+    assert trace[trace["worker"] == 2]["end"].max() <= 12.5
+    assert len(trace) >= 34  # what a thread had in hand when its worker left
+
+
 # -- what the conditions mean ------------------------------------------------------------------------------------------
 
 
@@ -229,6 +306,31 @@ def test_the_optimizer_is_told_of_a_failure_as_of_an_exception_of_the_objective(
     assert optimizer.failures == [({"x": 0}, ClusterFailure, text)]
     with Simulator(Ladder((1.0,)), **arguments) as simulator, pytest.raises(ClusterFailure, match=text):
         simulator({"x": 0})
+
+
+def test_a_worker_that_leaves_loses_what_it_runs_and_is_asked_for_nothing_more():
+    trace = run(Cluster(departures=[3.0]), [2.0, 2.0, 2.0], n_workers=2)
+    assert trace[["worker", "start", "end", "status"]].to_numpy().tolist() == [
+        [0, 0.0, 2.0, "ok"], [1, 0.0, 2.0, "ok"], [0, 2.0, 3.0, "preempted"],
+    ]  # fmt: skip
+
+
+def test_a_worker_that_arrives_is_asked_for_then():
+    trace = run(Cluster(arrivals=[0.0, 3.0]), [2.0] * 4, n_workers=2)
+    assert trace[["worker", "freed", "start", "end"]].to_numpy().tolist() == [
+        [0, 0.0, 0.0, 2.0], [0, 2.0, 2.0, 4.0], [1, 3.0, 3.0, 5.0], [0, 4.0, 4.0, 6.0],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["ask and tell", "executor", "threads"])
+def test_a_run_that_all_workers_have_left_ends_with_an_error_that_says_so(mode):
+    cluster = Cluster(departures=[3.0, 4.0])
+    with pytest.raises(NoWorkersLeftError, match=r"all 2 workers have left by 4\.0 s, and the budget is not spent"):
+        MODES[mode](queries(*[(k, 1.0) for k in range(9)]), Ladder((1.5,) * 9), n_workers=2, overhead=Overhead.none(),
+                    max_evaluations=9, cluster=cluster)  # fmt: skip
+    trace = MODES[mode](queries(*[(k, 1.0) for k in range(9)]), Ladder((1.5,) * 9), n_workers=2, max_time=4.0,
+                        overhead=Overhead.none(), cluster=cluster)  # fmt: skip
+    assert trace["end"].tolist()[-2:] == [3.0, 4.0]
 
 
 def test_a_worker_that_is_away_for_ever_ends_the_run_with_an_error_that_says_so():
@@ -315,6 +417,11 @@ def test_no_draw_changes_when_another_condition_is_switched_on():
     ({"preemptions": [[0, 1.0, 3.0], [0, 2.0, 4.0]]}, r"preemptions has worker 0 away from 1\.0 to 3\.0 s and again"),
     ({"preemptions": [[0, 1.0]]}, r"preemptions\[0\] is .*it must be \[worker, from, to\]"),
     ({"preemptions": [[-1, 1.0, 2.0]]}, r"preemptions\[0\]\[0\] is -1"),
+    ({"arrivals": [0.0, -1.0]}, r"arrivals\[1\] is -1\.0"),
+    ({"arrivals": [math.inf]}, r"arrivals\[0\] is inf"),
+    ({"arrivals": 3.0}, r"arrivals is 3\.0; it must be a list"),
+    ({"departures": [None, 0.0]}, r"departures\[1\] is 0\.0; it must be a number above 0"),
+    ({"arrivals": [5.0], "departures": [4.0]}, r"departures\[0\] is 4\.0, and arrivals\[0\] is 5\.0; a worker"),
     ({"retries": -1}, r"retries is -1"),
     ({"retries": True}, r"retries is True"),
     ({"checkpoints": "yes"}, r"checkpoints is 'yes'"),
@@ -327,6 +434,7 @@ def test_what_is_no_cluster_is_refused_in_one_line_that_names_the_key(given, sai
 
 @pytest.mark.parametrize(("given", "said"), [
     (Cluster(speeds=[1.0, 2.0, 3.0]), r"speeds has 3 numbers, and n_workers is 2; it must have at most"),
+    (Cluster(arrivals=[0.0, 0.0, 3.0]), r"arrivals has 3 numbers, and n_workers is 2"),
     (Cluster(preemptions=[[2, 1.0, 2.0]]), r"preemptions names worker 2, and n_workers is 2"),
     ({"speeds": [2.0]}, r"cluster is .*it must be a description: zerowait\.Cluster"),
 ])  # fmt: skip

@@ -11,10 +11,10 @@ from drivers import Lookup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from modes import SURVIVED, Diverged
-from oracle import NothingWillComeError, conversation
+from oracle import NobodyIsLeftError, NothingWillComeError, conversation
 
 from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
-from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.errors import NoWorkersLeftError, SpecificationError
 
 RUNTIMES = {
     "uniform": lambda rng, n: rng.uniform(0.0, 10.0, n),
@@ -105,6 +105,8 @@ def said(run):
         return run()
     except NothingWillComeError:
         return None
+    except (NobodyIsLeftError, NoWorkersLeftError):
+        return "nobody is left"
     except SpecificationError as error:
         if "no evaluation is in flight" in str(error):
             return None
