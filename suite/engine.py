@@ -106,7 +106,7 @@ class Engine:
         self.arriving: deque[tuple[float, int]] = deque()
         """Who is still to come, and when, earliest first."""
         self.gone = 0
-        """How many workers have left for good."""
+        """How many workers can begin nothing more."""
         if cluster is not None:
             self.arriving.extend(sorted((cluster.arrival(number), number) for number in range(self.n_workers)))
             self.free.clear()
@@ -166,7 +166,9 @@ class Engine:
     def check_workers_left(self) -> None:
         """Raise `NoWorkersLeftError` when all workers have left and the budget is not spent."""
         if self.workers is not None and self.gone == self.n_workers and self.may_call():
-            raise self.workers.nobody_left(self.n_workers)
+            error = self.workers.nobody_left(self.n_workers, self.latest)
+            if error is not None:
+                raise error
 
     # -- evaluations -------------------------------------------------------------------------------------------------
 

@@ -122,9 +122,11 @@ class Workers:
         """Tell whether a worker can begin nothing at that time, nor later."""
         return time >= self.cluster.departure(worker)
 
-    def nobody_left(self, n_workers: int) -> NoWorkersLeftError:
-        """Return the error of a run whose workers have all left before its budget was spent."""
+    def nobody_left(self, n_workers: int, latest: float) -> NoWorkersLeftError | None:
+        """Return the error of a run whose workers can all begin nothing more, or None if it ends at `latest` before."""
         last = max(self.cluster.departure(worker) for worker in range(n_workers))
+        if last >= latest:
+            return None
         return NoWorkersLeftError(
             f"all {n_workers} workers have left by {last!r} s, and the budget is not spent; give a max_time before "
             "that, or departures with None for workers that stay"

@@ -18,7 +18,13 @@ import numpy as np
 
 from zerowait.suite.rules import timeline
 from zerowait.suite.rules.continuation import State, charge, training_length
-from zerowait.suite.rules.errors import BudgetExhausted, ClusterFailure, TooManyCallsError, ZerowaitError
+from zerowait.suite.rules.errors import (
+    BudgetExhausted,
+    ClusterFailure,
+    NoWorkersLeftError,
+    TooManyCallsError,
+    ZerowaitError,
+)
 from zerowait.suite.rules.occupation import Occupation, Workers, failure
 from zerowait.suite.sharing import header, idle, record, slot_state
 from zerowait.suite.sharing.call import Call, Rules, Taken
@@ -227,9 +233,8 @@ class Coordinator:
         n, retired, workers = self.table.n_slots, self.table.ints[header.RETIRED], self.rules.workers
         if workers is None or workers.cluster.departures is None:
             return self.end.budget_spent()
-        if retired == n and max(map(workers.cluster.departure, range(n))) < self.rules.budget.latest:
-            return workers.nobody_left(n)
-        return BudgetExhausted(f"{retired} of {n} workers have left or are past the budget, and no other one is free")
+        error = workers.nobody_left(n, self.rules.budget.latest) if retired == n else None
+        return error or BudgetExhausted(f"{retired} of {n} workers have left or are past the budget, and none is free")
 
     def _start(self, row: int, entered: float) -> tuple[float, float]:
         floats = self.table.floats
@@ -517,7 +522,9 @@ class Coordinator:
             if not table.ints[header.STOP_REASON]:
                 self.advance(None)
             if table.ints[header.RETIRED] == table.n_slots and self._may_call():
-                raise self._no_worker()
+                error = self._no_worker()
+                if isinstance(error, NoWorkersLeftError):
+                    raise error
 
     def is_waiting(self, slot: int) -> bool:
         """Tell whether the result in a slot is still to be delivered; read without the lock."""

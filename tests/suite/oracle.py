@@ -132,8 +132,10 @@ def conversation(script, lengths, n_workers, overhead, told, **limits):  # noqa:
             if told == "arrival" and serial:
                 while ended_by(sampler_stops):
                     report()
-            if not free or not script or n_started >= most or news >= latest:
-                talking = bool(script) and n_started < most and news < latest
+            if not free:
+                break
+            if not script or n_started >= most or news >= latest:
+                talking = False
                 break
             known.append(len(deliveries))
             entry = script.pop(0)
@@ -183,7 +185,8 @@ def conversation(script, lengths, n_workers, overhead, told, **limits):  # noqa:
                 free.append(coming.pop(0))
             continue
         if nearest > min(latest, sys.float_info.max):
-            if talking and cluster and gone == n_workers and n_started < most and news < latest:
+            last = max(cluster.goes(k) for k in range(n_workers)) if cluster else math.inf
+            if talking and gone == n_workers and last < latest and n_started < most and news < latest:
                 raise NobodyIsLeftError
             return deliveries, known
         report()
