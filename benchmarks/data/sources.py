@@ -62,17 +62,19 @@ class DataSet:
     """Where in its folder the files lie, as in the official layout."""
     convert: str = ""
     """What turns it into arrays once it is there, `module:function(report)`; empty when it is read as it is."""
-    package: str = ""
-    """A Python package that holds it as well, where it is installed: `distribution/folder`."""
+    package: tuple[str, str, str] | None = None
+    """A Python package that holds it as well, where it is installed: its name, version and folder."""
 
     @property
     def home(self) -> Path:
         """Its folder; that of the package where the data folder has none and the package is installed."""
         own = data_folder() / self.folder
-        if self.package and not own.exists():
-            name, _, folder = self.package.partition("/")
+        if self.package is not None and not own.exists():
+            name, version, folder = self.package
             with contextlib.suppress(PackageNotFoundError):
-                return Path(str(distribution(name).locate_file(folder)))
+                installed = distribution(name)
+                if installed.version == version:
+                    return Path(str(installed.locate_file(folder)))
         return own
 
     @property
@@ -305,7 +307,7 @@ DATA_SETS = (
         ),
         folder="scan_bench",
         convert="zerowait.benchmarks.tables.scan_bench:convert_official",
-        package="scan-bench/scan_bench",
+        package=("scan-bench", "0.2.3", "scan_bench"),
     ),
     DataSet(
         name="yahpo",

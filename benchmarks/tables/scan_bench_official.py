@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from zerowait.benchmarks.data.conversion import new_array, open_array
 from zerowait.benchmarks.data.download import wrong
 from zerowait.benchmarks.data.errors import DamagedDataError
+from zerowait.benchmarks.data.sources import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,10 +73,10 @@ class ScanFiles:
 
         problem = wrong(source, None, SHA256)
         if problem is not None:
-            raise DamagedDataError(
-                f"{source} is not the table that it should be: {problem}; remove it and get it again with: "
-                f"zerowait data fetch {NAME}, or pip install --no-deps --force-reinstall scan-bench==0.2.3"
-            )
+            again = f"remove it and get it again with: zerowait data fetch {NAME}"
+            if not source.is_relative_to(data_folder()):
+                again = "install it again: pip install --no-deps --force-reinstall scan-bench==0.2.3"
+            raise DamagedDataError(f"{source} is not the table that it should be: {problem}; {again}")
         rows = pd.read_csv(source, usecols=_READ, float_precision="round_trip")
         rows = with_seconds(rows)
         first = rows.groupby("config_id", sort=True).first()

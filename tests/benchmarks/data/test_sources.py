@@ -391,7 +391,7 @@ def test_every_data_set_says_where_it_comes_from(known):
     assert all(one.url.startswith(("https://", "http://")) for one in known.downloads)
     assert len({one.path for one in known.downloads}) == len(known.downloads)
     assert all(one.archive or one.path in known.files for one in known.downloads)
-    absent = replace(known, package="")  # which may be installed
+    absent = replace(known, package=None)  # which may be installed
     assert absent.missing_reason().endswith(f"get the data with: zerowait data fetch {known.name}")
     with pytest.raises(DataMissingError):
         absent.check()

@@ -133,19 +133,15 @@ def answer_of(benchmark, config):
 
 
 @real
-def test_the_data_folder_comes_before_the_package(tmp_path, monkeypatch):
+def test_a_file_of_the_data_folder_is_converted_into_the_same(tmp_path, monkeypatch):
     source = data_set("scan_bench").place / "vlm/data.csv"
+    content = load("scan_bench").content
     monkeypatch.setenv("ZEROWAIT_DATA", str(tmp_path))
     monkeypatch.setenv("ZEROWAIT_CACHE", str(tmp_path / "cache"))
-    content = load("scan_bench").content
-    (tmp_path / "scan_bench/vlm").mkdir(parents=True)
-    shutil.copyfile(source, tmp_path / "scan_bench/vlm/data.csv")
-    assert data_set("scan_bench").home == tmp_path / "scan_bench"
+    copy = tmp_path / "scan_bench/vlm/data.csv"
+    copy.parent.mkdir(parents=True)
+    shutil.copyfile(source, copy)
     assert load("scan_bench").content == content
-    damaged = tmp_path / "scan_bench/vlm/data.csv"
-    damaged.write_bytes(damaged.read_bytes()[:-100])
-    monkeypatch.setenv("ZEROWAIT_CACHE", str(tmp_path / "other"))
-    refused(damaged)
 
 
 # --- files in the layout of the package -----------------------------------------------------------------------------
@@ -213,13 +209,32 @@ def test_a_file_that_is_not_the_table_is_refused_with_the_remedy(here):
         load("scan_bench")
 
 
-def refused(path):
+def test_the_package_is_looked_into_where_the_data_folder_has_nothing(here, tmp_path, monkeypatch):
+    packages = tmp_path / "packages"
+    (packages / "scan_bench-0.2.3.dist-info").mkdir(parents=True)
+    metadata = packages / "scan_bench-0.2.3.dist-info/METADATA"
+    monkeypatch.syspath_prepend(packages)
+    for version, where in (("0.2.3", packages), ("0.2.4", here.parents[2])):
+        metadata.write_text(f"Metadata-Version: 2.1\nName: scan-bench\nVersion: {version}\n")
+        assert data_set("scan_bench").home == here.parents[1]
+        here.parents[1].rename(tmp_path / "aside")
+        assert data_set("scan_bench").home == where / "scan_bench"
+        (tmp_path / "aside").rename(here.parents[1])
+    metadata.write_text("Metadata-Version: 2.1\nName: scan-bench\nVersion: 0.2.3\n")
+    here.parents[1].rename(packages / "scan_bench")
+    assert load("scan_bench", answer="choice").optimum == 1.0
+    damaged = packages / "scan_bench/vlm/data.csv"
+    damaged.write_bytes(damaged.read_bytes()[:-5])
+    refused(damaged, "install it again: pip install --no-deps --force-reinstall scan-bench==0.2.3")
+
+
+def refused(path, remedy="remove it and get it again with: zerowait data fetch scan_bench"):
     with pytest.raises(
         DamagedDataError, match=r"data\.csv is not the table that it should be: its SHA-256 is"
     ) as caught:
         _ = load("scan_bench").optimum
     assert str(caught.value).startswith(str(path))
-    assert "zerowait data fetch scan_bench" in str(caught.value)
+    assert str(caught.value).endswith(remedy)
     assert str(caught.value).isprintable()
 
 
