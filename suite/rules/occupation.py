@@ -179,7 +179,7 @@ class Workers:
         if self._failures is not None:
             breaks = self._breaks_after(words, seconds)
         since, until = self._there.get(worker, _NEVER)
-        if breaks >= seconds and since <= start and end <= until:
+        if breaks >= seconds and since <= start < until and end <= until:
             return end, seconds, "ok", 1, 0.0
         return self._through_troubles(worker, start, seconds, breaks, digest, fidelity)
 

@@ -260,6 +260,8 @@ def test_what_a_preempted_worker_ran_is_tried_again_goes_on_or_is_lost():
 def test_an_evaluation_that_ends_when_its_worker_leaves_is_done_and_the_next_one_waits():
     trace = run(Cluster(preemptions=[[0, 2.0, 5.0]]), [2.0, 1.0])
     assert trace[["start", "end", "status"]].to_numpy().tolist() == [[0.0, 2.0, "ok"], [2.0, 6.0, "ok"]]
+    trace = run(Cluster(preemptions=[[0, 2.0, 5.0]]), [1.0, 1.0, 0.0])  # also if it takes no time at all
+    assert trace["end"].tolist() == [1.0, 2.0, 5.0]
 
 
 @pytest.mark.parametrize("mode", ["ask and tell", "executor", "threads"])
