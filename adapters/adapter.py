@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.cluster import CLUSTERS, Cluster
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.overhead import OVERHEADS, Overhead
 
@@ -77,6 +78,8 @@ class Run:
     """JSON that identifies the run in its trace."""
     continual: bool = False
     """Whether an evaluation continues the training of its configuration at a lower fidelity."""
+    cluster: Cluster | None = None
+    """What its workers are like; None stands for perfect ones."""
 
     @property
     def optimizer_seed(self) -> int:
@@ -93,6 +96,7 @@ class Run:
             "seed": self.seed,
             "overhead": self.overhead,
             "continual": self.continual,
+            "cluster": self.cluster,
             "labels": self.labels,
             "directory": self.directory,
         }
@@ -215,7 +219,7 @@ class Adapter:
         """Return the fidelities of the rungs, ascending, of a benchmark that is not refused; None where it has none."""
         return None
 
-    def optimize(
+    def optimize(  # noqa: PLR0913 - what a run is, each a word of the design
         self,
         benchmark: Benchmark,
         *,
@@ -227,6 +231,7 @@ class Adapter:
         mode: Mode | None = None,
         labels: Mapping[str, Any] | None = None,
         continual: bool | None = None,
+        cluster: Cluster | None = None,
     ) -> pd.DataFrame:
         """Run the optimizer on the benchmark and return the trace, also left in `directory/trace.parquet`.
 
@@ -253,6 +258,8 @@ class Adapter:
         continual
             Whether an evaluation continues the training of its configuration at a lower fidelity; None does what
             the optimizer's `continues` says.
+        cluster
+            What the workers are like that are not equal or not always there; None stands for perfect ones.
 
         Raises
         ------
@@ -268,6 +275,8 @@ class Adapter:
         if not callable(benchmark) or not isinstance(getattr(benchmark, "label", None), str):
             raise arguments.refusal("the benchmark", benchmark, "one that zerowait.benchmarks.load('branin') returns")
         n_workers = arguments.integer("n_workers", n_workers, 1)
+        if cluster is not None:
+            cluster = arguments.instance("cluster", cluster, Cluster, CLUSTERS).for_workers(n_workers)
         seed = check_run_seed(seed)
         if not isinstance(mode, str) or mode not in self.modes:
             known = " or ".join(repr(known) for known in MODES if known in self.modes)
@@ -290,6 +299,7 @@ class Adapter:
             None if directory is None else Path(directory),
             {**self.parameters, **arguments.mapping("labels", labels), **self._own_labels(benchmark, mode)},
             self.continues if continual is None else arguments.boolean("continual", continual),
+            cluster,
         )
         if mode == "ask_tell":
             return self._with_fixed_environment(self._asked_and_told, run)

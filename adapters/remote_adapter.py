@@ -20,6 +20,7 @@ from zerowait.adapters.environments.isolation import run_elsewhere
 from zerowait.adapters.environments.site_links import link_caller
 from zerowait.suite.factory_spec import FactorySpec, factory_spec_of
 from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.errors import SpecificationError, WorkerDied
 from zerowait.suite.rules.identity import canonical_json
 from zerowait.suite.rules.overhead import Overhead
@@ -72,7 +73,7 @@ class Elsewhere(Adapter):
             self.environment, self.place, canonical_json(self.parameters), json.dumps(described, sort_keys=True)
         )
 
-    def optimize(
+    def optimize(  # noqa: PLR0913 - as of every adapter
         self,
         benchmark: Benchmark,
         *,
@@ -84,6 +85,7 @@ class Elsewhere(Adapter):
         mode: Mode | None = None,
         labels: Mapping[str, Any] | None = None,
         continual: bool | None = None,
+        cluster: Cluster | None = None,
     ) -> pd.DataFrame:
         """Run the optimizer in its environment; see `Adapter.optimize`.
 
@@ -111,6 +113,7 @@ class Elsewhere(Adapter):
                 mode=self.usual_mode() if mode is None else mode,
                 labels=dict(labels or {}),
                 continual=continual,
+                cluster=None if cluster is None else cluster.to_json(),
             )
             return read_trace(folder / "trace.parquet")
 
@@ -224,6 +227,7 @@ def optimize(
     benchmark: Mapping[str, Any],
     budget: Mapping[str, Any],
     overhead: Mapping[str, Any],
+    cluster: Mapping[str, Any] | None,
     **others: Any,
 ) -> None:
     """Run the optimizer; the trace is left in the run directory."""
@@ -231,6 +235,7 @@ def optimize(
         _benchmark(benchmark),
         budget=Budget.from_json(budget),
         overhead=Overhead.from_json(overhead),
+        cluster=None if cluster is None else Cluster.from_json(cluster),
         **others,
     )
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from zerowait.benchmarks import Benchmark
     from zerowait.experiments.studies.study import Mode
     from zerowait.suite.rules.budget import Budget
+    from zerowait.suite.rules.cluster import Cluster
     from zerowait.suite.rules.overhead import Overhead
 
 CELL_FILE = "cell.json"
@@ -65,6 +66,8 @@ class Cell:
     """Versions of the libraries, and digests of the data, that the result depends on."""
     continual: bool | None = None
     """Whether evaluations continue trainings; None leaves it to the adapter."""
+    cluster: Cluster | None = None
+    """What the workers are like; None stands for perfect ones."""
 
     def with_workers_and_seed(self, n_workers: int, seed: int) -> Cell:
         """Return the same with another number of workers and another seed."""
@@ -88,6 +91,8 @@ class Cell:
         }
         if self.continual is not None:  # a cell that does not say keeps the key that it always had
             specification["continual"] = self.continual
+        if self.cluster is not None:
+            specification["cluster"] = self.cluster.to_json()
         return specification
 
     @property
@@ -191,6 +196,8 @@ def execute(cell: Cell, directory: Path) -> pd.DataFrame:
         mode=cell.mode,
         labels={"label": cell.label, "task": cell.task, "optimum": _optimum(cell)},
         continual=cell.continual,
+        # An adapter of somebody else's may know of no clusters.
+        **({} if cell.cluster is None else {"cluster": cell.cluster}),
     )
     trace = with_full_values(trace, benchmark)
     trace.attrs[ATTRIBUTE]["cell"] = cell.key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from zerowait import adapters
@@ -13,6 +13,7 @@ from zerowait.experiments.studies.sources import sources_of
 from zerowait.experiments.studies.study import Mode, OptimizerTable, Study, suggestion
 from zerowait.experiments.studies.tasks import Choice, Skipped, at, choose
 from zerowait.experiments.studies.versions import data_of, libraries_of, versions_of
+from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.specification import MAX_WORKERS
 
@@ -82,7 +83,11 @@ def make_plan(study: Study, source: str, *, skip_missing_data: bool = False) -> 
             f"{source}: no optimizer can run on any benchmark ({skipped[0]}); choose others: zerowait list"
         )
     _refuse_what_is_too_much(study, source, optimizers, len(pairs))
-    firsts = list(_first_cells(study, source, pairs))
+    firsts = [
+        replace(first, cluster=None if cluster.is_perfect else cluster, label=study.on(first.label, name))
+        for first in _first_cells(study, source, pairs)
+        for name, cluster in (study.cluster or {"": Cluster()}).items()
+    ]
     cells = [
         first.with_workers_and_seed(n_workers, seed)
         for seed in study.run_seeds
@@ -106,13 +111,17 @@ def _few_rungs(pairs: list[tuple[_Optimizer, Choice]]) -> Iterator[str]:
 
 
 def _refuse_what_is_too_much(study: Study, source: str, optimizers: list[_Optimizer], n_pairs: int) -> None:
-    n_cells = n_pairs * len(study.workers) * study.n_seeds
+    n_clusters = len(study.cluster or [""])
+    n_cells = n_pairs * n_clusters * len(study.workers) * study.n_seeds
     if n_cells > MOST_CELLS:
         raise SpecificationError(
             f"{source}: the study has {n_cells:,} cells ({n_pairs} pairs of optimizer and benchmark, "
             f"{len(study.workers)} numbers of workers, {study.n_seeds} seeds); it must not have more than "
             f"{MOST_CELLS:,}: split it, or take fewer seeds"
         )
+    for name, cluster in (study.cluster or {}).items():
+        with at(f"{source}: cluster{f' {name!r}' if name else ''}"):
+            cluster.for_workers(min(study.workers))
     most = max(study.workers)
     for i, optimizer in enumerate(optimizers):
         if optimizer.mode == "native" and most > MAX_WORKERS:

@@ -1,12 +1,15 @@
-"""Tables of a study file that decide a run's end and its charge: budget and overhead."""
+"""Tables of a study file that decide a run's end and its times: budget, overhead and cluster."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, PositiveFloat, PositiveInt, model_validator
 
 from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.cluster import Cluster
+from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.overhead import Overhead
 
 Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
@@ -43,5 +46,32 @@ class BudgetTable(Table):
         return Budget(self.max_evaluations, min(times, default=None))
 
 
+def clusters_of(setting: object) -> dict[str, Cluster]:
+    """Return the clusters of a study by name: one table without a name (""), or a list of tables, each with a name.
+
+    Raises
+    ------
+    SpecificationError
+        A table describes no cluster, or names are missing or not different.
+    """
+    if not isinstance(setting, list):
+        return {"": Cluster.from_json(setting)}
+    found: dict[str, Cluster] = {}
+    for k, table in enumerate(setting):
+        described = dict(table) if isinstance(table, Mapping) else {}
+        name = described.pop("name", None)
+        if not isinstance(name, str) or not name.isprintable() or not name or name in found:
+            raise SpecificationError(
+                f"name of table {k} is {shown(name)}; each [[cluster]] must have a name of its own, such as "
+                '"stragglers"'
+            )
+        found[name] = Cluster.from_json(described)
+    if not found:
+        raise SpecificationError("it must not be empty")
+    return found
+
+
+ClusterSetting = Annotated[dict[str, Cluster], PlainValidator(clusters_of)]
+"""What the workers are like, by the name that it has in figures and tables."""
 OverheadSetting = Annotated[Overhead, PlainValidator(Overhead.from_setting)]
 """How the optimizer's own time is charged: not at all, as measured, or as modelled."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
-from zerowait.experiments.studies.policies import BudgetTable, OverheadSetting, Table
+from zerowait.experiments.studies.policies import BudgetTable, ClusterSetting, OverheadSetting, Table
 from zerowait.experiments.studies.shipped import STUDY_COPY, shipped_studies, study_file
 from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.overhead import Overhead
@@ -106,6 +106,8 @@ class Study(Table):
     """The mode of every optimizer that names none; None takes each adapter's first."""
     continual: bool | None = None
     """Whether evaluations continue trainings, of every optimizer that does not say; None leaves it to the adapter."""
+    cluster: ClusterSetting | None = None
+    """What the workers are like: one table for all runs, or several with names, each for all of them."""
     output: Annotated[str, Field(min_length=1), AfterValidator(_can_be_a_path)] | None = None
     """Where the runs are kept, relative to the current folder; `runs/<name>` by default."""
     budget: BudgetTable | None = None
@@ -131,7 +133,7 @@ class Study(Table):
     def _labels_what_it_has(self) -> Study:
         from zerowait.plots.studies.labels import labels_of
 
-        optimizers = [optimizer.shown_as for optimizer in self.optimizers]
+        optimizers = [self.on(o.shown_as, cluster) for o in self.optimizers for cluster in self.cluster or [""]]
         try:
             labels = labels_of(self.labels)
             labels.check(optimizers, [], known=False)
@@ -152,6 +154,11 @@ class Study(Table):
                     "budget of its own"
                 )
         return self
+
+    @staticmethod
+    def on(optimizer: str, cluster: str) -> str:
+        """Return what figures and tables call an optimizer on the cluster of this name."""
+        return f"{optimizer} ({cluster})" if cluster else optimizer
 
     @property
     def run_seeds(self) -> list[int]:

@@ -30,7 +30,7 @@ STUDY_TEXT = "study.toml"
 TRACE_FILE = "trace.parquet"
 MOST_ROWS_AT_ONCE = 5_000_000
 """Of a store."""
-STATUSES = ("ok", "failed", "lost")
+STATUSES = ("ok", "failed", "lost", "preempted")
 """Of an evaluation."""
 
 

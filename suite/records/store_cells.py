@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
-from zerowait.suite.records.trace import COLUMNS, arrow_type, metadata_in, read_table
+from zerowait.suite.records.trace import COLUMNS, arrow_type, is_free, metadata_in, read_table
 from zerowait.suite.rules.errors import SpecificationError, TraceError, one_line
 from zerowait.suite.rules.identity import canonical_json, digest
 from zerowait.suite.sharing.regular_files import open_regular, read_json
@@ -244,7 +244,7 @@ def free_types(table: Table) -> dict[str, str]:
     """Return the types of a trace's columns of metrics and parameters; a column without any value has `null`."""
     types = {}
     for name in table.column_names:
-        if "." in name:
+        if is_free(name):
             column = table[name]
             kind = "string" if is_text(column.type) else str(column.type)
             types[name] = "null" if column.null_count == len(column) else kind

@@ -77,6 +77,13 @@ FULL = "full."
 """Begins the columns that say what a configuration is worth at the highest fidelity, which no optimizer sees."""
 ESSENTIAL = ("evaluation", "worker", "freed", "start", "end", "runtime", "value", "fidelity", "status", "config_id")
 """Without one of these a table is no trace."""
+
+
+def is_free(name: str) -> bool:
+    """Tell whether a trace may have this column or not: metrics, parameters, what a cluster decided."""
+    return "." in name or (name in OF_CLUSTER and name not in COLUMNS)
+
+
 COMMON_LIBRARIES = ("zerowait", "numpy", "ConfigSpace")
 """Distributions that every trace depends on."""
 
@@ -431,11 +438,10 @@ def read_table(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     there = set(table.column_names)
     if not there.issuperset(ESSENTIAL):
         raise TraceError(f"{path} is a Parquet file but not a trace of zerowait")
-    free = [name for name in table.column_names if "." in name]
+    free = [name for name in table.column_names if is_free(name)]
     columns = {
         name: table[name] if name in there else pa.nulls(table.num_rows, arrow_type(kind))
-        for name, (kind, _) in {**COLUMNS, **OF_CLUSTER}.items()
-        if name in COLUMNS or name in there
+        for name, (kind, _) in COLUMNS.items()
     }
     return pa.table({**columns, **{name: table[name] for name in free}}), metadata
 
