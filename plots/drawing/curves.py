@@ -21,7 +21,7 @@ MARK = "mark"
 """Attribute of a table: how its intervals are drawn."""
 BARS = 3
 """Of a curve."""
-BAR_WIDTH = 0.8
+BAR_WIDTH, CAP = 0.8, 1.5
 """Points."""
 _PANEL = ("benchmark", "n_workers")
 
@@ -80,7 +80,11 @@ def draw_curves(
         else:
             shares = (np.arange(BARS) + (position + 0.5) / len(names)) / BARS  # no two curves have bars at one place
             at = (shares * len(places)).astype(int)
-            panel.vlines(places[at], low[at], high[at], color=look.colour, linewidth=BAR_WIDTH)
+            # Caps tell bars from steps. A bar is drawn around its own middle, which need not be on the curve.
+            half = (high[at] - low[at]) / 2
+            panel.errorbar(
+                places[at], low[at] + half, half, fmt="none", ecolor=look.colour, elinewidth=BAR_WIDTH, capsize=CAP
+            )
 
 
 def curve_sentence(mark: Mark) -> str:

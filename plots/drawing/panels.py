@@ -337,6 +337,8 @@ def label_workers(panel: Axes, workers: Iterable[int]) -> None:
     numbers = sorted(int(n) for n in set(workers))
     if numbers[-1] > numbers[0]:
         panel.set_xscale("log", base=2)
+    else:
+        panel.set_xlim(numbers[0] / 1.5, numbers[0] * 1.5)  # or bars that stand a little apart would be far apart
     panel.set_xticks(numbers, [str(n) for n in numbers])
     panel.xaxis.set_minor_locator(NullLocator())
 

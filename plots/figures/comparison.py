@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from zerowait.plots.statistics.arithmetic import Floats
     from zerowait.plots.studies.study import Study
 
+LUMINANCE, DARK = (0.2126, 0.7152, 0.0722), 0.4
+"""Of red, green and blue (ITU-R BT.709); on darker cells numbers are white."""
 CELL = 0.28
 """Inches of a cell of the heat map that shows two digits in letters of 8 points."""
 MOST_FOR_NAMES = 0.3
@@ -170,16 +172,23 @@ def _losses(study: Study, group: Blocks, fraction: float) -> list[Floats]:
 def draw_win_rates(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw what `win_rate_table` returned: a panel a number of workers."""
     bold = (table["lower"] > 0.5) | (table["upper"] < 0.5)  # noqa: PLR2004 - a draw
-    return _draw(table.assign(share=table["win_rate"], bold=bold), canvas, "row wins against column")
+    return _draw(table.assign(share=table["win_rate"], bold=bold), canvas, "row wins against column", "PuOr")
 
 
 def draw_practical(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw what `practical_table` returned: a panel a number of workers."""
     bold = table["better"] > CLEARLY
-    return _draw(table.assign(share=table["better"], bold=bold), canvas, "row practically better, probability")
+    return _draw(
+        table.assign(share=table["better"], bold=bold), canvas, "row practically better, probability", "Purples"
+    )
 
 
-def _draw(table: pd.DataFrame, canvas: Canvas, meaning: str) -> Any:
+def _draw(table: pd.DataFrame, canvas: Canvas, meaning: str, colours: Literal["PuOr", "Purples"]) -> Any:
+    """Draw a heat map a number of workers.
+
+    Where a row that does not win has lost, orange loses and purple wins: both are told apart in every common colour
+    vision, and the numbers in grey. A probability of being better has no such middle.
+    """
     workers = sorted(table["n_workers"].unique())
     names = canvas.labels.ordered({*table["optimizer"], *table["other"]})
     k, points = len(names), canvas.points("xtick.labelsize")
@@ -205,8 +214,7 @@ def _draw(table: pd.DataFrame, canvas: Canvas, meaning: str) -> Any:
         rates = of_panel.pivot_table(index="optimizer", columns="other", values="share").reindex(
             index=names, columns=names
         )
-        # Orange loses and blue wins; both are told apart in every common colour vision, and the numbers in grey.
-        image = panel.imshow(rates.to_numpy(), cmap="PuOr", vmin=0, vmax=1, aspect="auto")
+        image = panel.imshow(rates.to_numpy(), cmap=colours, vmin=0, vmax=1, aspect="auto")
         canvas.title(
             panel, f"{workers_title(int(n_workers))} ({counted([int(of_panel['n_blocks'].iloc[0])], 'block')})"
         )
@@ -243,7 +251,7 @@ def _write_rates(table: pd.DataFrame, names: list[Any], workers: list[Any], used
     for panel, n_workers in zip(used, workers, strict=True):
         of_panel = table[table["n_workers"] == n_workers]
         for one, other, rate, bold in of_panel[["optimizer", "other", "share", "bold"]].itertuples(index=False):
-            dark = abs(rate - 0.5) > 0.3  # noqa: PLR2004 - where black on the colour is hard to read
+            dark = np.dot(LUMINANCE, panel.images[0].cmap(float(rate))[:3]) < DARK
             panel.text(
                 names.index(other), names.index(one), f"{100 * rate:.0f}", ha="center", va="center", fontsize=points,
                 color="white" if dark else "black", fontweight="bold" if bold else "normal",

@@ -77,8 +77,11 @@ def speed_up_table(
     """
     import pandas as pd
 
-    if 1 not in set(study.cells["n_workers"]):
+    workers = set(study.cells["n_workers"])
+    if 1 not in workers:
         raise SpecificationError("a speed-up needs runs with 1 worker to compare with, and the study has none")
+    if len(workers) == 1:
+        raise SpecificationError("a speed-up compares numbers of workers, and there is only 1")
     if target is not None and not 0 <= target <= 1:
         raise SpecificationError(f"target is {target}; it must be a normalised regret between 0 and 1")
     rows: list[dict[str, object]] = []

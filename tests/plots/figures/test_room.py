@@ -22,6 +22,7 @@ from zerowait.plots.drawing.curves import BARS, draw_curves, mark_of
 from zerowait.plots.drawing.panels import Canvas, new_figure
 from zerowait.plots.figures.scaling import IDEAL
 from zerowait.plots.studies.study import study_of_runs
+from zerowait.suite.rules.errors import SpecificationError
 
 CASES = {
     "few": (2, (1,), 3),
@@ -34,6 +35,7 @@ LOOKS = [
     ("few", "paper", "one"), ("crowded", "paper", "one"), ("long", "paper", "one"), ("some", "paper", "two"),
     ("many", "paper", "two"), ("some", "slides", "one"), ("some", "web", None),
 ]  # fmt: skip
+COMPARE_WORKERS = ("rank_by_workers", "speed_up")
 SHORT = (LOOKS[0], *LOOKS[2:4])
 HOSTILE = (
     "n=$x_$",
@@ -107,8 +109,10 @@ DRAWN_LIKE_OTHERS = {"practical_differences", "scores_over_time"}
     ],
 )
 def test_every_text_has_room(name, case, look, width):
-    if name == "rank_by_workers" and case == "few":
-        pytest.skip("it compares numbers of workers, and this case has one")
+    if name in COMPARE_WORKERS and case == "few":
+        with pytest.raises(SpecificationError, match=r"between numbers of workers|compares numbers of workers"):
+            make(name, study_of(case))
+        return
     drawn = make(name, study_of(case), look=look, width=width)
     pages = (drawn.figure, *drawn.further)
     with style.context(drawn.look):
@@ -218,7 +222,7 @@ def test_a_number_of_workers_that_cannot_be_compared_is_left_out_and_named(name)
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_one_of_something_is_no_plural(name):
-    workers = (1, 2) if name == "rank_by_workers" else (1,)
+    workers = (1, 2) if name in COMPARE_WORKERS else (1,)
     study = study_of_runs(
         [made_up_run(f"o{o}", f"b{b}", n, 0, number=o) for o in range(2) for b in range(2) for n in workers]
     )
