@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from zerowait import adapters
@@ -72,6 +74,8 @@ def make_plan(study: Study, source: str, *, skip_missing_data: bool = False) -> 
     pairs: list[tuple[_Optimizer, Choice]] = []
     for choice in choices:
         for optimizer in optimizers:
+            if not _is_meant(optimizer.entry, choice.name):
+                continue
             reason = optimizer.adapter.refuses(choice.benchmark)
             if reason is None:
                 pairs.append((optimizer, choice))
@@ -82,19 +86,39 @@ def make_plan(study: Study, source: str, *, skip_missing_data: bool = False) -> 
         raise SpecificationError(
             f"{source}: no optimizer can run on any benchmark ({skipped[0]}); choose others: zerowait list"
         )
-    _refuse_what_is_too_much(study, source, optimizers, len(pairs))
+    _refuse_what_finds_nothing(optimizers, source, [choice.name for choice in choices], skipped)
+    _refuse_what_is_too_much(study, source, optimizers, pairs)
     firsts = [
-        replace(first, cluster=None if cluster.is_perfect else cluster, label=study.on(first.label, name))
-        for first in _first_cells(study, source, pairs)
-        for name, cluster in (study.cluster or {"": Cluster()}).items()
+        (optimizer.entry, replace(first, cluster=None if c.is_perfect else c, label=study.on(first.label, name)))
+        for optimizer, first in _first_cells(study, source, pairs)
+        for name, c in (study.cluster or {"": Cluster()}).items()
     ]
+    seeds = {entry.shown_as: dict.fromkeys(study.seeds_of(entry)) for entry in study.optimizers}
     cells = [
         first.with_workers_and_seed(n_workers, seed)
-        for seed in study.run_seeds
-        for first in firsts
-        for n_workers in study.workers
+        for seed in dict.fromkeys(seed for own in seeds.values() for seed in own)
+        for entry, first in firsts
+        if seed in seeds[entry.shown_as]
+        for n_workers in study.workers_of(entry)
     ]
     return Plan(cells, skipped, list(_few_rungs(pairs)))
+
+
+def _is_meant(entry: OptimizerTable, benchmark: str) -> bool:
+    return entry.benchmarks is None or any(fnmatchcase(benchmark, pattern) for pattern in entry.benchmarks)
+
+
+def _refuse_what_finds_nothing(
+    optimizers: list[_Optimizer], source: str, names: list[str], skipped: list[Skipped]
+) -> None:
+    absent = [one.benchmark[0] for one in skipped if not one.optimizer]
+    for i, optimizer in enumerate(optimizers):
+        for pattern in optimizer.entry.benchmarks or ():
+            if not any(fnmatchcase(name, pattern) for name in [*names, *absent]):
+                raise SpecificationError(
+                    f"{source}: optimizers[{i}].benchmarks has {pattern!r}, which is no benchmark of the study; "
+                    f"{suggestion(pattern, names)}"
+                )
 
 
 def _few_rungs(pairs: list[tuple[_Optimizer, Choice]]) -> Iterator[str]:
@@ -110,20 +134,21 @@ def _few_rungs(pairs: list[tuple[_Optimizer, Choice]]) -> Iterator[str]:
             )
 
 
-def _refuse_what_is_too_much(study: Study, source: str, optimizers: list[_Optimizer], n_pairs: int) -> None:
-    n_clusters = len(study.cluster or [""])
-    n_cells = n_pairs * n_clusters * len(study.workers) * study.n_seeds
+def _refuse_what_is_too_much(
+    study: Study, source: str, optimizers: list[_Optimizer], pairs: list[tuple[_Optimizer, Choice]]
+) -> None:
+    runs = Counter(len(study.workers_of(one.entry)) * len(study.seeds_of(one.entry)) for one, _ in pairs)
+    n_cells = len(study.cluster or [""]) * sum(each * n_pairs for each, n_pairs in runs.items())
     if n_cells > MOST_CELLS:
         raise SpecificationError(
-            f"{source}: the study has {n_cells:,} cells ({n_pairs} pairs of optimizer and benchmark, "
-            f"{len(study.workers)} numbers of workers, {study.n_seeds} seeds); it must not have more than "
-            f"{MOST_CELLS:,}: split it, or take fewer seeds"
+            f"{source}: the study has {n_cells:,} cells ({len(pairs)} pairs of optimizer and benchmark, up to "
+            f"{max(runs):,} runs of each); it must not have more than {MOST_CELLS:,}: split it, or take fewer seeds"
         )
     for name, cluster in (study.cluster or {}).items():
         with at(f"{source}: cluster{f' {name!r}' if name else ''}"):
-            cluster.for_workers(min(study.workers))
-    most = max(study.workers)
+            cluster.for_workers(min(min(study.workers_of(one.entry)) for one in optimizers))
     for i, optimizer in enumerate(optimizers):
+        most = max(study.workers_of(optimizer.entry))
         if optimizer.mode == "native" and most > MAX_WORKERS:
             raise SpecificationError(
                 f"{source}: workers has {most}, but optimizers[{i}] ({optimizer.entry.name}) runs in the mode "
@@ -132,7 +157,9 @@ def _refuse_what_is_too_much(study: Study, source: str, optimizers: list[_Optimi
             )
 
 
-def _first_cells(study: Study, source: str, pairs: list[tuple[_Optimizer, Choice]]) -> Iterator[Cell]:
+def _first_cells(
+    study: Study, source: str, pairs: list[tuple[_Optimizer, Choice]]
+) -> Iterator[tuple[_Optimizer, Cell]]:
     """Yield one cell of each pair of optimizer and benchmark; the others differ in workers and seed."""
     trainings: dict[str, float] = {}
     for optimizer, choice in pairs:
@@ -141,25 +168,28 @@ def _first_cells(study: Study, source: str, pairs: list[tuple[_Optimizer, Choice
         if table.full_trainings is not None and label not in trainings:
             with at(source):
                 trainings[label] = full_training(choice.benchmark)
-        yield Cell(
-            optimizer=entry.name,
-            mode=optimizer.mode,
-            label=entry.shown_as,
-            benchmark=choice.descriptor.name,
-            task=choice.task,
-            benchmark_label=label,
-            n_workers=study.workers[0],
-            seed=study.run_seeds[0],
-            budget=table.budget(trainings.get(label)),
-            overhead=study.overhead if entry.overhead is None else entry.overhead,
-            optimizer_parameters=entry.parameters,
-            benchmark_parameters=choice.entry.parameters,
-            versions={
-                **versions_of(optimizer.adapter, libraries_of(optimizer.adapter, choice.descriptor)),
-                **data_of(choice.benchmark),
-                **sources_of(optimizer.adapter, choice.benchmark, choice.descriptor.provider),
-            },
-            continual=study.continual if entry.continual is None else entry.continual,
+        yield (
+            optimizer,
+            Cell(
+                optimizer=entry.name,
+                mode=optimizer.mode,
+                label=entry.shown_as,
+                benchmark=choice.descriptor.name,
+                task=choice.task,
+                benchmark_label=label,
+                n_workers=study.workers_of(entry)[0],
+                seed=study.seeds_of(entry)[0],
+                budget=table.budget(trainings.get(label)),
+                overhead=study.overhead if entry.overhead is None else entry.overhead,
+                optimizer_parameters=entry.parameters,
+                benchmark_parameters=choice.entry.parameters,
+                versions={
+                    **versions_of(optimizer.adapter, libraries_of(optimizer.adapter, choice.descriptor)),
+                    **data_of(choice.benchmark),
+                    **sources_of(optimizer.adapter, choice.benchmark, choice.descriptor.provider),
+                },
+                continual=study.continual if entry.continual is None else entry.continual,
+            ),
         )
 
 

@@ -29,7 +29,20 @@ MOST_SEEDS = 100_000
 """Of one study."""
 Seed = Annotated[int, Field(ge=0, le=MAX_RUN_SEED)]
 SeedCount = Annotated[int, Field(gt=0, le=MOST_SEEDS)]
-Workers = Annotated[int, Field(gt=0, le=MAX_ASK_TELL_WORKERS)]
+
+
+def _is_list(value: object) -> str:
+    return "list" if isinstance(value, list) else "number"
+
+
+Seeds = Annotated[
+    Annotated[SeedCount, Tag("number")]
+    | Annotated[list[Seed], Field(min_length=1, max_length=MOST_SEEDS), Tag("list")],
+    Discriminator(_is_list),
+]
+"""Run seeds; a number n stands for 0 to n - 1."""
+Workers = Annotated[list[Annotated[int, Field(gt=0, le=MAX_ASK_TELL_WORKERS)]], Field(min_length=1)]
+"""Numbers of simulated workers."""
 
 
 def _named_like_arguments(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -65,6 +78,12 @@ class OptimizerTable(Table):
     """When its runs end, in the place of the study's budget."""
     overhead: OverheadSetting | None = None
     """How its own time is charged, in the place of the study's overhead."""
+    workers: Workers | None = None
+    """Its numbers of simulated workers, in the place of the study's."""
+    seeds: Seeds | None = None
+    """Its run seeds, in the place of the study's."""
+    benchmarks: list[str] | None = Field(default=None, min_length=1)
+    """Those of the study's benchmarks on which it runs, `name` or `name/task`, also with wildcards; None for all."""
 
     @property
     def shown_as(self) -> str:
@@ -83,23 +102,15 @@ class BenchmarkTable(Table):
     """Arguments of the benchmark."""
 
 
-def _is_list(value: object) -> str:
-    return "list" if isinstance(value, list) else "number"
-
-
 class Study(Table):
     """A grid of runs: every optimizer on every benchmark with every number of workers and every seed."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Names the output folder."""
-    workers: list[Workers] = Field(min_length=1)
-    """Numbers of simulated workers."""
-    seeds: Annotated[
-        Annotated[SeedCount, Tag("number")]
-        | Annotated[list[Seed], Field(min_length=1, max_length=MOST_SEEDS), Tag("list")],
-        Discriminator(_is_list),
-    ]
-    """Run seeds; a number n stands for 0 to n - 1."""
+    workers: Workers
+    """Numbers of simulated workers of every optimizer that has none of its own."""
+    seeds: Seeds
+    """Run seeds of every optimizer that has none of its own."""
     overhead: OverheadSetting = Overhead.measured()
     """How the optimizer's own time is charged."""
     mode: Mode | None = None
@@ -120,8 +131,10 @@ class Study(Table):
 
     @model_validator(mode="after")
     def _names_nothing_twice(self) -> Study:
-        _refuse_repetition("workers", self.workers)
-        _refuse_repetition("seeds", self.run_seeds)
+        own = [(f"optimizers[{i}].", one.workers, one.seeds) for i, one in enumerate(self.optimizers)]
+        for place, workers, seeds in [("", self.workers, self.seeds), *own]:
+            _refuse_repetition(f"{place}workers", workers or [])
+            _refuse_repetition(f"{place}seeds", seeds if isinstance(seeds, list) else [])
         _refuse_repetition("optimizers", [o.shown_as for o in self.optimizers], "give one of them a label of its own")
         # Those with parameters are compared by their labels once they are loaded: two tables of one's own may differ.
         plain = [b for b in self.benchmarks if not b.parameters]
@@ -160,15 +173,14 @@ class Study(Table):
         """Return what figures and tables call an optimizer on the cluster of this name."""
         return f"{optimizer} ({cluster})" if cluster else optimizer
 
-    @property
-    def run_seeds(self) -> list[int]:
-        """The run seeds."""
-        return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+    def workers_of(self, optimizer: OptimizerTable) -> list[int]:
+        """Return the numbers of workers with which an optimizer runs."""
+        return self.workers if optimizer.workers is None else optimizer.workers
 
-    @property
-    def n_seeds(self) -> int:
-        """How many run seeds there are."""
-        return self.seeds if isinstance(self.seeds, int) else len(self.seeds)
+    def seeds_of(self, optimizer: OptimizerTable) -> Sequence[int]:
+        """Return the run seeds of an optimizer."""
+        seeds = self.seeds if optimizer.seeds is None else optimizer.seeds
+        return range(seeds) if isinstance(seeds, int) else seeds
 
     def describes_the_runs_of(self, other: Study) -> bool:
         """Tell whether two studies ask for the same runs, whatever figures call them and wherever they are kept."""

@@ -37,6 +37,11 @@ class Choice:
     benchmark: Benchmark
     """Itself."""
 
+    @property
+    def name(self) -> str:
+        """The benchmark and its task, as a study names them."""
+        return self.descriptor.name if self.task is None else f"{self.descriptor.name}/{self.task}"
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:

@@ -84,7 +84,7 @@ def test_an_error_is_one_line_with_file_place_and_remedy(study_file, old, new, m
 
 def test_more_cells_than_can_be_listed_are_refused_before_they_are(study_file):
     path = study_file(("seeds = 2", "seeds = 100000"), ("workers = [1, 3]", "workers = [1, 2, 3, 4, 5, 6]"))
-    message = r"the study has 1,200,000 cells \(2 pairs .*, 6 numbers of workers, 100000 seeds\); it must not have more"
+    message = r"the study has 1,200,000 cells \(2 pairs .*, up to 600,000 runs of each\); it must not have more"
     with pytest.raises(SpecificationError, match=message):
         make_plan(load_study(path), str(path))
 

@@ -133,3 +133,34 @@ def test_budgets_and_modes_that_cannot_be_used_are_one_line(study_file, change, 
     with pytest.raises(SpecificationError) as error:
         make_plan(load_study(path), str(path))
     assert message in str(error.value)
+
+
+def test_an_optimizer_may_have_workers_seeds_and_benchmarks_of_its_own(plan):
+    own = 'name = "random"\nworkers = [2]\nseeds = [7, 1]\nbenchmarks = ["hpobench/c*"]'
+    more = '\n[[benchmarks]]\nname = "hpobench"\ntasks = ["car", "kc1"]\n'
+    cells = plan(('name = "random"', own), more=more).cells
+    random = [(c.benchmark_label, c.n_workers, c.seed) for c in cells if c.label == "random"]
+    assert sorted(random) == [("hpobench/car", 2, 1), ("hpobench/car", 2, 7)]
+    tpe = {(c.benchmark_label, c.n_workers, c.seed) for c in cells if c.label == "optuna-tpe"}
+    assert tpe == {(b, n, s) for b in ("branin", "hpobench/car", "hpobench/kc1") for n in (1, 3) for s in (0, 1)}
+    assert [c.seed for c in cells] == sorted((c.seed for c in cells), key=[7, 1, 0].index)  # seed by seed
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ("workers = [2, 2]", "optimizers[0].workers has 2 more than once; keep it once"),
+        ("workers = []", "optimizers[0].workers is []; it must not be empty"),
+        ("seeds = [4, 4]", "optimizers[0].seeds has 4 more than once; keep it once"),
+        ("seeds = -1", "optimizers[0].seeds is -1; it must be greater than 0"),
+        (
+            'benchmarks = ["hartmann*"]',
+            "optimizers[0].benchmarks has 'hartmann*', which is no benchmark of the study; ",
+        ),
+    ],
+)
+def test_what_an_optimizer_cannot_have_of_its_own_is_one_line(plan, own, message):
+    with pytest.raises(SpecificationError) as error:
+        plan(('name = "random"', f'name = "random"\n{own}'))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
