@@ -138,6 +138,8 @@ class Crew:
             os.pwrite(descriptor, b"%d" % (number + 1), 0)
             return number
         finally:
+            # A process that was forked meanwhile has the descriptor too, so that closing it here would not be enough.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def witness(self, **what):
