@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from zerowait.experiments.commands import baselines as baselines_cli
 from zerowait.experiments.commands import data as data_cli
 from zerowait.experiments.commands import environments as environments_cli
 from zerowait.experiments.commands import export as export_cli
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.add_typer(environments_cli.app)
 app.add_typer(data_cli.app)
 app.add_typer(export_cli.app)
+app.add_typer(baselines_cli.app)
 
 
 class Kind(StrEnum):

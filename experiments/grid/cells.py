@@ -14,8 +14,11 @@ from zerowait.experiments.grid.attempts import TRACE_FILE, CellFolders
 from zerowait.experiments.studies.sources import check_sources, sources_of
 from zerowait.experiments.studies.versions import check_data, check_versions
 from zerowait.suite.records.failures import error_text
-from zerowait.suite.rules.errors import WrongGuessError, ZerowaitError
+from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.cluster import Cluster
+from zerowait.suite.rules.errors import SpecificationError, WrongGuessError, ZerowaitError
 from zerowait.suite.rules.identity import canonical_json, digest
+from zerowait.suite.rules.overhead import Overhead
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +28,6 @@ if TYPE_CHECKING:
 
     from zerowait.benchmarks import Benchmark
     from zerowait.experiments.studies.study import Mode
-    from zerowait.suite.rules.budget import Budget
-    from zerowait.suite.rules.cluster import Cluster
-    from zerowait.suite.rules.overhead import Overhead
 
 CELL_FILE = "cell.json"
 MOST_DEATHS = 2
@@ -94,6 +94,29 @@ class Cell:
         if self.cluster is not None:
             specification["cluster"] = self.cluster.to_json()
         return specification
+
+    @classmethod
+    def from_specification(cls, data: Mapping[str, Any], benchmark_label: str) -> Cell:
+        """Return the cell with this specification, whose benchmark is called so in figures and tables.
+
+        Raises
+        ------
+        SpecificationError
+            It is that of no cell.
+        """
+        try:
+            names = ("optimizer", "mode", "label", "benchmark", "task", "n_workers", "seed", "optimizer_parameters",
+                     "benchmark_parameters", "versions")  # fmt: skip
+            return cls(
+                **{name: data[name] for name in names},
+                benchmark_label=benchmark_label,
+                budget=Budget.from_json(data),
+                overhead=Overhead.from_json(data["overhead"]),
+                continual=data.get("continual"),
+                cluster=Cluster.from_json(data["cluster"]) if "cluster" in data else None,
+            )
+        except (KeyError, TypeError) as error:
+            raise SpecificationError(f"this specifies no cell: it lacks {error}") from None
 
     @property
     def key(self) -> str:

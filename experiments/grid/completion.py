@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from typing import TYPE_CHECKING, Any
 
 from zerowait.experiments.grid.full_values import configs_of, with_full_values
-from zerowait.experiments.grid.store import locked, write
+from zerowait.experiments.grid.store import locked, read_partition, write
 from zerowait.experiments.grid.study_check import spread
 from zerowait.suite.records import store, store_cells
 from zerowait.suite.records.incumbents import FULL_VALUE
 from zerowait.suite.records.store import Partition
 from zerowait.suite.rules.errors import TraceError
-from zerowait.suite.sharing.regular_files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,14 +59,8 @@ def complete(folder: Path, tell: Callable[[str], None] = lambda _: None) -> int:
 def _complete(path: Path, cells: pd.Series[Any], tell: Callable[[str], None]) -> int:
     import pandas as pd
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    try:
-        with os.fdopen(open_regular(path), "rb") as file:
-            table = pq.ParquetFile(file, page_checksum_verification=True).read()
-        part = Partition.of(path, table.schema)
-    except (OSError, pa.ArrowException) as error:
-        raise TraceError(store.damaged_store(path, error)) from None
+    part, table = read_partition(path)
     if FULL_VALUE in table.column_names:
         return 0
     trace = table.to_pandas()

@@ -197,6 +197,25 @@ def _merged(path: Path, table: Table, schema: pa.Schema) -> Table:
     return both.sort_by([(name, "ascending") for name in ("n_workers", "run_seed", "cell", "evaluation")])
 
 
+def read_partition(path: Path, columns: list[str] | None = None) -> tuple[Partition, Table]:
+    """Return a partition of a store and its rows, with all columns or with these.
+
+    Raises
+    ------
+    TraceError
+        The file is damaged; the message names it.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with os.fdopen(open_regular(path), "rb") as file:
+            table = pq.ParquetFile(file, page_checksum_verification=True).read(columns)
+    except (OSError, pa.ArrowException) as error:
+        raise TraceError(store.damaged_store(path, error)) from None
+    return Partition.of(path, table.schema), table
+
+
 def write(path: Path, table: Table) -> None:
     """Replace a file of the store as a whole."""
     import pyarrow.parquet as pq
