@@ -392,8 +392,11 @@ class Simulator:
         with self._connection() as coordinator:
             coordinator.begin_clock()
 
-    def wait_started(self, n: int, timeout: float = 60.0) -> None:
+    def wait_started(self, n: int, timeout: float = 60.0, *, arrivals: bool = False) -> None:
         """Wait until `n` calls (at most `n_workers`) have got a slot: staggers workers whose first samples would race.
+
+        Calls for workers of a cluster that are still to come are not waited for; with `arrivals` they are, and so is
+        the arrival of the next one.
 
         Raises
         ------
@@ -401,7 +404,7 @@ class Simulator:
             They have not after `timeout` real seconds.
         """
         with self._connection() as coordinator:
-            started = coordinator.wait_started(n, timeout)
+            started = coordinator.wait_started(n, timeout, arrivals=arrivals)
         if not started:
             raise StalledError(
                 f"waited {timeout} s for {n} calls of the simulator, but there were only {self.progress()['started']}"

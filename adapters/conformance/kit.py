@@ -25,6 +25,7 @@ from zerowait.adapters.conformance.run import FreshProcess, Outcome, Trial, carr
 from zerowait.suite.records.check import check, render
 from zerowait.suite.records.trace import ATTRIBUTE, read_trace
 from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.overhead import Overhead
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SEED, OTHER_SEED = 3, 4
+PREEMPTING = Cluster(speeds=[1.0, 2.0], preemptions=[[0, 0.3, 2.0], [0, 4.0, 4.5]])
+"""The workers of the run in which evaluations fail: the first one is taken away in its first evaluation."""
 _ENDLESS = 10_000  # evaluations, each of which takes a real pause: Ctrl-C comes long before
 
 _USUAL: tuple[Mode, Mode] = ("native", "ask_tell")
@@ -268,12 +271,13 @@ class AdapterConformance:
     # -- what goes wrong -----------------------------------------------------------------------------------------------
 
     def test_failing_evaluations_are_survived(self, runs: Runs, mode: Mode) -> None:
-        """A training that fails is recorded at its simulated end, and the run goes on."""
+        """A training that fails, or whose worker is taken away, is recorded at its simulated end; the run goes on."""
         trace = runs("failing", mode).trace
         statuses = trace["status"].tolist()
-        assert set(statuses) <= {"ok", "failed"}, f"the statuses are {set(statuses)}"
+        assert set(statuses) <= {"ok", "failed", "preempted"}, f"the statuses are {set(statuses)}"
         assert "failed" in statuses, "a fifth of the configurations fail, and none was recorded as failed"
         assert "ok" in statuses, "a fifth of the configurations fail, and all were recorded as failed"
+        assert "preempted" in statuses, "a worker was taken away twice, and none was recorded as preempted"
         runtimes = trace.loc[trace["status"] == "failed", "runtime"]
         assert (runtimes <= FAILED).all(), f"a failure takes at most {FAILED} s; {runtimes.max()} s were recorded"
 
@@ -356,7 +360,8 @@ class _Examiner:
     def failing(self, mode: Mode) -> Outcome:
         # An optimizer without fidelities also has to do with a benchmark that has none.
         fidelity = _suited(self.kit.benchmark).fidelity if self.adapter.uses_fidelity else None
-        return self._carry_out(self.trial(mode, failing_share=0.2, fidelity=fidelity))
+        trial = self.trial(mode, failing_share=0.2, fidelity=fidelity)
+        return self._carry_out(replace(trial, cluster=PREEMPTING))
 
     def limited_time(self, mode: Mode) -> Outcome:
         return self._carry_out(self.trial(mode, Budget(max_time=_half(self.runs("parallel", mode)))))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zerowait.adapters.adapter import Adapter, Mode
     from zerowait.adapters.conformance.benchmark import Bowl
     from zerowait.suite.rules.budget import Budget
+    from zerowait.suite.rules.cluster import Cluster
     from zerowait.suite.rules.overhead import Overhead
 
 _PROGRAM = "import sys; from zerowait.adapters.conformance.run import serve; serve(sys.argv[1])"
@@ -46,6 +47,8 @@ class Trial:
     """When the run ends."""
     overhead: Overhead
     """How the optimizer's own time is charged."""
+    cluster: Cluster | None = None
+    """What the workers are like; None stands for perfect ones."""
 
     def run(self, directory: Path | None) -> pd.DataFrame:
         """Make the run and return its trace."""
@@ -57,6 +60,7 @@ class Trial:
             overhead=self.overhead,
             directory=directory,
             mode=self.mode,
+            cluster=self.cluster,
         )
 
 

@@ -148,7 +148,8 @@ def overhead_table(study: Study) -> pd.DataFrame:
         table,
         "Share of the workers' simulated time (number of workers times the time until the last delivery),",
         f"the mean over {counted(table['n_runs'].tolist(), 'run')}. Sampling: the optimizer makes the worker's own",
-        "configuration; waiting: it makes another worker's; idle: it has nothing to evaluate; lost: the process died.",
+        "configuration; waiting: it makes another worker's; idle: it has nothing to evaluate; lost: the process died,",
+        "the attempt failed, or the worker was away.",
     )
 
 

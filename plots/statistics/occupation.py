@@ -2,15 +2,20 @@
 
 Between two evaluations of a worker stand the seconds that the optimizer was charged for the second one's configuration
 (sampling, the last of them), those in which it was sampling for others (waiting, of a serial optimizer), and the rest:
-the optimizer had nothing to evaluate (idle). An evaluation whose process died is lost.
+the optimizer had nothing to evaluate, or the worker was not there (idle). Lost is an evaluation whose process died,
+and what a cluster lost of one: failed attempts, and the time for which its worker was away; they are shown before what
+came of it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from zerowait.suite.records.trace import LOST_TIME
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,9 +27,11 @@ STATES = ("evaluating", "sampling", "waiting", "idle", "lost")
 
 
 def columns_of(trace: pd.DataFrame) -> dict[str, Any]:
-    """Return the arrays that `shares` reads: `worker`, `freed`, `start`, `end`, `overhead`, and which are `lost`."""
+    """Return the arrays that `shares` reads: `worker`, `freed`, `start`, `end`, `overhead`, and the seconds `lost`."""
     columns = {name: trace[name].to_numpy() for name in ("worker", "freed", "start", "end", "overhead")}
-    return {**columns, "lost": (trace["status"] == "lost").to_numpy()}
+    lost = trace[LOST_TIME].fillna(0.0).to_numpy() if LOST_TIME in trace else np.zeros(len(trace))
+    died = (trace["status"] == "lost").to_numpy()
+    return {**columns, "lost": np.where(died, columns["end"] - columns["start"], lost)}
 
 
 def intervals(trace: pd.DataFrame, n_workers: int, until: float | None = None) -> pd.DataFrame:
@@ -35,7 +42,7 @@ def intervals(trace: pd.DataFrame, n_workers: int, until: float | None = None) -
     Parameters
     ----------
     trace
-        Evaluations with `worker`, `freed`, `start`, `end`, `overhead` and `status`.
+        Evaluations with `worker`, `freed`, `start`, `end`, `overhead` and `status`, and `lost_time` if they have it.
     n_workers
         Number of workers; those without evaluations are idle throughout.
     until
@@ -51,8 +58,15 @@ def intervals(trace: pd.DataFrame, n_workers: int, until: float | None = None) -
     gaps_of = np.concatenate([worker, np.arange(n_workers)])
     gaps = _split(np.concatenate([freed, last]), np.concatenate([sampling_from, np.full(n_workers, stop)]),
                   merged(sampling_from, start))  # fmt: skip
+    useful = np.where(lost < end - start, start + lost, end)
+    # A worker that arrived has been idle until then.
+    arrived = np.full(n_workers, math.inf)
+    np.minimum.at(arrived, worker, freed)
+    arrived[np.isinf(arrived)] = 0.0
     frames = [
-        pd.DataFrame({"worker": worker, "state": np.where(lost, "lost", "evaluating"), "begin": start, "end": end}),
+        pd.DataFrame({"worker": np.arange(n_workers), "state": "idle", "begin": 0.0, "end": arrived}),
+        pd.DataFrame({"worker": worker, "state": "lost", "begin": start, "end": useful}),
+        pd.DataFrame({"worker": worker, "state": "evaluating", "begin": useful, "end": end}),
         pd.DataFrame({"worker": worker, "state": "sampling", "begin": sampling_from, "end": start}),
         pd.DataFrame({"worker": gaps_of[gaps[0]], "state": np.where(gaps[1], "waiting", "idle"), "begin": gaps[2],
                       "end": gaps[3]}),
@@ -91,10 +105,10 @@ def shares(columns: Mapping[str, Any], n_workers: int) -> dict[str, float]:
         gap_begin, gap_end = np.concatenate([freed, last]), np.append(sampling_from, np.full(n_workers, end.max()))
         waiting = float(np.sum(np.interp(gap_end, bounds, passed) - np.interp(gap_begin, bounds, passed)))
     seconds = {
-        "evaluating": float((end - start)[~lost].sum()),
+        "evaluating": float((end - start - lost).sum()),
         "sampling": float((start - sampling_from).sum()),
         "waiting": waiting,
-        "lost": float((end - start)[lost].sum()),
+        "lost": float(lost.sum()),
     }
     seconds["idle"] = max(total - sum(seconds.values()), 0.0)
     return {state: seconds[state] / total for state in STATES}

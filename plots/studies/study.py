@@ -23,7 +23,7 @@ from zerowait.plots.studies.results import (
 )
 from zerowait.suite.records.incumbents import FULL_VALUE
 from zerowait.suite.records.selection import Where, parse
-from zerowait.suite.records.trace import ATTRIBUTE, FULL
+from zerowait.suite.records.trace import ATTRIBUTE, FULL, LOST_TIME
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -327,7 +327,8 @@ def study_of_runs(runs: Sequence[Run], unfinished: Sequence[str] = (), columns: 
         }
     )
     evaluations = pd.DataFrame({name: np.concatenate([run.trace[name].to_numpy() for run in runs]) for name in wanted})
-    for name in full:  # older traces have none
+    full += [LOST_TIME] if any(LOST_TIME in run.trace for run in runs) else []
+    for name in full:  # older traces have none, nor have those of perfect workers
         parts = [run.trace[name] if name in run.trace else np.full(len(run.trace), math.nan) for run in runs]
         evaluations[name] = np.concatenate([np.asarray(part, dtype=np.float64) for part in parts])
     return study_of(cells, evaluations, np.array([len(run.trace) for run in runs], dtype=np.int64), unfinished)

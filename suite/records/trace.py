@@ -66,11 +66,12 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
 A reader fills what an older file lacks, so a column can be added here. One that follows from the others is computed in
 `build_trace`; one that is recorded comes from `journal_to_trace` and, in one process, from `pending`.
 """
+LOST_TIME = "lost_time"
 OF_CLUSTER: Mapping[str, tuple[str, str]] = {
     "worker": COLUMNS["worker"],
     "worker_speed": ("float64", "s of training that the worker does in a simulated s"),
     "attempt": ("int32", "how many attempts the cluster made"),
-    "lost_time": ("float64", "simulated s of failed attempts, and for which the worker was away"),
+    LOST_TIME: ("float64", "simulated s of failed attempts, and for which the worker was away"),
 }
 """Columns of runs with a cluster only, where a worker is no label but a machine; after `overhead`."""
 FULL = "full."

@@ -583,27 +583,31 @@ class Coordinator:
 
     # -- for those who look on -----------------------------------------------------------------------------------------
 
-    def wait_started(self, n: int, timeout: float) -> bool:
-        """Wait until `n` calls have got a slot or been refused; return False after `timeout` seconds."""
+    def wait_started(self, n: int, timeout: float, *, arrivals: bool) -> bool:
+        """Wait until `n` calls have got a slot or been refused; return False after `timeout` seconds.
+
+        With `arrivals` also until the worker of the next one is there; otherwise nobody waits for a worker to come.
+        """
         deadline = time.monotonic() + timeout
         n = min(n, self.table.n_slots)
-        while not self._has_started(n) and self._may_call():
+        while not self._has_started(n, arrivals=arrivals) and self._may_call():
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
             self.transport.wait(self._ringing(n), min(left, 1.0))
             with self.transport as table:
-                if self._has_started(n) or table.ints[header.STOP_REASON] == StopReason.BUDGET:
+                if self._has_started(n, arrivals=arrivals) or table.ints[header.STOP_REASON] == StopReason.BUDGET:
                     return True
                 self.end.raise_reason()
         return True
 
-    def _has_started(self, n: int) -> bool:
-        """Tell whether so many calls have got a slot, and the worker of the next one is there."""
+    def _has_started(self, n: int, *, arrivals: bool) -> bool:
         table, ints = self.table, self.table.ints
+        if not arrivals and self.rules.workers is not None:
+            n = min(n, sum(self.rules.workers.cluster.arrival(slot) == 0.0 for slot in range(table.n_slots)))
         if ints[header.STARTED] + ints[header.RETIRED] < n:
             return False
-        if self._last_arrival == 0.0 or n >= table.n_slots:
+        if not arrivals or self._last_arrival == 0.0 or n >= table.n_slots:
             return True
         uncalled = [ints[row + record.STATE] for row in table.rows if not ints[row + record.CALL]]
         answered = table.n_slots - len(uncalled) + uncalled.count(slot_state.RETIRED)

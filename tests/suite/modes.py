@@ -88,7 +88,7 @@ def wait_unless_refused(simulator, n, refused):
     """Wait until n calls have got a slot; a call that is refused before it gets one never does."""
     while not refused():
         try:
-            simulator.wait_started(n, timeout=0.2)
+            simulator.wait_started(n, timeout=0.2, arrivals=True)
         except StalledError:
             continue
         return

@@ -42,6 +42,18 @@ def test_a_gap_is_sampling_waiting_or_idle():
     )
 
 
+def test_what_a_cluster_lost_is_neither_evaluation_nor_idleness():
+    """Worker 0 is away from 3 to 5 and tries again; worker 1 arrives at 2 and loses what it runs."""
+    trace = trace_of([(0, 0, 0, 10, 0, "ok"), (1, 2, 2, 8, 0, "preempted")]).assign(lost_time=[5.0, 6.0])
+    found = intervals(trace, 2)
+    assert [tuple(row) for row in found[["worker", "state", "begin", "end"]].itertuples(index=False)] == [
+        (0, "lost", 0, 5), (0, "evaluating", 5, 10), (1, "idle", 0, 2), (1, "lost", 2, 8), (1, "idle", 8, 10),
+    ]  # fmt: skip
+    assert shares(columns_of(trace), 2) == pytest.approx(
+        {"evaluating": 5 / 20, "sampling": 0, "waiting": 0, "idle": 4 / 20, "lost": 11 / 20}
+    )
+
+
 class RunsOut:
     """An optimizer that has nothing to evaluate now and then, as successive halving has."""
 
