@@ -325,7 +325,7 @@ class Reversed(Sound):
         return super().optimize(benchmark, **options).iloc[::-1].reset_index(drop=True)
 
 
-@caught_by(failing_evaluations_are_survived="DivergedError")
+@caught_by(failing_evaluations_are_survived="ClusterFailure")
 class DiesOfAFailure(Sound):
     def ask_tell(self, run):
         optimizer = super().ask_tell(run)
