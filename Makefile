@@ -17,13 +17,13 @@ NEWEST_TESTS := tests/suite tests/plots/test_command.py tests/plots/studies test
 	tests/adapters/conformance/test_add_your_optimizer.py tests/benchmarks/own_table tests/test_written_by_0_1_0.py \
 	--ignore tests/benchmarks/own_table/test_meaning.py # which needs every library
 
-.PHONY: demo test lint types imports unit without-data newest stress conformance verify-installation verify-archives \
+.PHONY: demo test lint types imports docs unit without-data newest stress conformance verify-installation verify-archives \
 	archives workflows bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/zerowait run quickstart
 
-test: lint types imports unit
+test: lint types imports docs unit
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .
@@ -34,6 +34,20 @@ types: $(VENV)/.all
 
 imports: $(VENV)/.all
 	$(BIN)/lint-imports
+
+# Pages stand there as they stand here, so that one link is right in both places; a broken one fails.
+docs: $(VENV)/.all
+	rm -rf build/pages build/site
+	mkdir -p build/pages/experiments build/pages/results
+	cp -R README.md CONTRIBUTING.md CHANGELOG.md LICENSE docs build/pages
+	mv build/pages/docs/site/* build/pages
+	cp experiments/*.toml build/pages/experiments
+	for folder in results/*/; do mkdir build/pages/$$folder; \
+		find $$folder -maxdepth 1 \( -name '*.md' -o -name '*.png' -o -name '*.toml' \) -exec cp {} build/pages/$$folder \; ; done
+	$(BIN)/typer zerowait.experiments.commands.cli utils docs --name zerowait --title "Command line" \
+		| $(BIN)/python -c "import html, sys; print(html.unescape(sys.stdin.read()))" > build/pages/docs/reference/command-line.md
+	$(BIN)/sphinx-build -q -W --keep-going -b html build/pages build/site
+	@echo site: build/site/index.html
 
 unit: $(VENV)/.all
 	$(BIN)/pytest -m "not stress" -n 2 --dist loadfile

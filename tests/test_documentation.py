@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("page", sorted(p.name for p in (ROOT / "docs").glob("*.md")))
+@pytest.mark.parametrize("page", sorted(str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")))
 def test_the_examples_of_a_page_give_what_the_page_says(page):
     result = doctest.testfile(str(ROOT / "docs" / page), module_relative=False)
     assert result.failed == 0
@@ -52,3 +52,19 @@ def test_the_examples_are_as_short_as_the_readme_promises():
 def test_every_file_that_the_readme_names_exists():
     for name in re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(r"`(experiments/[\w./]+)`", README):
         assert (ROOT / name).exists(), name
+
+
+def test_the_reference_describes_every_public_name():
+    import zerowait
+    from zerowait.suite.rules import errors
+
+    page = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    absent = [name for name in zerowait.__all__ if not hasattr(errors, name) and f"zerowait.{name}\n" not in page]
+    assert absent == []
+    assert ".. automodule:: zerowait.suite.rules.errors" in page
+
+
+def test_the_citation_names_the_version():
+    from zerowait import __version__
+
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")

@@ -34,7 +34,7 @@ class Cluster:
     """An evaluation takes its runtime / speed: one number a worker, which repeat from the first one where there are
     more workers, or a distribution of the workers' speeds, `{"lognormal": sigma}`."""
     stragglers: Mapping[str, float] | None = None
-    """A factor on the runtime of each evaluation: `{"half_normal": std}` draws 1 + |z|, as Li et al. (2020, arXiv
+    """A factor on the runtime of each evaluation: `{"half_normal": std}` draws 1 + abs(z), as Li et al. (2020, arXiv
     1810.05934) simulate, `{"lognormal": sigma}` draws exp(z)."""
     failures: Mapping[str, float] | None = None
     """When an attempt fails: `{"rate": r}`, r times a simulated second in which it runs, or `{"probability": p}`, then
