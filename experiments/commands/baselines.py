@@ -27,7 +27,7 @@ def archive(
     out: Annotated[Path, typer.Option("--out", help="New or empty folder.", readable=False)] = ARCHIVE,
     where: Where = None,
 ) -> None:
-    """Write the incumbents of all finished runs, by each rule, with all that is needed to make the runs again."""
+    """Write what decides figures of finished runs, their incumbents, with all that is needed to make the runs again."""
     from zerowait.experiments.commands.plot import study_folder
     from zerowait.experiments.grid.archive import make_archive
 

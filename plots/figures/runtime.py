@@ -356,7 +356,10 @@ def _examples(study: Study) -> Integers:
 def _needs(study: Study, columns: tuple[str, ...]) -> None:
     lacking = [name for name in columns if name not in study.evaluations]
     if lacking:
-        raise SpecificationError(f"the study was read without the columns {lacking}; read them too")
+        raise SpecificationError(
+            f"the study was read without the columns {lacking}; read them too (an archive has not kept them: draw the "
+            "study itself)"
+        )
 
 
 def _escaped(text: str) -> str:

@@ -90,6 +90,10 @@ def _of_store(folder: Path, columns: Sequence[str]) -> Study:
     from zerowait.suite.records import store
 
     cells = store.load_cells(folder).rename(columns={"run_seed": "seed"})
+    archived = _archived(folder)
+    if archived is not None:
+        cells["evaluations"] = cells["cell"].map(archived[0])
+        columns = [name for name in columns if name in archived[1]]
     for name in FACTS:
         cells[name] = cells[name].astype("float64")
     cells = cells.sort_values(list(KEYS), kind="stable", ignore_index=True)
@@ -124,6 +128,21 @@ def _of_store(folder: Path, columns: Sequence[str]) -> Study:
     listed = listed_cells(listing) if listing.is_file() else {}
     missing = [label for name, label in listed.items() if Path(name).name not in there]
     return study_of(cells[[*KEYS, *FACTS]], pd.DataFrame(found, copy=False), counts, missing)
+
+
+def _archived(folder: Path) -> tuple[Mapping[str, int], Sequence[str]] | None:
+    """Return how many rows of each run an archive has kept, and which columns; None for a store, which keeps all."""
+    import pyarrow.parquet as pq
+
+    from zerowait.suite.records import store
+
+    place, _ = store.store_of(folder)
+    path = place / CELLS_FILE
+    if not path.is_file() or "rows" not in pq.read_schema(path).names:
+        return None
+    table = pq.read_table(path, columns=["cell", "rows"])
+    names = {name for part in store.partition_paths(place) for name in pq.read_schema(part).names}
+    return dict(zip(table["cell"].to_pylist(), table["rows"].to_pylist(), strict=True)), sorted(names)
 
 
 def _parts(cells: pd.DataFrame) -> list[dict[str, list[str]]]:
