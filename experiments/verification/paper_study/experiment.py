@@ -37,8 +37,8 @@ RESULTS = Path("results")
 STUDIES = ("paper", "paper-fair", "reference")
 """Folders of the full version, in `RESULTS`."""
 PERMUTATIONS = 20_000
-OCCUPATION = ("worker", "freed", "start", "end", "overhead", "status", "value")
-"""Columns of a trace that say what its workers did."""
+OCCUPATION = ("worker", "freed", "start", "end", "overhead", "status", "value", "fidelity")
+"""Columns of a trace that say what its workers did and what it found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +81,14 @@ def verify(folders: Sequence[Path], request: Request) -> Outcome:
     for folder in folders:
         study = load_study(folder, columns=OCCUPATION)
         request.tell(f"{len(study)} runs of {folder.name} are read")
+        judged = study.judged()
         for moment in MOMENTS:
-            of_ranks, of_orders = compared(folder.name, study, moment)
+            of_ranks, of_orders = compared(folder.name, judged, moment)
             ranks += of_ranks
             orders += of_orders
         overheads.append(overhead_table(study).assign(study=folder.name))
         gates += _gates(folder.name, study)
-        notes.append(_note(folder.name, study))
+        notes.append(f"{_note(folder.name, study)} {judged.judged_sentence}")
     table, order = pd.DataFrame(ranks), pd.DataFrame(orders)
     sums = table.groupby(["study", "moment", "n_workers"])["rank"].agg(["sum", "size"])
     error = (sums["sum"] - sums["size"] * (sums["size"] + 1) / 2).abs().max()

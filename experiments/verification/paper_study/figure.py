@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from zerowait.plots.drawing import style
 
 if TYPE_CHECKING:
@@ -15,8 +13,6 @@ if TYPE_CHECKING:
     from zerowait.plots.drawing.panels import Canvas
 
 STEM = "paper-study"
-APART = 0.02
-"""Between two optimizers' points, as a share of a factor of two: their bars would lie on one another."""
 HEIGHT, PANEL_WIDTH = 1.3, 2.2
 """Of a panel: relative to other figures', and in inches; seven lines cross in it."""
 CAPTION = (
@@ -45,12 +41,19 @@ def write(table: pd.DataFrame, folder: Path) -> list[Path]:
 
 def draw(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw a line for each optimizer of a study, its average rank with each number of workers: a panel a moment."""
-    from zerowait.plots.drawing.panels import label_workers
+    from zerowait.plots.drawing.panels import draw_points, label_workers
 
     moments, names = list(dict.fromkeys(table["moment"])), sorted(table["optimizer"].unique())
     panels = canvas.panels(1, len(moments), names, heights=[HEIGHT], panel_width=PANEL_WIDTH, sharey=True)
     for panel, moment in zip(panels.flat, moments, strict=True):
-        _lines(panel, table[table["moment"] == moment], canvas)
+        of_moment = table[table["moment"] == moment]
+        centre = of_moment["rank"] - of_moment["change"]  # bars are those of the change
+        draw_points(
+            panel,
+            of_moment.assign(lower=centre + of_moment["lower"], upper=centre + of_moment["upper"]),
+            "rank",
+            canvas,
+        )
         label_workers(panel, table["n_workers"])
         panel.set_title(moment)
     panels[0, 0].set_ylim(len(names) + 0.3, 0.7)
@@ -59,16 +62,3 @@ def draw(table: pd.DataFrame, canvas: Canvas) -> Any:
     canvas.xlabel("workers P")
     canvas.legend(panels.flat)
     return panels
-
-
-def _lines(panel: Any, table: pd.DataFrame, canvas: Canvas) -> None:
-    names = sorted(table["optimizer"].unique())
-    for place, name in enumerate(names):
-        rows = table[table["optimizer"] == name].sort_values("n_workers")
-        look = canvas.styles[name]
-        x = rows["n_workers"] * 2.0 ** (APART * (2 * place - len(names) + 1))
-        bars = [(rows["change"] - rows["lower"]).clip(lower=0), (rows["upper"] - rows["change"]).clip(lower=0)]
-        panel.errorbar(
-            x, rows["rank"], yerr=np.array(bars), color=look.colour, linestyle=look.line, marker=look.marker,
-            markersize=3, linewidth=1.0, elinewidth=0.6, capsize=1.2, label=name,
-        )  # fmt: skip
