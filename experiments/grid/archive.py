@@ -205,12 +205,12 @@ def _bounds(paths: Sequence[Path], cells: Container[str]) -> dict[str, Bounds]:
     for name, bounds in found.items():
         for table in tables[name]:
             delivered = table["fidelity"].to_numpy()[~np.isnan(table["value"].to_numpy())]
-            bounds.highest = float(np.fmax.reduce([bounds.highest, *delivered]))
+            bounds.highest = float(np.fmax.reduce(delivered, initial=bounds.highest))
         for table in tables[name]:
             for kind, losses in _losses(table, bounds.highest).items():
                 finite = losses[np.isfinite(losses)]
                 least, greatest = bounds.losses.get(kind, (math.inf, -math.inf))
-                bounds.losses[kind] = min([least, *finite]), max([greatest, *finite])
+                bounds.losses[kind] = float(finite.min(initial=least)), float(finite.max(initial=greatest))
     return found
 
 
