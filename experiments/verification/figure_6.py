@@ -81,7 +81,7 @@ class Rule:
     recommended: bool
     """Whether a result is a recommendation, or the least value at whatever fidelity."""
     medians: bool
-    """Whether medians over the seeds are ranked, or the runs of each seed."""
+    """Whether medians over the seeds are ranked, or runs against runs."""
     grids: bool
     """Whether time is read on the paper's two grids."""
 
@@ -93,7 +93,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "paper's rule": PAPERS,
         "no look-ahead": replace(PAPERS, ahead=False),
         "recommended": replace(PAPERS, recommended=True),
-        "each seed ranked": replace(PAPERS, medians=False),
+        "runs ranked": replace(PAPERS, medians=False),
         "no grids": replace(PAPERS, grids=False),
         "right": RIGHT,
     }
@@ -221,9 +221,13 @@ def ranks_of(of_task: Sequence[Sequence[Run]], rule: Rule) -> Floats:
     values = [losses(runs, longest, rule) for runs in of_task]
     if rule.medians:
         return average_ranks(np.array([np.median(of) for of in values]))
-    # A seed that some optimizer did not run has no rivals.
-    fewest = min(map(len, values))
-    ranks: Floats = average_ranks(np.array([of[:fewest] for of in values]).T).mean(axis=0)
+    # Seeds of two optimizers have nothing in common, and some have more: each run meets all runs of each rival. NaN is
+    # the worst.
+    known = [np.where(np.isnan(of), math.inf, of) for of in values]
+    beaten = [
+        [float(np.mean((rival[:, None] < own) + 0.5 * (rival[:, None] == own))) for rival in known] for own in known
+    ]
+    ranks: Floats = np.sum(beaten, axis=1) + 0.5  # everybody ties with itself
     return ranks
 
 

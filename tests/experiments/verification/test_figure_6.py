@@ -56,6 +56,16 @@ def test_the_right_rule_by_hand():
     assert ranks_of(of_task, RIGHT).tolist() == [2.0, 1.0, 3.0]
 
 
+def test_runs_are_ranked_against_all_runs_of_each_rival():
+    """Two runs against three: of the six pairs the first wins four; the third has no result by then."""
+    of_task = [
+        [made_up("a", seed, [(1, value, 1, value), (16, value, 1, value)]) for seed, value in enumerate((0.1, 0.4))],
+        [made_up("b", seed, [(1, value, 1, value)]) for seed, value in enumerate((0.2, 0.3, 0.5))],
+        [made_up("c", 0, [(9, 0.0, 1, 0.0)])],
+    ]
+    assert ranks_of(of_task, RIGHT).tolist() == pytest.approx([1 + 2 / 6, 1 + 4 / 6, 3.0])
+
+
 def test_each_rule_between_changes_one_thing():
     for name, rule in RULES.items():
         changed = sum(getattr(rule, part) != getattr(PAPERS, part) for part in PAPERS.__slots__)
