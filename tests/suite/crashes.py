@@ -144,7 +144,8 @@ class Crew:
 
     def witness(self, **what):
         descriptor = os.open(self.witnesses, os.O_WRONLY | os.O_APPEND)
-        os.write(descriptor, json.dumps({"pid": os.getpid(), **what}).encode() + b"\n")
+        # A process that is killed here may leave the beginning of a line; the next one begins a line of its own.
+        os.write(descriptor, b"\n" + json.dumps({"pid": os.getpid(), **what}).encode() + b"\n")
         os.close(descriptor)
 
     def call(self, number):
@@ -253,10 +254,18 @@ class Crew:
     def number(self, record):
         return self.numbers[canonical_json(record["config"]), record["fidelity"]]
 
+    def lines(self):
+        """Yield what was witnessed, but for what somebody was killed while saying."""
+        for text in self.witnesses.read_text().splitlines():
+            if text:
+                try:
+                    yield json.loads(text)
+                except ValueError:
+                    assert self.killed, f"a witness is torn and nobody was killed: {text}"
+
     def testimony(self, came):
         """Return what was witnessed of one kind, by number of the query."""
-        lines = [json.loads(text) for text in self.witnesses.read_text().splitlines()]
-        found = [w for w in lines if w["came"] == came]
+        found = [w for w in self.lines() if w["came"] == came]
         assert len({w["number"] for w in found}) == len(found), "a call came to the same end twice"
         return {w["number"]: w for w in found}
 
