@@ -61,6 +61,7 @@ class Coordinator:
         self.end = EndOfRun(transport, rules.budget)
         arrivals = () if rules.workers is None else rules.workers.cluster.arrivals or ()
         self._last_arrival = max(arrivals, default=0.0)
+        self._all_are_there = self._last_arrival == 0.0
         self._recorder = Recorder(transport, self.end, transport.now, measured=self.measured)
         self.dead = DeadWorkers(
             transport, self._recorder, self.end, transport.now, run_continues=rules.continue_after_death
@@ -335,10 +336,11 @@ class Coordinator:
 
     def _arrival(self) -> tuple[float, int] | None:
         """Return when the next worker arrives that may get a call, and its slot, or None."""
-        table = self.table
-        if table.floats[header.LAST_DELIVERY] >= self._last_arrival or not self._may_call():
+        if self._all_are_there or not self._may_call():
             return None
+        table = self.table
         times = [(table.floats[table.rows[slot] + record.FREED], slot) for slot in table.slots_in(slot_state.NOT_YET)]
+        self._all_are_there = not times
         return min((one for one in times if self.rules.budget.allows_start(one[0])), default=None)
 
     def _let_arrive(self) -> bool:
@@ -607,20 +609,21 @@ class Coordinator:
             n = min(n, sum(self.rules.workers.cluster.arrival(slot) == 0.0 for slot in range(table.n_slots)))
         if ints[header.STARTED] + ints[header.RETIRED] < n:
             return False
-        if not arrivals or self._last_arrival == 0.0 or n >= table.n_slots:
+        if not arrivals or n >= table.n_slots or self._arrival() is None:
             return True
-        uncalled = [ints[row + record.STATE] for row in table.rows if not ints[row + record.CALL]]
-        answered = table.n_slots - len(uncalled) + uncalled.count(slot_state.RETIRED)
-        return answered >= n and (self._arrival() is None or slot_state.FREE in uncalled)
+        return table.n_slots - len(table.slots_in(slot_state.NOT_YET)) > n
 
     def _wake_who_waits_for_starts(self) -> None:
         answered = self.table.ints[header.STARTED] + self.table.ints[header.RETIRED]
-        if answered <= self.table.n_slots or self.table.floats[header.LAST_DELIVERY] <= self._last_arrival > 0.0:
+        if answered <= self.table.n_slots or self._last_arrival > 0.0:
             self.transport.wake(self._ringing(answered))
 
     def _ringing(self, n: int) -> int:
-        """Return the place at which the n-th start is waited for: that of a slot which nobody has claimed by then."""
-        return n if self._last_arrival == 0.0 else self.table.n_slots
+        """Return the place at which the n-th start is waited for: of a slot not claimed by then, or of none.
+
+        Machines are claimed in an order of their own, see `_free_slot`.
+        """
+        return n if self.rules.workers is None else self.table.n_slots
 
     def progress(self) -> Mapping[str, Any]:
         """Return what the header of the table says."""

@@ -42,15 +42,19 @@ def clusters(draw):
     return description | {"retries": draw(st.sampled_from([0, 0, 1, 3])), "checkpoints": draw(st.booleans())}
 
 
+def fitting(description, n_workers):
+    """Return what of a description is meant for so many workers, none of which leaves before it arrives."""
+    cut = ("speeds", "arrivals", "departures")
+    fits = {k: v[:n_workers] if k in cut and isinstance(v, list) else v for k, v in description.items()}
+    for k, (time, arrival) in enumerate(zip(fits.get("departures", []), fits.get("arrivals", []), strict=False)):
+        if time is not None and arrival >= time:
+            return fits | {"departures": fits["departures"][:k]}
+    return fits
+
+
 def agrees_with_the_oracle(talk, told, description, seed):
     script, seconds, failing, overhead, specification = talk
-    n = specification["n_workers"]
-    description = {k: v[:n] if k in ("speeds", "arrivals", "departures") and len(v) > n else v
-                   for k, v in description.items()}  # fmt: skip
-    for k, time in enumerate(description.get("departures", [])):
-        if time is not None and k < len(description.get("arrivals", [])) and description["arrivals"][k] >= time:
-            description["departures"] = description["departures"][:k]
-            break
+    description = fitting(description, specification["n_workers"])
     policy, objective = OVERHEADS[overhead], Trains(seconds, failing)
     machines = Machines(description, seed)
 
@@ -120,6 +124,50 @@ def test_every_mode_gives_the_trace_of_ask_and_tell(cluster, overhead, mode, mor
     assert trace.equals(ask_and_tell(climbing(9, 32), objective, **arguments))
     assert set(trace["worker"]) == {0, 1, 2, 3}
     assert trace.attrs["zerowait"]["specification"]["cluster"] == cluster.to_json()
+
+
+def ended(run):
+    """Return the trace of a run, or that all workers have left it."""
+    try:
+        return run()
+    except NoWorkersLeftError:
+        return None
+
+
+def threads_agree(description, n_workers, n, overhead, seconds, more):
+    cluster = Cluster(**fitting(description, n_workers))
+    arguments = {
+        "n_workers": n_workers,
+        "max_evaluations": n,
+        "overhead": OVERHEADS[overhead],
+        "cluster": cluster,
+        **more,
+    }
+    asked = ended(lambda: ask_and_tell(climbing(9, n + 8), Ladder(tuple(seconds)), **arguments))
+    called = ended(lambda: threads(climbing(9, n + 8), Ladder(tuple(seconds)), **arguments))
+    assert asked is called is None or asked.equals(called)
+
+
+WRAPPED = (
+    clusters(), st.integers(1, 6), st.integers(1, 40), st.sampled_from(["none", "fixed", "linear", "parallel", "long"]),
+    st.lists(st.sampled_from([0.0, 0.3, 0.5, 1.0]) | st.floats(0.0, 1.0), min_size=9, max_size=9),
+    st.sampled_from([{}, {"continual": True}, {"max_time": 7.5}, {"max_time": 50.0, "continual": True}]),
+)  # fmt: skip
+
+
+@given(*WRAPPED)
+@settings(max_examples=40, deadline=None)
+def test_generated_clusters_give_threads_the_trace_of_ask_and_tell(description, n_workers, n, overhead, seconds, more):
+    threads_agree(description, n_workers, n, overhead, seconds, more)
+
+
+@pytest.mark.stress
+@given(*WRAPPED)
+@settings(max_examples=2_000, deadline=None)
+def test_two_thousand_clusters_give_threads_the_trace_of_ask_and_tell(
+    description, n_workers, n, overhead, seconds, more
+):
+    threads_agree(description, n_workers, n, overhead, seconds, more)
 
 
 def test_the_default_is_no_cluster_at_all(tmp_path):
@@ -315,6 +363,16 @@ def test_a_worker_that_leaves_loses_what_it_runs_and_is_asked_for_nothing_more()
     assert trace[["worker", "start", "end", "status"]].to_numpy().tolist() == [
         [0, 0.0, 2.0, "ok"], [1, 0.0, 2.0, "ok"], [0, 2.0, 3.0, "preempted"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["executor", "threads"])
+def test_workers_may_arrive_together(mode):
+    """Nobody is there at first; then all come at once."""
+    arguments = {"n_workers": 3, "overhead": Overhead.none(), "max_evaluations": 9,
+                 "cluster": Cluster(arrivals=[5.0, 5.0, 5.0])}  # fmt: skip
+    trace = MODES[mode](queries(*[(k, 1.0) for k in range(9)]), Ladder((1.5,) * 9), **arguments)
+    assert trace["end"].tolist() == [6.5] * 3 + [8.0] * 3 + [9.5] * 3
+    assert trace.equals(ask_and_tell(queries(*[(k, 1.0) for k in range(9)]), Ladder((1.5,) * 9), **arguments))
 
 
 def test_a_worker_that_arrives_is_asked_for_then():
