@@ -213,7 +213,7 @@ class Simulator:
         if self._shared_directory:
             several_hosts.create(run, self.n_workers, arrivals)
         else:
-            transport.create(run, self.n_workers, continual=continual, arrivals=arrivals)
+            transport.create(run, self.n_workers, continual=continual, arrivals=arrivals, in_order=workers is None)
 
     def _transport(self) -> Transport:
         if self._shared_directory:

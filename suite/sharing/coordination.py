@@ -592,6 +592,9 @@ class Coordinator:
         """
         deadline = time.monotonic() + timeout
         n = min(n, self.table.n_slots)
+        if not arrivals and self.rules.workers is not None:
+            arrival = self.rules.workers.cluster.arrival
+            n = min(n, sum(arrival(slot) == 0.0 for slot in range(self.table.n_slots)))
         while not self._has_started(n, arrivals=arrivals) and self._may_call():
             left = deadline - time.monotonic()
             if left <= 0:
@@ -605,8 +608,6 @@ class Coordinator:
 
     def _has_started(self, n: int, *, arrivals: bool) -> bool:
         table, ints = self.table, self.table.ints
-        if not arrivals and self.rules.workers is not None:
-            n = min(n, sum(self.rules.workers.cluster.arrival(slot) == 0.0 for slot in range(table.n_slots)))
         if ints[header.STARTED] + ints[header.RETIRED] < n:
             return False
         if not arrivals or n >= table.n_slots or self._arrival() is None:
@@ -615,15 +616,19 @@ class Coordinator:
 
     def _wake_who_waits_for_starts(self) -> None:
         answered = self.table.ints[header.STARTED] + self.table.ints[header.RETIRED]
-        if answered <= self.table.n_slots or self._last_arrival > 0.0:
+        if self._last_arrival > 0.0:  # who waits for a worker to come may have waited since fewer had started
+            for n in range(1, min(answered, self.table.n_slots) + 1):
+                self.transport.wake(self._ringing(n))
+        elif answered <= self.table.n_slots:
             self.transport.wake(self._ringing(answered))
 
     def _ringing(self, n: int) -> int:
         """Return the place at which the n-th start is waited for: of a slot not claimed by then, or of none.
 
-        Machines are claimed in an order of their own, see `_free_slot`.
+        Machines are claimed in an order of their own, see `_free_slot`. Each n has its own place, because threads of
+        one process wait for different ones.
         """
-        return n if self.rules.workers is None else self.table.n_slots
+        return n if self.rules.workers is None else self.table.n_slots + n
 
     def progress(self) -> Mapping[str, Any]:
         """Return what the header of the table says."""

@@ -128,8 +128,13 @@ class Transport(Protocol):
         """Close the files; the kernel releases what they held."""
 
 
-def create(directory: RunDirectory, n_slots: int, *, continual: bool, arrivals: Sequence[float] = ()) -> None:
-    """Make the files of a run; its blocks are allocated now, because a full disk kills a process that writes a map."""
+def create(
+    directory: RunDirectory, n_slots: int, *, continual: bool, arrivals: Sequence[float] = (), in_order: bool = True
+) -> None:
+    """Make the files of a run; its blocks are allocated now, because a full disk kills a process that writes a map.
+
+    Where slots are not claimed in order, who waits for the n-th start has a place of its own.
+    """
     descriptor = open_regular(directory.slots, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
         os.posix_fallocate(descriptor, 0, table_bytes(n_slots))
@@ -139,7 +144,8 @@ def create(directory: RunDirectory, n_slots: int, *, continual: bool, arrivals: 
             memory[:] = bytes(image)
     finally:
         os.close(descriptor)
-    for slot in range(n_slots + 1):  # the last one is for who waits until every slot has been claimed
+    # The last one is for who waits until every slot has been claimed.
+    for slot in range(n_slots + 1 if in_order else 2 * n_slots + 1):
         path = directory.wake(slot)
         path.unlink(missing_ok=True)
         os.mkfifo(path)

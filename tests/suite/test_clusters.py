@@ -511,3 +511,22 @@ def test_an_unknown_key_of_a_study_is_named_with_what_was_meant():
         Cluster.from_json({"straglers": {"half_normal": 1.0}})
     with pytest.raises(SpecificationError, match=r"the cluster is 3; it must be a table"):
         Cluster.from_json(3)
+
+
+def test_threads_wait_for_different_starts_at_once():
+    """As adapters make their first calls one after the other: each thread when so many have started."""
+    ended = []
+
+    def work(simulator, number):
+        simulator.wait_started(number, timeout=60.0)
+        ended.append((number, simulator({"x": number}).value))
+
+    cluster = Cluster(speeds=[1.0, 2.0, 1.0, 2.0])
+    with Simulator(lambda config: Evaluation(float(config["x"]), 3.0), n_workers=4, overhead=Overhead.none(),
+                   cluster=cluster) as simulator:  # fmt: skip
+        threads = [threading.Thread(target=work, args=(simulator, number)) for number in reversed(range(4))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(ended) == [(number, float(number)) for number in range(4)]
