@@ -252,6 +252,8 @@ class Quiescence:
         seen = self._watch.look(processes)
         self.work = seen.seconds()
         self.shortest_interval = _LOOKING * self._watch.looking
+        # Beside threads that hold the interpreter's lock a look takes long: what was seen was seen at its end.
+        seen_at = self._now()
         if events != self._events:
             working = set()
         else:
@@ -259,7 +261,7 @@ class Quiescence:
             if not working:
                 return quiet - self._watch.held_up(seen)
             if self._watch.workers(seen, quiet, max(POLLING_SHARE, self._idle.busy_share)):
-                self.computed_at, self.looks_since = now, 0
-        self._events, self._since = events, now
+                self.computed_at, self.looks_since = seen_at, 0
+        self._events, self._since = events, seen_at
         self._watch.begin(seen, working)
         return 0.0

@@ -303,7 +303,7 @@ def test_a_worker_that_comes_late_takes_an_absent_slot(tmp_path):
 
 
 class Scripted:
-    """A run whose one thread does per second what is said, on a clock that goes on by a second a look."""
+    """A run whose one thread does per second what is said, on a clock that goes on by a second between looks."""
 
     def __init__(self, monkeypatch, cpu, waited, switches):
         self.seconds = 0
@@ -313,13 +313,13 @@ class Scripted:
         self.cpu, self.waited = cpu, waited
 
     def look(self, _roots):
-        self.seconds += 1
         times = Times(self.cpu * self.seconds, self.waited * self.seconds)
         return Look({1: times.cpu}, {(1, 2): times})
 
     def quiet(self):
         quiescence = Quiescence(Idle(), now=lambda: float(self.seconds))
         for _ in range(10):
+            self.seconds += 1
             quiet = quiescence.seconds(0, [])
         return quiet, quiescence.computed_at
 
