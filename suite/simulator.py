@@ -35,8 +35,8 @@ from zerowait.suite.rules.occupation import Workers
 from zerowait.suite.rules.overhead import OVERHEADS, Overhead
 from zerowait.suite.rules.seeds import ObjectiveSeeds, check_run_seed
 from zerowait.suite.rules.specification import MAX_WORKERS, make_specification
+from zerowait.suite.sharing import arrival_wait, temporary, transport
 from zerowait.suite.sharing import shared_directory as several_hosts
-from zerowait.suite.sharing import temporary, transport
 from zerowait.suite.sharing.call import Call, Rules, Taken
 from zerowait.suite.sharing.connections import connections
 from zerowait.suite.sharing.coordination import Coordinator
@@ -285,7 +285,7 @@ class Simulator:
         call: Call | None = None
         try:
             call, seed = self._describe(config, fidelity, config_id, coordinator.now())
-            slot = coordinator.claim(call)
+            slot = arrival_wait.claim(coordinator, call)
             evaluation, failure = self._evaluate(coordinator, slot, config, fidelity, seed)
             taken = self._wait(coordinator, slot)
         except BaseException as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,9 +37,6 @@ from zerowait.suite.sharing.sampling_clock import SamplingClock
 from zerowait.suite.sharing.spill import describe, describe_further
 from zerowait.suite.sharing.table import CONTRADICTS, LATE, SlotTable, Status, StopReason
 from zerowait.suite.sharing.transport import Transport
-
-_UNTIL_ARRIVAL = 0.02
-"""Real seconds after which a call that came before its worker looks again."""
 
 
 class Coordinator:
@@ -74,30 +70,14 @@ class Coordinator:
 
     # -- claim -----------------------------------------------------------------------------------------------------
 
-    def claim(self, call: Call) -> int:
-        """Give the call a free slot and its start; return the slot.
+    def claim(self, call: Call, pause: Pause) -> int | None:
+        """Give the call a free slot and its start; return the slot, or None while its worker is to come.
 
         Raises
         ------
-        BudgetExhausted
-            The run takes no more evaluations.
-        TooManyCallsError
-            Every slot is taken.
-        WorkerDied, RunDirectoryError, StalledError, WrongGuessError
-            The run has ended in this error.
-        SpecificationError
-            The optimizer's id disagrees with the configuration.
+        ZerowaitError
+            As `zerowait.suite.sharing.arrival_wait.claim` says.
         """
-        pause = idle.pause_before(self.table, self.rules.idle, call.entered, self.participants)
-        try:
-            while (slot := self._claim(call, pause)) is None:  # it is asked for before its worker is there
-                time.sleep(_UNTIL_ARRIVAL)
-            return slot
-        finally:
-            for text in call.warnings:
-                warnings.warn(text, stacklevel=4)
-
-    def _claim(self, call: Call, pause: Pause) -> int | None:
         with self.transport as table:
             ints, floats = table.ints, table.floats
             if ints[header.STOP_REASON]:

@@ -8,7 +8,6 @@ and of those who are not next in line, nobody does while the run goes on.
 from __future__ import annotations
 
 import math
-import threading
 import time
 import warnings
 
@@ -16,19 +15,14 @@ import numpy as np
 
 from zerowait.suite.logger import logger
 from zerowait.suite.rules import timeline
-from zerowait.suite.rules.errors import RunAborted
 from zerowait.suite.sharing import header, idle, record, slot_state
-from zerowait.suite.sharing.activity import waiting_callers
 from zerowait.suite.sharing.call import Taken
 from zerowait.suite.sharing.coordination import Coordinator
-from zerowait.suite.sharing.idle import LONGEST_COMPUTING, Quiescence
-from zerowait.suite.sharing.interruption import main_thread_is_interrupted
+from zerowait.suite.sharing.idle import Quiescence
 from zerowait.suite.sharing.journal_schema import Release
-from zerowait.suite.sharing.table import StopReason
+from zerowait.suite.sharing.waiting import Wait
 
 _SLOWEST_LOOK = 2.0  # real seconds after which even the last in line looks whether the run is well, if nothing happens
-_PATIENCE = 4.0  # real seconds without an event after which a caller leaves that Ctrl-C has left alone
-_LOOKS = 3  # that find nobody computing, before a run counts as stalled
 _SHORTEST_TIMER = 2e-4  # real seconds; shorter ones only keep the processor from whoever samples
 
 
@@ -42,30 +36,22 @@ def wait_for_delivery(run: Coordinator, slot: int) -> Taken:
     """
     if run.is_waiting(slot):
         wait = DeliveryWait(run, slot)
-        me = threading.get_native_id()
-        waiting_callers.add(me)
         try:
-            wait.keep()
+            with wait.among_waiting():
+                wait.keep()
         finally:
-            waiting_callers.discard(me)
             for text in wait.warnings:
                 warnings.warn(text, stacklevel=4)
     return run.take(slot)
 
 
-class DeliveryWait:
+class DeliveryWait(Wait):
     """The wait of one caller for the delivery of the result in its slot."""
 
     def __init__(self, run: Coordinator, slot: int) -> None:
-        self._run = run
+        super().__init__(run)
         self._slot = slot
-        self._quiescence: Quiescence | None = None  # few waits are long enough to need it
-        self._stalled: tuple[int, float] | None = None  # at how many events only free slots block, since when
-        self._warned = False
         self._events = -1  # at the last look
-        self._interrupted: tuple[int, float] | None = None  # at how many events, since when
-        self.warnings: list[str] = []
-        """What the caller is to be warned of."""
         self._first_look = min(1.0, max(0.02, idle.needed_now(run.table, run.rules.idle) / 4))
 
     def keep(self) -> None:
@@ -170,52 +156,6 @@ class DeliveryWait:
         run.table.floats[header.LOOKED_AT] = now
         run.dead.reap_all()
         return True
-
-    def _leave_if_interrupted(self) -> None:
-        """Raise when Ctrl-C has ended what the main thread did and nothing happens any more: nobody tells this thread.
-
-        Where free workers are taken to be idle, that comes first, so that results which are due are recorded.
-        """
-        if threading.current_thread() is threading.main_thread() or not main_thread_is_interrupted():
-            self._interrupted = None
-            return
-        events, now = self._run.table.ints[header.EVENTS], time.monotonic()
-        if self._interrupted is None or self._interrupted[0] != events:
-            self._interrupted = events, now
-        if self._run.rules.idle.sign == "never" or now - self._interrupted[1] >= _PATIENCE:
-            raise RunAborted(
-                "the main thread was interrupted, and this call waits for workers that get no more calls; what was "
-                f"recorded before is intact in {self._run.transport.directory.journal}"
-            )
-
-    def _release_for(self, quiet: float, needed: float, events: int) -> Release | None:
-        """Return why the result may be released although slots are free, or None."""
-        promised = self._run.table.ints[header.PROMISED] > 1
-        rule = self._run.rules.idle
-        if rule.sign == "never":
-            return None
-        if quiet >= needed and not promised:
-            return Release.IDLE
-        now = time.monotonic()
-        if self._stalled is None or self._stalled[0] != events:
-            self._stalled = events, now
-        stalled = now - self._stalled[1]
-        if stalled < max(rule.stall_after, needed):
-            return None
-        watch = self._quiescence
-        if watch is None or (watch.looks_since >= _LOOKS and now - watch.computed_at >= rule.stall_after):
-            return Release.STALLED
-        if stalled >= LONGEST_COMPUTING * rule.stall_after:
-            self._run.end.come(StopReason.STALLED, round(stalled))
-        elif not self._warned:
-            self._warned = True
-            root = self._run.transport.directory.root
-            self.warnings.append(
-                f"{root}: free workers have got no call for {stalled:.0f} s, and a process of the run computes, so "
-                "they are not taken to be idle; if the optimizer spins, do "
-                "`from zerowait import Idle` and give `Simulator(..., idle=Idle(sign='grace'))`"
-            )
-        return None
 
     def _only_free_slots_block(self) -> bool:
         table = self._run.table

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import os
+import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -21,7 +24,14 @@ from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
 from zerowait.suite.naive import NaiveRun
 from zerowait.suite.records.check import check, render
 from zerowait.suite.rules.cluster import Cluster
-from zerowait.suite.rules.errors import ClusterFailure, NoWorkersLeftError, RunMismatchError, SpecificationError
+from zerowait.suite.rules.errors import (
+    ClusterFailure,
+    NoWorkersLeftError,
+    RunMismatchError,
+    SpecificationError,
+    WorkerDied,
+)
+from zerowait.suite.rules.idle import Idle
 from zerowait.suite.rules.occupation import Occupation, Workers
 
 CONDITIONS = {
@@ -46,8 +56,8 @@ def fitting(description, n_workers):
     """Return what of a description is meant for so many workers, none of which leaves before it arrives."""
     cut = ("speeds", "arrivals", "departures")
     fits = {k: v[:n_workers] if k in cut and isinstance(v, list) else v for k, v in description.items()}
-    for k, (time, arrival) in enumerate(zip(fits.get("departures", []), fits.get("arrivals", []), strict=False)):
-        if time is not None and arrival >= time:
+    for k, (departure, arrival) in enumerate(zip(fits.get("departures", []), fits.get("arrivals", []), strict=False)):
+        if departure is not None and arrival >= departure:
             return fits | {"departures": fits["departures"][:k]}
     return fits
 
@@ -530,3 +540,45 @@ def test_threads_wait_for_different_starts_at_once():
         for thread in threads:
             thread.join()
     assert sorted(ended) == [(number, float(number)) for number in range(4)]
+
+
+TWO_TO_COME = Cluster(arrivals=[0.0, 50.0])
+
+
+def slow_at_first(config):
+    if config["x"] == 0:
+        time.sleep(0.3)  # so that the other call has come by then
+    return Evaluation(float(config["x"]), 3.0)
+
+
+@pytest.mark.parametrize("overhead", [Overhead.none(), Overhead.fixed(0.0), Overhead.measured()])
+def test_a_call_that_waits_for_its_worker_takes_the_one_that_nobody_needs_any_more(overhead):
+    """Its thread has ended, and nobody is in a call who could notice that simulated time stands still."""
+    with Simulator(slow_at_first, n_workers=2, max_evaluations=4, overhead=overhead, cluster=TWO_TO_COME,
+                   idle=Idle(after=0.2)) as simulator:  # fmt: skip
+        first = threading.Thread(target=simulator, args=({"x": 0},))
+        first.start()
+        simulator.wait_started(1)
+        assert simulator({"x": 1}).start < 50.0
+        first.join()
+        assert simulator.trace()["worker"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("policy", ["continue", "raise"])
+def test_a_call_that_waits_for_its_worker_sees_that_the_others_have_died(policy):
+    def killed(config):
+        if config["x"] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Evaluation(1.0, 3.0)
+
+    with Simulator(killed, n_workers=2, max_evaluations=4, overhead=Overhead.none(), cluster=TWO_TO_COME,
+                   on_worker_death=policy, idle=Idle(after=0.2)) as simulator:  # fmt: skip
+        other = multiprocessing.get_context("fork").Process(target=simulator, args=({"x": 0},))
+        other.start()
+        simulator.wait_started(1)
+        if policy == "raise":
+            with pytest.raises(WorkerDied):
+                simulator({"x": 1})
+        else:
+            assert simulator({"x": 1}).start < 50.0
+        other.join()

@@ -17,7 +17,7 @@ from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
 from zerowait.suite.records.check import check, render
 from zerowait.suite.rules.errors import SpecificationError, StalledError, WrongGuessError
 from zerowait.suite.rules.idle import Idle
-from zerowait.suite.sharing import activity, delivery_wait, header, idle
+from zerowait.suite.sharing import activity, header, idle, waiting
 from zerowait.suite.sharing.activity import Look, Times
 from zerowait.suite.sharing.idle import Quiescence
 from zerowait.suite.sharing.table import SlotTable, table_bytes
@@ -412,7 +412,7 @@ def test_a_master_that_spins_for_sixty_times_the_bound_ends_the_run():
 
 def test_an_optimizer_that_computes_is_not_released_when_the_bound_is_reached(monkeypatch):
     """It computes for ten times the bound, and then makes its call."""
-    monkeypatch.setattr(delivery_wait, "LONGEST_COMPUTING", 1e9)  # on a busy machine it takes long
+    monkeypatch.setattr(waiting, "LONGEST_COMPUTING", 1e9)  # on a busy machine it takes long
     with Simulator(Lookup((1.0, 0.5)), n_workers=2, overhead=NONE, idle=Idle(after=0.1, stall_after=0.2)) as simulator:
 
         def compute_and_call():
