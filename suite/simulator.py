@@ -404,7 +404,7 @@ class Simulator:
             They have not after `timeout` real seconds.
         """
         with self._connection() as coordinator:
-            started = coordinator.wait_started(n, timeout, arrivals=arrivals)
+            started = coordinator.starts.wait(n, timeout, arrivals=arrivals)
         if not started:
             raise StalledError(
                 f"waited {timeout} s for {n} calls of the simulator, but there were only {self.progress()['started']}"

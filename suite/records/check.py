@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zerowait.suite.records.commit_point import Committed, committed
-from zerowait.suite.records.invariants import Violation, violations
+from zerowait.suite.records.history import Violation
+from zerowait.suite.records.invariants import violations
 from zerowait.suite.records.run_spec import RunSpec
 from zerowait.suite.rules.errors import RunDirectoryError
 from zerowait.suite.sharing import journal

@@ -18,6 +18,20 @@ from zerowait.suite.sharing.journal_schema import config_text, identity_of, trai
 
 
 @dataclass(frozen=True, slots=True)
+class Violation:
+    """Something in a journal that no run can have written."""
+
+    rule: str
+    """Name of the broken rule."""
+    record: int | None
+    """Place of the record in the journal, from 0; None when the journal as a whole is meant."""
+    message: str
+    """What is wrong, with the values."""
+    content: str = ""
+    """The record as it stands in the journal."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A record whose fields are in order."""
 

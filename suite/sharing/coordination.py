@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +34,7 @@ from zerowait.suite.sharing.processes import Process, this_process
 from zerowait.suite.sharing.recording import Recorder
 from zerowait.suite.sharing.sampling_clock import SamplingClock
 from zerowait.suite.sharing.spill import describe, describe_further
+from zerowait.suite.sharing.starts import Starts
 from zerowait.suite.sharing.table import CONTRADICTS, LATE, SlotTable, Status, StopReason
 from zerowait.suite.sharing.transport import Transport
 
@@ -56,8 +56,8 @@ class Coordinator:
         self._clock = SamplingClock(self.table, rules.overhead.sampling)
         self.end = EndOfRun(transport, rules.budget)
         arrivals = () if rules.workers is None else rules.workers.cluster.arrivals or ()
-        self._last_arrival = max(arrivals, default=0.0)
-        self._all_are_there = self._last_arrival == 0.0
+        self.starts = Starts(transport, rules, self.end, self._may_call, self._arrival)
+        self._all_are_there = max(arrivals, default=0.0) == 0.0
         self._recorder = Recorder(transport, self.end, transport.now, measured=self.measured)
         self.dead = DeadWorkers(
             transport, self._recorder, self.end, transport.now, run_continues=rules.continue_after_death
@@ -104,7 +104,7 @@ class Coordinator:
                 ints[header.OPEN] -= not was_absent
                 ints[header.RETIRED] += 1
                 table.commit()
-                self._wake_who_waits_for_starts()
+                self.starts.wake()
                 self.advance(slot)
                 raise self._no_worker()
             state = self._take_state(call, start) if self.rules.continual else None
@@ -142,7 +142,7 @@ class Coordinator:
             self.transport.hold(slot)
             ints[row + record.STATE] = slot_state.EVALUATING
             table.commit()
-            self._wake_who_waits_for_starts()
+            self.starts.wake()
             if wrong or not ints[header.ABSENCE_SAID]:
                 self._warn(call, pause, wrong=wrong)
         self._thread.slot = slot
@@ -341,7 +341,7 @@ class Coordinator:
         table.floats[table.rows[slot] + record.RESUMED_AT] = self.now()
         table.ints[table.rows[slot] + record.STATE] = slot_state.FREE
         table.commit()
-        self._wake_who_waits_for_starts()
+        self.starts.wake()
         return True
 
     def _is_call_awaited(self) -> bool:
@@ -564,51 +564,6 @@ class Coordinator:
         self.transport.release(slot)
 
     # -- for those who look on -----------------------------------------------------------------------------------------
-
-    def wait_started(self, n: int, timeout: float, *, arrivals: bool) -> bool:
-        """Wait until `n` calls have got a slot or been refused; return False after `timeout` seconds.
-
-        With `arrivals` also until the worker of the next one is there; otherwise nobody waits for a worker to come.
-        """
-        deadline = time.monotonic() + timeout
-        n = min(n, self.table.n_slots)
-        if not arrivals and self.rules.workers is not None:
-            arrival = self.rules.workers.cluster.arrival
-            n = min(n, sum(arrival(slot) == 0.0 for slot in range(self.table.n_slots)))
-        while not self._has_started(n, arrivals=arrivals) and self._may_call():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            self.transport.wait(self._ringing(n), min(left, 1.0))
-            with self.transport as table:
-                if self._has_started(n, arrivals=arrivals) or table.ints[header.STOP_REASON] == StopReason.BUDGET:
-                    return True
-                self.end.raise_reason()
-        return True
-
-    def _has_started(self, n: int, *, arrivals: bool) -> bool:
-        table, ints = self.table, self.table.ints
-        if ints[header.STARTED] + ints[header.RETIRED] < n:
-            return False
-        if not arrivals or n >= table.n_slots or self._arrival() is None:
-            return True
-        return table.n_slots - len(table.slots_in(slot_state.NOT_YET)) > n
-
-    def _wake_who_waits_for_starts(self) -> None:
-        answered = self.table.ints[header.STARTED] + self.table.ints[header.RETIRED]
-        if self._last_arrival > 0.0:  # who waits for a worker to come may have waited since fewer had started
-            for n in range(1, min(answered, self.table.n_slots) + 1):
-                self.transport.wake(self._ringing(n))
-        elif answered <= self.table.n_slots:
-            self.transport.wake(self._ringing(answered))
-
-    def _ringing(self, n: int) -> int:
-        """Return the place at which the n-th start is waited for: of a slot not claimed by then, or of none.
-
-        Machines are claimed in an order of their own, see `_free_slot`. Each n has its own place, because threads of
-        one process wait for different ones.
-        """
-        return n if self.rules.workers is None else self.table.n_slots + n
 
     def progress(self) -> Mapping[str, Any]:
         """Return what the header of the table says."""
