@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from zerowait.experiments.verification import Request
     from zerowait.plots.drawing.panels import Canvas
+    from zerowait.plots.studies.run import Run
     from zerowait.plots.studies.study import Study
 
 SURROGATE, LINEAR, REAL = "surrogate", "linear", "real"
@@ -203,16 +204,13 @@ def full_alone(folder: Path, names: Mapping[str, tuple[str, str]]) -> tuple[int,
     They must be those by the surrogate's clock, to the last bit: at the full fidelity the clocks are the same.
     """
     from zerowait.plots.studies.loading import load_study
-    from zerowait.plots.studies.run import Run
 
     study = load_study(folder, columns=("end", "value"))
     runs: dict[str, dict[tuple[Any, ...], Run]] = {SURROGATE: {}, LINEAR: {}, REAL: {}}
-    cells = study.cells[["optimizer", "benchmark", "n_workers", "seed"]]
-    for at, (optimizer, benchmark, n_workers, seed) in enumerate(cells.itertuples(index=False, name=None)):
-        if optimizer in FULL_ALONE and benchmark in names:
-            clock, task = names[benchmark]
-            trace = study.evaluations.iloc[study.rows(at)]
-            runs[clock][optimizer, task, n_workers, seed] = Run(optimizer, task, n_workers, seed, None, trace)
+    for one in study.runs():
+        if one.optimizer in FULL_ALONE and one.benchmark in names:
+            clock, task = names[one.benchmark]
+            runs[clock][one.optimizer, task, one.n_workers, one.seed] = one
     keys = sorted(runs[LINEAR].keys() & runs[SURROGATE].keys())
     return len(keys), different([runs[LINEAR][key] for key in keys], [runs[SURROGATE][key] for key in keys])
 

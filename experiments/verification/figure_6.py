@@ -133,16 +133,11 @@ def runs_of(folder: Path) -> list[Run]:
         Its traces do not say what configurations are worth.
     """
     from zerowait.plots.studies.loading import load_study
-    from zerowait.plots.studies.run import Run
 
     study = load_study(folder, columns=("worker", "end", "value", "fidelity"))
     if FULL_VALUE not in study.evaluations:
         raise SpecificationError(f"the traces of {folder} have no {FULL_VALUE}: zerowait complete {folder}")
-    cells = study.cells[["optimizer", "benchmark", "n_workers", "seed", "optimum"]]
-    return [
-        Run(name, benchmark, n, seed, optimum, study.evaluations.iloc[study.rows(at)].reset_index(drop=True))
-        for at, (name, benchmark, n, seed, optimum) in enumerate(cells.itertuples(index=False, name=None))
-    ]
+    return list(study.runs())
 
 
 def verify(folder: Path, directory: Path | None = None) -> Outcome:

@@ -90,6 +90,15 @@ class Study:
         """Return where the evaluations of a run, given by its number, are."""
         return slice(int(self.offsets[run]), int(self.offsets[run + 1]))
 
+    def runs(self) -> Iterator[Run]:
+        """Yield the runs, each with the part of the evaluations that is its trace."""
+        from zerowait.plots.studies.run import Run
+
+        cells = self.cells[["optimizer", "benchmark", "n_workers", "seed", "optimum"]]
+        for at, (optimizer, benchmark, n, seed, optimum) in enumerate(cells.itertuples(index=False, name=None)):
+            trace = self.evaluations.iloc[self.rows(at)].reset_index(drop=True)
+            yield Run(optimizer, benchmark, n, seed, optimum, trace)
+
     def best_at(self, runs: Sequence[int] | Integers, times: Floats) -> Floats:
         """Return the best value of each run delivered at or before each time, shape (runs, times); see `best_at`."""
         # Under other rules than `any` a result may become worse: what counts is the last incumbent.
