@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
@@ -12,7 +13,7 @@ from zerowait.suite.engine import Engine, Told, as_told, path_in
 from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.cluster import Cluster
-from zerowait.suite.rules.errors import SpecificationError, shown
+from zerowait.suite.rules.errors import DivergedError, SpecificationError, shown
 from zerowait.suite.rules.evaluation import AnyObjective, AskTellOptimizer, Evaluation, Query
 from zerowait.suite.rules.overhead import Overhead
 
@@ -46,7 +47,8 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     optimizer
         Has `ask() -> Query | None` and `tell(query, evaluation)`. None means that there is nothing to evaluate until
         another result arrives; StopIteration ends the run's asking. An optimizer that survives failing objectives
-        has `tell_failure(query, error)`; without it the objective's exception ends the run.
+        has `tell_failure(query, error)`; without it the objective's exception ends the run, and a loss that is not
+        finite is told as infinity. Both are recorded as failed.
     objective
         Evaluates a configuration; see `zerowait.suite.rules.evaluation.Objective`.
     n_workers
@@ -233,9 +235,13 @@ class _AskTellRun:
             self.optimizer.tell(query, told)
         else:
             tell_failure = getattr(self.optimizer, "tell_failure", None)
-            if tell_failure is None:
+            if tell_failure is not None:
+                tell_failure(query, pending.error)
+            elif isinstance(pending.error, DivergedError):
+                told = Evaluation(math.inf, told.runtime, told.metrics, told.start, told.end)
+                self.optimizer.tell(query, told)
+            else:
                 raise pending.error
-            tell_failure(query, pending.error)
         if engine.measured:
             engine.spend(time.perf_counter() - told_at)
         if self.on_delivery is not None:

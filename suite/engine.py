@@ -21,7 +21,7 @@ from zerowait.suite.rules import arguments, timeline
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.cluster import CLUSTERS, Cluster
 from zerowait.suite.rules.continuation import Ledger, State, charge, training_length
-from zerowait.suite.rules.errors import ClusterFailure, InvalidEvaluationError
+from zerowait.suite.rules.errors import ClusterFailure, DivergedError, InvalidEvaluationError
 from zerowait.suite.rules.evaluation import LONGEST, AnyObjective, Evaluation, ObjectiveSignature, Query, as_evaluation
 from zerowait.suite.rules.identity import canonical_json_of_checked, digest
 from zerowait.suite.rules.occupation import Workers, failure
@@ -348,6 +348,8 @@ def as_told(pending: Pending) -> Evaluation:
 def failed_runtime(error: Exception) -> float:
     """Return how long a failed evaluation ran, in seconds: the exception's `runtime` if it is usable, else 0."""
     runtime = getattr(error, "runtime", 0.0)
-    if isinstance(error, InvalidEvaluationError) or isinstance(runtime, bool) or not isinstance(runtime, int | float):
+    if isinstance(error, InvalidEvaluationError) and not isinstance(error, DivergedError):
+        return 0.0
+    if isinstance(runtime, bool) or not isinstance(runtime, int | float):
         return 0.0
     return float(runtime) if 0.0 <= runtime <= LONGEST else 0.0

@@ -249,7 +249,12 @@ class Simulator:
     # -- the call ----------------------------------------------------------------------------------------------------
 
     def __call__(
-        self, config: Mapping[str, Any], fidelity: float | None = None, config_id: str | None = None
+        self,
+        config: Mapping[str, Any],
+        fidelity: float | None = None,
+        config_id: str | int | None = None,
+        *,
+        data: Mapping[str, Any] | None = None,
     ) -> Evaluation:
         """Evaluate a configuration and return when its result is due in simulated time.
 
@@ -261,6 +266,9 @@ class Simulator:
             Training budget; None asks for the full training.
         config_id
             The optimizer's own name of the configuration; None identifies it by its values.
+        data
+            Further keyword arguments of the objective, by name, for this call: what need not be pickled with it, such
+            as a table that a cluster has scattered. Not recorded.
 
         Raises
         ------
@@ -285,8 +293,9 @@ class Simulator:
         call: Call | None = None
         try:
             call, seed = self._describe(config, fidelity, config_id, coordinator.now())
+            keywords = self._keywords(fidelity, seed, data)
             slot = arrival_wait.claim(coordinator, call)
-            evaluation, failure = self._evaluate(coordinator, slot, config, fidelity, seed)
+            evaluation, failure = self._evaluate(coordinator, slot, config, keywords)
             taken = self._wait(coordinator, slot)
         except BaseException as error:
             if call is None:
@@ -312,7 +321,7 @@ class Simulator:
         return result
 
     def _describe(
-        self, config: Mapping[str, Any], fidelity: float | None, config_id: str | None, entered: float
+        self, config: Mapping[str, Any], fidelity: float | None, config_id: str | int | None, entered: float
     ) -> tuple[Call, int | None]:
         canonical = canonical_json(config)
         config_digest = identity = digest(canonical)
@@ -327,19 +336,17 @@ class Simulator:
         text = claim_text(name, canonical, fidelity, seed, named=config_id is not None)
         return Call(identity, config_digest, name, canonical, fidelity, text, entered), seed
 
-    def _evaluate(
-        self,
-        coordinator: Coordinator,
-        slot: int,
-        config: Mapping[str, Any],
-        fidelity: float | None,
-        seed: int | None,
-    ) -> tuple[Evaluation, Exception | None]:
-        keywords: dict[str, Any] = {}
+    def _keywords(self, fidelity: float | None, seed: int | None, data: Mapping[str, Any] | None) -> dict[str, Any]:
+        keywords: dict[str, Any] = {} if data is None else dict(arguments.mapping("data", data))
         if self._takes.fidelity:
             keywords["fidelity"] = fidelity
         if self._takes.seed:
             keywords["seed"] = seed
+        return keywords
+
+    def _evaluate(
+        self, coordinator: Coordinator, slot: int, config: Mapping[str, Any], keywords: Mapping[str, Any]
+    ) -> tuple[Evaluation, Exception | None]:
         try:
             evaluation = as_evaluation(self.objective(config, **keywords), config)
         except Exception as error:  # noqa: BLE001 - reaches the optimizer at the evaluation's simulated end

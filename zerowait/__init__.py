@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zerowait.suite.asktell import simulate
     from zerowait.suite.executor import SimulatedExecutor
     from zerowait.suite.records.incumbents import load_incumbents
+    from zerowait.suite.records.journal_to_trace import read_run
     from zerowait.suite.records.store import load_cells, load_study
     from zerowait.suite.records.trace import read_trace, write_trace
     from zerowait.suite.rules.budget import Budget
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from zerowait.suite.rules.errors import (
         BudgetExhausted,
         ClusterFailure,
+        DivergedError,
         InvalidEvaluationError,
         NoWorkersLeftError,
         RunAborted,
@@ -48,7 +50,7 @@ _HOMES = {
     "zerowait.suite.asktell": ("simulate",),
     "zerowait.suite.executor": ("SimulatedExecutor",),
     "zerowait.suite.rules.errors": (
-        "BudgetExhausted", "ClusterFailure", "InvalidEvaluationError", "NoWorkersLeftError", "RunAborted",
+        "BudgetExhausted", "ClusterFailure", "DivergedError", "InvalidEvaluationError", "NoWorkersLeftError", "RunAborted",
         "RunDirectoryError", "RunMismatchError", "SpecificationError", "StalledError", "TooManyCallsError",
         "TraceError", "UnsupportedPlatformError", "WorkerDied", "WrongGuessError", "ZerowaitError",
     ),
@@ -59,17 +61,18 @@ _HOMES = {
     "zerowait.suite.rules.overhead": ("Overhead",),
     "zerowait.suite.simulator": ("Simulator",),
     "zerowait.suite.records.incumbents": ("load_incumbents",),
+    "zerowait.suite.records.journal_to_trace": ("read_run",),
     "zerowait.suite.records.store": ("load_cells", "load_study"),
     "zerowait.suite.records.trace": ("read_trace", "write_trace"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "AskTellOptimizer", "Budget", "BudgetExhausted", "Cluster", "ClusterFailure", "Evaluation", "Idle",
+    "AskTellOptimizer", "Budget", "BudgetExhausted", "Cluster", "ClusterFailure", "DivergedError", "Evaluation", "Idle",
     "InvalidEvaluationError", "NoWorkersLeftError", "Objective", "Overhead", "Query", "RunAborted",
     "RunDirectoryError", "RunMismatchError", "SimulatedExecutor", "Simulator", "SpecificationError", "StalledError",
     "TooManyCallsError", "TraceError", "UnsupportedPlatformError", "WorkerDied", "WrongGuessError", "ZerowaitError",
-    "__version__", "adapters", "benchmarks", "load_cells", "load_incumbents", "load_study", "read_trace",
+    "__version__", "adapters", "benchmarks", "load_cells", "load_incumbents", "load_study", "read_run", "read_trace",
     "simulate", "write_trace",
 ]  # fmt: skip
 

@@ -50,6 +50,17 @@ class InvalidEvaluationError(ZerowaitError, ValueError):
     """The objective returned something that is not an evaluation."""
 
 
+class DivergedError(InvalidEvaluationError):
+    """The objective returned a loss that is infinite or NaN: the training failed, after its `runtime` in seconds."""
+
+    def __init__(self, message: str, runtime: float) -> None:
+        super().__init__(message)
+        self.runtime = runtime
+
+    def __reduce__(self) -> tuple[type[DivergedError], tuple[str, float]]:
+        return type(self), (str(self), self.runtime)
+
+
 class RunMismatchError(ZerowaitError, ValueError):
     """The directory holds another run; the message names the differing field."""
 

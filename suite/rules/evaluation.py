@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 from zerowait.suite.rules import arguments
 from zerowait.suite.rules.arguments import is_text
-from zerowait.suite.rules.errors import InvalidEvaluationError, shown
+from zerowait.suite.rules.errors import DivergedError, InvalidEvaluationError, shown
 from zerowait.suite.rules.identity import check_config_id
 
 Config: TypeAlias = Mapping[str, Any]
@@ -88,7 +88,7 @@ class Query:
     fidelity: float | None = None
     """Training budget of the evaluation; None asks for the full training."""
     config_id: str | None = None
-    """The optimizer's own name of the configuration; None identifies it by its values."""
+    """The optimizer's own name of the configuration (an integer becomes text); None identifies it by its values."""
 
     def __post_init__(self) -> None:
         """Refuse what is of the wrong type; whether the values can be kept is looked at when it is asked for."""
@@ -97,7 +97,7 @@ class Query:
         if self.fidelity is not None:
             check_fidelity(self.fidelity)
         if self.config_id is not None and type(self.config_id) is not str:
-            check_config_id(self.config_id)
+            object.__setattr__(self, "config_id", check_config_id(self.config_id))
 
 
 def check_fidelity(fidelity: float | None) -> float | None:
@@ -160,7 +160,7 @@ def as_evaluation(returned: object, config: Config) -> Evaluation:
     ------
     InvalidEvaluationError
         A key is missing, a number is not finite or has the wrong type, or the runtime is negative; the message
-        names the key, the value and the configuration.
+        names the key, the value and the configuration. A value that is not finite is a `DivergedError`.
     """
     if isinstance(returned, Evaluation):
         evaluation = returned
@@ -197,14 +197,15 @@ def as_evaluation(returned: object, config: Config) -> Evaluation:
         )
     value = _number("value", fields["value"], config)
     runtime = _number("runtime", fields["runtime"], config)
-    if not math.isfinite(value):
-        raise InvalidEvaluationError(
-            f"the objective returned value={value!r} for {dict(config)!r}; it must be finite (raise an exception to "
-            "report a failed training, or return the loss of a useless model)"
-        )
     if not 0.0 <= runtime <= LONGEST:
         raise InvalidEvaluationError(
             f"the objective returned runtime={runtime!r} for {dict(config)!r}; it must be from 0 to {LONGEST:g} seconds"
+        )
+    if not math.isfinite(value):
+        raise DivergedError(
+            f"the objective returned value={value!r} for {dict(config)!r}; it must be finite (raise an exception to "
+            "report a failed training, or return the loss of a useless model)",
+            runtime,
         )
     return _with_plain_metrics(Evaluation(value, runtime, metrics), config)
 

@@ -102,18 +102,21 @@ def _texts(values: Sequence[Any]) -> Sequence[str]:
 
 
 def check_config_id(config_id: object) -> str:
-    """Return the optimizer's own name of a configuration.
+    """Return the optimizer's own name of a configuration as text; an integer, where it counts, as its digits.
 
     Raises
     ------
     SpecificationError
-        It is no string, or one that no file can hold.
+        It is neither a string nor an integer, or a string that no file can hold.
     """
     if isinstance(config_id, str) and is_text(config_id):
         return config_id
+    number = arguments.plain_number(config_id)
+    if isinstance(number, int):
+        return str(number)
     raise SpecificationError(
         f"config_id is {shown(config_id)} of type {type(config_id).__name__}; it must be a string of whole characters, "
-        "or None (give str(number) where the optimizer counts)"
+        "an integer, or None"
     )
 
 

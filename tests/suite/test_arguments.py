@@ -196,7 +196,7 @@ def test_numbers_of_numpy_are_numbers(number):
         assert run.time_scale == 2.5
 
 
-@pytest.mark.parametrize("query", [{"fidelity": "1"}, {"fidelity": math.nan}, {"config_id": 3}, {"config_id": b"a"}])
+@pytest.mark.parametrize("query", [{"fidelity": "1"}, {"fidelity": math.nan}, {"config_id": 3.5}, {"config_id": b"a"}])
 def test_a_query_that_cannot_be_asked_is_refused_where_it_is_made(query):
     ((name, _),) = query.items()
     with pytest.raises(SpecificationError, match=f"{name} is .*; it must be"):

@@ -1,0 +1,88 @@
+"""What comes with a call: further data for the objective, ids that count, losses that are not finite."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from modes import MODES
+
+import zerowait
+from zerowait import BudgetExhausted, DivergedError, Evaluation, Overhead, Query, Simulator, SpecificationError, simulate
+
+NONE = Overhead.none()
+
+
+def of_data(config, *, fidelity=None, table=None, scale=1.0):
+    return Evaluation(scale * table[config["x"]], 1.0 if fidelity is None else fidelity)
+
+
+def test_data_of_a_call_reach_the_objective_and_no_file(tmp_path):
+    with Simulator(of_data, n_workers=1, directory=tmp_path, overhead=NONE) as simulator:
+        assert simulator({"x": 1}, 3, data={"table": [5.0, 7.0]}).value == 7.0
+        assert simulator({"x": 1}, 3, data={"table": [5.0, 7.0], "scale": 2.0}).value == 14.0
+    assert b"table" not in (tmp_path / "journal").read_bytes()
+    assert zerowait.read_run(tmp_path)["end"].tolist() == [3.0, 6.0]
+
+
+def test_data_that_are_no_mapping_take_no_worker(tmp_path):
+    with Simulator(of_data, n_workers=1, directory=tmp_path, overhead=NONE) as simulator:
+        with pytest.raises(SpecificationError, match="data is .*; it must be a mapping"):
+            simulator({"x": 1}, data=[1])
+        assert simulator.progress()["started"] == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("given", [7, np.int64(7)])
+def test_an_id_that_counts_is_its_digits(mode, given):
+    trace = MODES[mode]([Query({"x": 0}, None, given)], evaluate, n_workers=1, max_evaluations=1, overhead=NONE)
+    assert trace["config_id"].tolist() == ["7"]
+    assert Query({}, None, given) == Query({}, None, "7")
+
+
+def evaluate(config):
+    return Evaluation(math.nan if config["x"] == 1 else -math.inf if config["x"] == 2 else float(config["x"]), 2.0)
+
+
+class Told:
+    """Asks for numbers, and keeps what it is told."""
+
+    def __init__(self):
+        self.told = []
+        self.asked = -1
+
+    def ask(self):
+        self.asked += 1
+        return Query({"x": self.asked})
+
+    def tell(self, query, evaluation):
+        self.told.append((query.config["x"], evaluation.value, evaluation.end))
+
+
+def test_a_loss_that_is_not_finite_is_a_failure_after_its_seconds_and_the_run_goes_on():
+    optimizer = Told()
+    trace = simulate(optimizer, evaluate, n_workers=1, max_evaluations=4, overhead=NONE)
+    assert trace["status"].tolist() == ["ok", "failed", "failed", "ok"]
+    assert trace["end"].tolist() == [2.0, 4.0, 6.0, 8.0]
+    assert optimizer.told == [(0, 0.0, 2.0), (1, math.inf, 4.0), (2, math.inf, 6.0), (3, 3.0, 8.0)]
+
+
+def test_who_survives_failures_is_told_of_them_as_before():
+    class Survives(Told):
+        def tell_failure(self, query, error):
+            self.told.append((query.config["x"], type(error), error.runtime))
+
+    optimizer = Survives()
+    simulate(optimizer, evaluate, n_workers=1, max_evaluations=2, overhead=NONE)
+    assert optimizer.told[1] == (1, DivergedError, 2.0)
+
+
+def test_a_caller_gets_the_error_when_the_training_would_have_ended(tmp_path):
+    with Simulator(evaluate, n_workers=1, directory=tmp_path, max_evaluations=2, overhead=NONE) as simulator:
+        simulator({"x": 0})
+        with pytest.raises(DivergedError, match="value=nan"):
+            simulator({"x": 1})
+        with pytest.raises(BudgetExhausted):
+            simulator({"x": 3})
+        assert simulator.trace()["end"].tolist() == [2.0, 4.0]
