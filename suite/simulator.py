@@ -8,6 +8,7 @@ import math
 import operator
 import os
 import pickle
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -417,6 +418,26 @@ class Simulator:
                 f"waited {timeout} s for {n} calls of the simulator, but there were only {self.progress()['started']}"
             )
 
+    def wait_joined(self, n: int, timeout: float = 60.0) -> None:
+        """Wait until the run's simulator has been constructed `n` times: until all programs that share it have come.
+
+        Whoever is there first then waits with its first call, and what the others take to start is charged to nobody.
+
+        Raises
+        ------
+        StalledError
+            They have not come after `timeout` real seconds.
+        """
+        n = arguments.integer("the number of simulators", n, 1)
+        deadline = time.monotonic() + timeout
+        while (joined := len(self._run.read_participants())) < n:
+            if time.monotonic() >= deadline:
+                raise StalledError(
+                    f"waited {timeout} s for {n} simulators on {self._run.root}, but there were only {joined}; start "
+                    f"{n} programs, or give a longer timeout"
+                )
+            time.sleep(_JOINING)
+
     def abort(self) -> None:
         """End the run: every call that waits or comes raises `RunAborted`; what has been recorded stays."""
         with self._connection() as coordinator:
@@ -451,6 +472,9 @@ class Simulator:
     def close(self) -> None:
         """Close this process's files of the run; the next call opens them again."""
         connections.close(self._run)
+
+
+_JOINING = 0.01  # real seconds; programs take a hundred times as long to start
 
 
 class Promise:

@@ -50,9 +50,9 @@ _HOMES = {
     "zerowait.suite.asktell": ("simulate",),
     "zerowait.suite.executor": ("SimulatedExecutor",),
     "zerowait.suite.rules.errors": (
-        "BudgetExhausted", "ClusterFailure", "DivergedError", "InvalidEvaluationError", "NoWorkersLeftError", "RunAborted",
-        "RunDirectoryError", "RunMismatchError", "SpecificationError", "StalledError", "TooManyCallsError",
-        "TraceError", "UnsupportedPlatformError", "WorkerDied", "WrongGuessError", "ZerowaitError",
+        "BudgetExhausted", "ClusterFailure", "DivergedError", "InvalidEvaluationError", "NoWorkersLeftError",
+        "RunAborted", "RunDirectoryError", "RunMismatchError", "SpecificationError", "StalledError",
+        "TooManyCallsError", "TraceError", "UnsupportedPlatformError", "WorkerDied", "WrongGuessError", "ZerowaitError",
     ),
     "zerowait.suite.rules.budget": ("Budget",),
     "zerowait.suite.rules.cluster": ("Cluster",),

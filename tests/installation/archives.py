@@ -21,7 +21,7 @@ from typing import Any
 
 from fresh import ROOT, Environment, say
 
-SHARED = ("suite", "benchmarks", "adapters", "experiments", "plots")
+SHARED = ("suite", "benchmarks", "adapters", "experiments", "plots", "compat")
 LARGEST_WHEEL, LARGEST_SDIST = 1_500_000, 3_000_000
 """Bytes."""
 STUDIES = ("paper", "paper-fair", "quickstart", "reference", "scaling")

@@ -9,7 +9,16 @@ import pytest
 from modes import MODES
 
 import zerowait
-from zerowait import BudgetExhausted, DivergedError, Evaluation, Overhead, Query, Simulator, SpecificationError, simulate
+from zerowait import (
+    BudgetExhausted,
+    DivergedError,
+    Evaluation,
+    Overhead,
+    Query,
+    Simulator,
+    SpecificationError,
+    simulate,
+)
 
 NONE = Overhead.none()
 
@@ -28,7 +37,7 @@ def test_data_of_a_call_reach_the_objective_and_no_file(tmp_path):
 
 def test_data_that_are_no_mapping_take_no_worker(tmp_path):
     with Simulator(of_data, n_workers=1, directory=tmp_path, overhead=NONE) as simulator:
-        with pytest.raises(SpecificationError, match="data is .*; it must be a mapping"):
+        with pytest.raises(SpecificationError, match=r"data is .*; it must be a mapping"):
             simulator({"x": 1}, data=[1])
         assert simulator.progress()["started"] == 0
 
