@@ -4,11 +4,12 @@ from zerowait import __version__
 
 project, release, version = "zerowait", __version__, __version__
 root_doc = "index"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["README.md"]  # its text is the first page
 html_theme = "furo"
 html_title = f"zerowait {__version__}"
 html_show_sphinx = False
+nb_execution_mode = "off"  # the notebook is stored as it ran, and a test runs it
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4  # a link to a heading is checked as on a page of the repository
 autodoc_member_order = "bysource"
