@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from zerowait.experiments.commands.export import Folder, Where
+from zerowait.experiments.commands.export import Folder
+from zerowait.experiments.studies.shipped import archive_folder
 
 ARCHIVE = Path("results/baselines")
 DIFFERS = 1
@@ -25,20 +26,40 @@ def archive(
     study: Folder,
     *,
     out: Annotated[Path, typer.Option("--out", help="New or empty folder.", readable=False)] = ARCHIVE,
-    where: Where = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the archive that is there; other files in the folder stay.")
+    ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="SELECTION",
+            help="Keep these runs only, such as 'optimizer=random,dehb'. Each further one adds runs.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Write what decides figures of finished runs, their incumbents, with all that is needed to make the runs again."""
-    from zerowait.experiments.commands.plot import study_folder
-    from zerowait.experiments.grid.archive import make_archive
+    """Write what decides figures of finished runs, their incumbents, with all that is needed to make the runs again.
 
-    n = make_archive(study_folder(study), out, where)
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    Of a study that is not finished it keeps a benchmark with a seed if every run of it that --only names is finished,
+    asked of each --only for itself.
+    """
+    from zerowait.experiments.commands.plot import study_folder
+    from zerowait.experiments.grid.archive import absent, make_archive
+
+    n = make_archive(study_folder(study), out, only or (), replace=replace)
+    size = sum(path.stat().st_size for path in out.rglob("*.parquet"))
     _out(f"{n:,} runs, {size / 1e6:.2f} MB: {out}")
+    for line in absent(out):
+        _out(f"not whole: {line}")
 
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(help="An archive.", metavar="[ARCHIVE]", readable=False)] = ARCHIVE,
+    folder: Annotated[
+        Path,
+        typer.Argument(help="An archive, or the name of ours.", metavar="[ARCHIVE]", readable=False),
+    ] = Path(ARCHIVE.name),
     *,
     sample: Annotated[int, typer.Option("--sample", min=1, help="How many runs are made again.")] = 20,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Chooses them.")] = 0,
@@ -48,7 +69,7 @@ def verify(
     from zerowait.experiments.grid.archive import verify as verify_archive
 
     # In the environment that cells find: it decides how many threads linear algebra takes.
-    results = run_interruptible(verify_archive, folder.absolute(), sample, seed)
+    results = run_interruptible(verify_archive, archive_folder(folder).absolute(), sample, seed)
     for name, problem in results:
         _out(f"{name}: {problem or 'the same'}")
     different = sum(bool(problem) for _, problem in results)

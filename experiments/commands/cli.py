@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from zerowait.experiments.commands import baselines as baselines_cli
+from zerowait.experiments.commands import compare as compare_cli
 from zerowait.experiments.commands import data as data_cli
 from zerowait.experiments.commands import environments as environments_cli
 from zerowait.experiments.commands import export as export_cli
@@ -86,6 +87,8 @@ app.command()(study_cli.run)
 app.command()(study_cli.status)
 app.command("plot")(plot_cli.plot)
 app.command("report")(report_cli.report)
+app.command()(compare_cli.compare)
+app.command("new-study")(compare_cli.new_study)
 app.command()(table_cli.table)
 app.command()(verify_cli.verify)
 

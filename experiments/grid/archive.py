@@ -2,11 +2,13 @@
 
 It is read like any store. The incumbents by each of the three rules of `zerowait.suite.records.incumbents` are those of
 the whole study, because a row that changes no incumbent decides none. Figures also need when a run ended, its last row,
-and the best and the worst loss of a benchmark. `cells.parquet` says how to make each run again.
+and the best and the worst loss of a benchmark. `cells.parquet` says how to make each run again, and of a study that is
+not finished what the archive has not.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import json
@@ -26,81 +28,223 @@ from zerowait.experiments.grid.store import read_partition, update, write
 from zerowait.experiments.studies.shipped import STUDY_COPY
 from zerowait.suite.records import store, store_cells
 from zerowait.suite.records.incumbents import FULL_VALUE, RESULTS, incumbents
-from zerowait.suite.records.selection import Where, parse
+from zerowait.suite.records.selection import parse
 from zerowait.suite.records.store import Partition
 from zerowait.suite.records.trace import FULL, PARQUET
-from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
+from zerowait.suite.rules.errors import SpecificationError, TraceError, ZerowaitError
+from zerowait.suite.sharing.regular_files import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+
+    import pandas as pd
 
     from zerowait.suite.records.store_cells import Table
 
 COLUMNS = ("n_workers", "run_seed", "cell", "evaluation", "end", "fidelity", "value", "status")
 """Columns of a trace that are kept; `full.value` and the test metrics, `full.test_*`, follow them."""
-ROWS = "rows"
-"""Column that `cells.parquet` has in an archive only: how many rows of the run were kept."""
+ROWS, TRAININGS = "rows", "trainings"
+"""Columns that `cells.parquet` has in an archive only: how many rows of the run were kept, and how much it trained, in
+full trainings: the sum over its evaluations of what they trained further, as a share of the highest fidelity."""
+PLANNED = b"zerowait.planned"
+"""Key of the metadata of an archive's `cells.parquet`: how many runs its study has of each optimizer, JSON."""
 _NOT_COMPARED = (*store_cells.MEASURED_COLUMNS, "versions")
 """Columns of `cells.parquet` that depend on the machine; the versions that decide a run are in its specification."""
 
 
-def make_archive(study: Path, out: Path, where: Where = None) -> int:
-    """Write the archive of a study's finished runs into a new folder, and return how many they are.
+def make_archive(study: Path, out: Path, only: Sequence[str] = (), *, replace: bool = False) -> int:
+    """Write the archive of a study's finished runs into a folder, and return how many they are.
+
+    Of a study that is not finished it takes a benchmark with a seed where everybody has run on it with every number of
+    workers, so that an archive compares equals. `out` then says how many runs there would be.
 
     Parameters
     ----------
     study
         The output folder of a study, or a copy of its store.
     out
-        The folder; new or empty.
-    where
-        Which runs, as for `load_study`.
+        The folder; new or empty, or that of an archive to be replaced.
+    only
+        Which runs, in the language of `zerowait.suite.records.selection`; all by default. Each further text adds runs,
+        and what is whole is asked of each for itself: the tiers of a study, say, of which one is finished.
+
+    replace
+        Whether an archive that is in the folder is replaced; other files there stay.
 
     Raises
     ------
     TraceError
         There is no finished run, or a file is damaged.
     SpecificationError
-        The folder is not empty, or no run is selected.
+        The folder is not empty, or of what is selected nothing is whole.
+    """
+    place, around = store.store_of(study)
+    if out.exists() and any(out.iterdir()) and not (replace and _is_archive(out)):
+        raise SpecificationError(
+            f"{out} is not empty; name a new folder, remove what is in it, or replace an archive with --replace"
+        )
+    if around is not None:
+        update(around)
+    runs = store.load_cells(place)
+    planned = runs if around is None else _planned(around, runs)
+    chosen = _whole(planned, set(runs["cell"]), only)
+    of_each = planned["optimizer"].value_counts().sort_index().to_dict()
+    with folder_for(out) as made:
+        rows = keep(place, chosen, made).replace_schema_metadata({PLANNED: json.dumps(of_each)})
+        write(made / store_cells.CELLS_FILE, rows)
+        if around is not None and (around / STUDY_COPY).is_file():
+            shutil.copyfile(around / STUDY_COPY, made / STUDY_COPY)
+    return len(chosen)
+
+
+@contextlib.contextmanager
+def folder_for(out: Path) -> Iterator[Path]:
+    """Give an empty folder whose files take the places of those in `out` when the block ends without an error."""
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".archive-", dir=out.parent) as temporary:
+        made, before = Path(temporary) / "made", Path(temporary) / "before"
+        made.mkdir()
+        before.mkdir()
+        yield made
+        for name in (store_cells.TRACES, store_cells.CELLS_FILE, STUDY_COPY):
+            if (out / name).exists():
+                (out / name).rename(before / name)
+            if (made / name).exists():
+                (made / name).rename(out / name)
+
+
+def _is_archive(folder: Path) -> bool:
+    """Tell whether this is an archive, and not a store that has every evaluation."""
+    import pyarrow.parquet as pq
+
+    file = folder / store_cells.CELLS_FILE
+    return file.is_file() and ROWS in pq.read_schema(file).names
+
+
+def _planned(study: Path, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that a study has, finished or not, with the columns of `RUN_COLUMNS`; without a list, `runs`."""
+    import pandas as pd
+
+    listing = study / store_cells.STUDY_FILE
+    if not listing.is_file():
+        return runs
+    try:
+        listed = read_json(listing)["runs"]
+        rows = [(*run, Path(name).name) for name, run in listed.items()]
+        return pd.DataFrame(rows, columns=list(store_cells.RUN_COLUMNS))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TraceError(f"{listing} is damaged ({error!r}); run the study again to write it anew") from None
+
+
+def _whole(planned: pd.DataFrame, finished: Collection[str], only: Sequence[str]) -> set[str]:
+    """Return the cells of each benchmark and seed of which everything that is planned and selected is finished."""
+    chosen: set[str] = set()
+    for text in only or [""]:
+        selected = planned[parse(text or None).mask(planned)]
+        blocks = selected["cell"].isin(finished).groupby([selected["benchmark"], selected["run_seed"]])
+        whole = set(selected["cell"][blocks.transform("all")])
+        if not whole:
+            wanting = int((~selected["cell"].isin(finished)).sum())
+            raise SpecificationError(
+                f"{wanting:,} of the {len(selected):,} runs{f' of {text!r}' if text else ''} are not finished, and no "
+                "benchmark is whole with any seed; run more of the study, or select some of it with --only"
+            )
+        chosen |= whole
+    return chosen
+
+
+def absent(archive: Path) -> list[str]:
+    """Return in a line for each optimizer how many of its study's runs an archive has, if it has not all of them."""
+    import pyarrow.parquet as pq
+
+    place, _ = store.store_of(archive)
+    file = pq.ParquetFile(place / store_cells.CELLS_FILE)
+    of_each = json.loads((file.schema_arrow.metadata or {}).get(PLANNED, b"{}"))
+    there = Counter(file.read(["optimizer"])["optimizer"].to_pylist())
+    return [f"{name}: {there[name]:,} of {n:,} runs" for name, n in of_each.items() if there[name] != n]
+
+
+def keep(
+    place: Path, cells: Container[str], out: Path, mark: str = "", highest: Mapping[str, float] | None = None
+) -> Table:
+    """Write what decides figures of these runs of a store, or of an archive, beside what is in a folder already.
+
+    Parameters
+    ----------
+    place
+        The store.
+    cells
+        Keys of the runs.
+    out
+        The folder.
+    mark
+        What the names of optimizers get behind them.
+    highest
+        As for `trainings`.
+
+    Returns
+    -------
+    Table
+        The rows of the runs for `cells.parquet`.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    place, around = store.store_of(study)
-    if out.exists() and any(out.iterdir()):
-        raise SpecificationError(f"{out} is not empty; name a new folder, or remove what is in it")
-    if around is not None:
-        update(around)
-    runs = store.load_cells(place)
-    runs = runs[parse(where).mask(runs)]
+    rows = store.read_cells(place)
+    rows = rows.filter(pa.array([key in cells for key in rows["cell"].to_pylist()], pa.bool_()))
+    keys = rows["cell"]
+    trained = trainings(place, highest)
     paths = store.partition_paths(place)
-    chosen = set(runs["cell"])
-    bounds = _bounds(paths, chosen)
+    bounds = _bounds(paths, cells)
     counts: Counter[str] = Counter()
-    keys = pa.array(sorted(chosen), pa.string())
     for path in paths:
         part, table = read_partition(path)
-        cells = [key for key in part.cells if key in chosen]
-        if not cells:
+        there = [key for key in part.cells if key in cells]
+        if not there:
             continue
-        table = table.filter(pc.is_in(table["cell"], keys))
-        kept = _deciding(table, bounds[part.benchmark])
+        kept = _deciding(table.filter(pc.is_in(table["cell"], keys)), bounds[part.benchmark])
         counts.update(kept["cell"].to_pylist())
         types = {name: kind for name, kind in part.types.items() if name in kept.column_names}
-        footer = Partition(path, part.optimizer, part.benchmark, cells, types).footer()
-        target = out / path.relative_to(place)
+        target = store_cells.partition_folder(out, part.optimizer + mark, part.benchmark) / store_cells.RUNS_FILE
         target.parent.mkdir(parents=True)
+        footer = Partition(target, part.optimizer + mark, part.benchmark, there, types).footer()
         write(target, kept.replace_schema_metadata({store.FOOTER: footer}))
-    rows = store.read_cells(place)
-    rows = rows.filter(pc.is_in(rows["cell"], keys))
+    names = pa.array([f"{name}{mark}" for name in rows["optimizer"].to_pylist()], pa.string())
     # Which machine it was is nobody's business, and how long it took says what making it again will take.
-    host = rows.column_names.index("host")
-    rows = rows.set_column(host, rows.field(host), pa.nulls(len(rows), pa.string()))
-    kept_rows = pa.array([counts[key] for key in rows["cell"].to_pylist()], pa.int64())
-    write(out / store_cells.CELLS_FILE, rows.append_column(ROWS, kept_rows))
-    if around is not None and (around / STUDY_COPY).is_file():
-        shutil.copyfile(around / STUDY_COPY, out / STUDY_COPY)
-    return len(runs)
+    for name, column in (("optimizer", names), ("host", pa.nulls(len(rows), pa.string()))):
+        at = rows.column_names.index(name)
+        rows = rows.set_column(at, rows.field(at), column)
+    rows = rows.append_column(ROWS, pa.array([counts[key] for key in keys.to_pylist()], pa.int64()))
+    return rows.append_column(TRAININGS, pa.array([trained[key] for key in keys.to_pylist()], pa.float64()))
+
+
+def trainings(place: Path, highest: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Return how much each run of a store or an archive has trained, see `TRAININGS`, by the key of its cell.
+
+    `highest` are fidelities of full trainings by benchmark, where runs of another store reached more than those here.
+    """
+    import pyarrow.parquet as pq
+
+    file = place / store_cells.CELLS_FILE
+    if file.is_file() and TRAININGS in pq.read_schema(file).names:
+        columns = pq.read_table(file, columns=["cell", TRAININGS])
+        return dict(zip(columns["cell"].to_pylist(), columns[TRAININGS].to_pylist(), strict=True))
+    here = highest_fidelities(place)
+    found: dict[str, float] = {}
+    for part, table in map(read_partition, store.partition_paths(place)):
+        top = np.fmax(here[part.benchmark], (highest or {}).get(part.benchmark, math.nan))
+        fidelities, before = (table[name].to_numpy() for name in ("fidelity", "resumed_from"))
+        shares = np.where(np.isnan(fidelities), 1.0, (fidelities - np.nan_to_num(before)) / top)
+        keys = table["cell"].to_numpy(zero_copy_only=False)
+        found |= dict.fromkeys(part.cells, 0.0)
+        for begin, end in _spans(keys):
+            found[keys[begin]] = math.fsum(shares[begin:end])
+    return found
+
+
+def highest_fidelities(place: Path) -> dict[str, float]:
+    """Return the highest fidelity at which any run of a store delivered a value, by benchmark; NaN: none has one."""
+    return {name: bounds.highest for name, bounds in _bounds(store.partition_paths(place)).items()}
 
 
 def verify(archive: Path, sample: int, seed: int) -> list[tuple[str, str]]:
@@ -124,7 +268,7 @@ def verify(archive: Path, sample: int, seed: int) -> list[tuple[str, str]]:
     rows = store.read_cells(place).to_pylist()
     paths = store.partition_paths(place)
     parts = {(part.optimizer, part.benchmark): table for part, table in map(read_partition, paths)}
-    bounds = _bounds(paths, {row["cell"] for row in rows})
+    bounds = _bounds(paths)
     random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
     found = []
     for i in np.sort(random.choice(len(rows), min(sample, len(rows)), replace=False)):
@@ -193,12 +337,12 @@ class Bounds:
     """The least and the greatest finite value of each kind, see `_losses`."""
 
 
-def _bounds(paths: Sequence[Path], cells: Container[str]) -> dict[str, Bounds]:
-    """Return the bounds of each benchmark over these runs."""
+def _bounds(paths: Sequence[Path], cells: Container[str] | None = None) -> dict[str, Bounds]:
+    """Return the bounds of each benchmark over these runs, all by default."""
     tables: dict[str, list[Table]] = {}
     for path in paths:
         part, table = read_partition(path)
-        ours = [key in cells for key in table["cell"].to_pylist()]
+        ours = [cells is None or key in cells for key in table["cell"].to_pylist()]
         names = ["value", "fidelity", *_full_columns(table)]
         tables.setdefault(part.benchmark, []).append(table.select(names).filter(ours))
     found = {name: Bounds() for name in tables}
@@ -234,9 +378,8 @@ def _deciding(table: Table, bounds: Bounds) -> Table:
     cells = table["cell"].to_numpy(zero_copy_only=False)
     values, fidelities = (table[name].to_numpy() for name in ("value", "fidelity"))
     losses = _losses(table, bounds.highest)
-    begins = np.flatnonzero(np.concatenate([[True], cells[1:] != cells[:-1]])).tolist() if len(cells) else []
     chosen: set[int] = set()
-    for begin, end in itertools.pairwise([*begins, len(cells)]):
+    for begin, end in _spans(cells):
         for rule in RESULTS:
             chosen.update((begin + incumbents(values[begin:end], fidelities[begin:end], rule, bounds.highest)).tolist())
         chosen.add(end - 1)
@@ -244,3 +387,9 @@ def _deciding(table: Table, bounds: Bounds) -> Table:
             for limit in limits:
                 chosen.update((begin + np.flatnonzero(losses[kind][begin:end] == limit)[:1]).tolist())
     return table.select([*COLUMNS, *_full_columns(table)]).take(sorted(chosen))
+
+
+def _spans(cells: np.ndarray[Any, Any]) -> Iterator[tuple[int, int]]:
+    """Yield where the rows of each run begin and end."""
+    begins = np.flatnonzero(np.concatenate([[True], cells[1:] != cells[:-1]])).tolist() if len(cells) else []
+    yield from itertools.pairwise([*begins, len(cells)])

@@ -16,6 +16,16 @@ def shipped_studies() -> dict[str, Path]:
     return {path.stem: path for path in sorted(_FOLDER.glob("*.toml"))}
 
 
+def archive_folder(named: str | Path) -> Path:
+    """Return the folder of an archive that is named by its path, or by its name if it comes with zerowait.
+
+    What names no archive is returned as it is.
+    """
+    ours = _FOLDER / "archives" / Path(named).name
+    is_ours = str(named) == ours.name and not Path(named).is_dir() and ours.is_dir()
+    return ours.resolve() if is_ours else Path(named)
+
+
 def study_file(named: str | Path) -> Path:
     """Return the file of a study that is named by its path, by its output folder, or by its name.
 

@@ -121,6 +121,8 @@ class Study(Table):
     """What the workers are like: one table for all runs, or several with names, each for all of them."""
     output: Annotated[str, Field(min_length=1), AfterValidator(_can_be_a_path)] | None = None
     """Where the runs are kept, relative to the current folder; `runs/<name>` by default."""
+    compare: Annotated[str, Field(min_length=1), AfterValidator(_can_be_a_path)] | None = None
+    """Archive that `zerowait compare` sets the runs beside, by its name or its path. No part of what a run is."""
     budget: BudgetTable | None = None
     """When a run ends, unless its optimizer has a budget of its own."""
     optimizers: list[OptimizerTable] = Field(min_length=1)
@@ -184,9 +186,8 @@ class Study(Table):
 
     def describes_the_runs_of(self, other: Study) -> bool:
         """Tell whether two studies ask for the same runs, whatever figures call them and wherever they are kept."""
-        return self.model_copy(update={"labels": {}, "output": None}) == other.model_copy(
-            update={"labels": {}, "output": None}
-        )
+        apart: dict[str, Any] = {"labels": {}, "output": None, "compare": None}
+        return self.model_copy(update=apart) == other.model_copy(update=apart)
 
     @property
     def folder(self) -> Path:

@@ -156,6 +156,15 @@ class Overhead:
         except (TypeError, ValueError) as error:
             raise SpecificationError(f"the overhead is {shown(name)}, which is no policy: {error}") from None
 
+    def to_setting(self) -> str | dict[str, float | str]:
+        """Return what a study file has for the policy, which `from_setting` takes."""
+        kind, bracket, inside = self.name.partition("(")
+        keys = _POLICIES[kind][0] if kind in _POLICIES else ()
+        if not keys or not bracket:
+            return self.name
+        numbers = dict(zip(keys, map(float, inside[:-1].split(",")), strict=True))
+        return {**numbers} if self.sampling == "serial" else {**numbers, "sampling": self.sampling}
+
     @classmethod
     def from_setting(cls, setting: object) -> Overhead:
         """Return the policy that a study file names: `"none"`, `{fixed = 2.0}`, `{base = 1.0, per_result = 0.1}`.

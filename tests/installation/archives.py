@@ -22,8 +22,9 @@ from typing import Any
 from fresh import ROOT, Environment, say
 
 SHARED = ("suite", "benchmarks", "adapters", "experiments", "plots", "compat")
-LARGEST_WHEEL, LARGEST_SDIST = 1_500_000, 3_000_000
-"""Bytes."""
+LARGEST_BASELINES = 10_000_000
+LARGEST_WHEEL, LARGEST_SDIST = 1_500_000 + LARGEST_BASELINES, 3_000_000 + LARGEST_BASELINES
+"""Bytes. Both have the archive of baselines, so that whoever installs zerowait can compare."""
 STUDIES = ("paper", "paper-fair", "quickstart", "reference", "scaling")
 PART = "random,hartmann6,P<=2,seed<1"
 """Of the study `quickstart`: two cells."""
@@ -80,7 +81,8 @@ def check_contents(archives: Archives) -> None:
         assert len(names) == len(set(names))
         contents, others = ({name: file.read(name) for name in file.namelist()} for file in (wheel, of_sdist))
         assert contents == others, sorted({*contents} ^ {*others}) or "same names, other bytes"
-    needed = {"zerowait/py.typed", *(f"zerowait/experiments/{name}.toml" for name in STUDIES)}
+    needed = {"zerowait/py.typed", "zerowait/experiments/archives/baselines/cells.parquet"}
+    needed |= {*(f"zerowait/experiments/{name}.toml" for name in STUDIES)}
     assert needed <= {*names}, needed - {*names}
     for name in SHARED:
         assert f"zerowait/{name}/__init__.py" in names, name
@@ -126,6 +128,16 @@ def use(environment: Environment) -> None:
     assert "2 of 2 cells are finished" in environment.said(zerowait, "run", "quickstart", "--only", PART, "-j", "1")
     environment.said(zerowait, "report", "quickstart")
     assert (environment.folder / "runs" / "quickstart" / "report.html").stat().st_size > 100_000
+    environment.said(
+        zerowait, "new-study", "--like", "baselines", "--optimizer", "random", "--where", "benchmark=branin,P<=4"
+    )
+    assert "8 of 8 cells are finished" in environment.said(
+        zerowait, "run", "random.toml", "-j", "1", "--only", "seed<4"
+    )
+    said = environment.said(zerowait, "compare", "random.toml")
+    assert "compared: random beside dehb (baselines), hyperband (baselines), random (baselines): 1 benchmark" in said, (
+        said
+    )
     environment.said(environment.python, "-c", RUN)
     assert "20" in environment.said(zerowait, "check", "run")
     check_hand_computed(environment)

@@ -110,7 +110,7 @@ def test_an_archive_of_a_copied_store_and_of_some_runs(study, made, tmp_path):
     assert make_archive(copy, tmp_path / "again") == 8
     for path in store.partition_paths(made):
         assert (tmp_path / "again" / path.relative_to(made)).read_bytes() == path.read_bytes()
-    assert make_archive(study, tmp_path / "some", "optimizer=random,P=1") == 2
+    assert make_archive(study, tmp_path / "some", ["optimizer=random,P=1"]) == 2
     assert set(zerowait.load_cells(tmp_path / "some")["optimizer"]) == {"random"}
     with pytest.raises(SpecificationError, match="is not empty; name a new folder"):
         make_archive(study, tmp_path / "some")
@@ -181,7 +181,7 @@ def test_other_versions_than_those_of_a_run_are_named(archive, monkeypatch):
 
 def test_the_commands_make_an_archive_and_say_what_differs(study, tmp_path):
     out = tmp_path / "archive"
-    made = CliRunner().invoke(app, ["baselines", "archive", str(study), "--out", str(out), "--where", "P=1"])
+    made = CliRunner().invoke(app, ["baselines", "archive", str(study), "--out", str(out), "--only", "P=1"])
     assert made.exit_code == 0, made.output
     assert made.output.startswith("4 runs, 0.0")
     path = store.partition_paths(out)[0]
