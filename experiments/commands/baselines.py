@@ -11,7 +11,7 @@ import typer
 from zerowait.experiments.commands.export import Folder
 from zerowait.experiments.studies.shipped import archive_folder
 
-ARCHIVE = Path("results/baselines")
+ARCHIVE, FIGURES, PAGE = Path("results/baselines"), Path("results/parallelism"), Path("docs/parallelism.md")
 DIFFERS = 1
 
 app = typer.Typer(
@@ -76,6 +76,23 @@ def verify(
     _out(f"{len(results)} runs were made again: {different or 'none'} {'differ' if different != 1 else 'differs'}")
     if different:
         raise typer.Exit(DIFFERS)
+
+
+@app.command()
+def page(
+    folder: Annotated[
+        Path, typer.Argument(help="An archive, or the name of ours.", metavar="[ARCHIVE]", readable=False)
+    ] = Path(ARCHIVE.name),
+    *,
+    page: Annotated[Path, typer.Option("--page", help="Whose numbers are replaced.", readable=False)] = PAGE,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the figures.", readable=False)] = FIGURES,
+) -> None:
+    """Write the figures and numbers of docs/parallelism.md: what an archive says about numbers of workers."""
+    from zerowait.experiments.grid.reporting import relative
+    from zerowait.experiments.verification.parallelism import write_page
+
+    for file in write_page(archive_folder(folder), page, out):
+        _out(relative(file))
 
 
 def _out(text: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zerowait.experiments.exports.markdown import filled, markdown_table, read_page
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def with_figure_and_page(outcome: Outcome, page: Path | None) -> Outcome:
 def check(page: Path) -> None:
     """Raise `SpecificationError` when a page is missing or lacks the lines between which it is filled."""
     try:
-        filled(_read(page), "")
+        filled(read_page(page, BEGIN), BEGIN, END, "")
     except SpecificationError as error:
         raise SpecificationError(f"{page}: {error}") from None
 
@@ -52,7 +52,7 @@ def _write(outcome: Outcome, page: Path | None, folder: Path) -> list[Path]:
         draw(table, canvas)
         files = save_figure(canvas.figure, table, folder / STEM, look)
     if page is not None:
-        page.write_text(filled(_read(page), markdown(outcome)), encoding="utf-8")
+        page.write_text(filled(read_page(page, BEGIN), BEGIN, END, markdown(outcome)), encoding="utf-8")
     return [files.pdf, files.png, *([] if page is None else [page])]
 
 
@@ -120,29 +120,6 @@ def most_changed(table: pd.DataFrame) -> pd.DataFrame:
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 
-def filled(text: str, numbers: str) -> str:
-    """Return a page with the part between its two lines replaced.
-
-    Raises
-    ------
-    SpecificationError
-        The page does not have both lines, once each.
-    """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise SpecificationError(f"the page needs the lines {BEGIN!r} and {END!r}, once each and in this order")
-    pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", flags=re.DOTALL)
-    return pattern.sub(lambda _: f"{BEGIN}\n{numbers}\n{END}", text)
-
-
-def _read(page: Path) -> str:
-    try:
-        return page.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SpecificationError(
-            f"the page cannot be read ({error.strerror}); name one that has the line {BEGIN!r}"
-        ) from None
-
-
 def markdown(outcome: Outcome) -> str:
     """Return the numbers of an outcome as Markdown."""
     state = "all gates passed" if outcome.passed else f"{sum(not g.passed for g in outcome.gates)} gates FAILED"
@@ -191,7 +168,7 @@ def _between(row: Any) -> str:
 
 
 def _effects(table: pd.DataFrame) -> str:
-    return _rows(table, {
+    return markdown_table(table, {
         "mistake": lambda r: r.effect, "P": lambda r: str(r.n_workers), "read at": lambda r: f"{r.budget:.0%}",
         "benchmarks x seeds": lambda r: f"{r.benchmarks} x {r.seeds}", "tau": lambda r: _number(r.tau),
         "pairs that flip": lambda r: f"{r.flips:.3g} of {r.pairs}",
@@ -208,14 +185,14 @@ def _rules(table: pd.DataFrame) -> str:
     cells = table.assign(
         ranks=[f"{r.recommended:.2f} / {r.full:.2f} / {r.any:.2f}" for r in table.itertuples(index=False)]
     ).pivot_table(index=["budget", "optimizer"], columns="n_workers", values="ranks", aggfunc="first")
-    return _rows(cells.set_axis([f"p{n}" for n in workers], axis=1).reset_index(), {
+    return markdown_table(cells.set_axis([f"p{n}" for n in workers], axis=1).reset_index(), {
         "read at": lambda r: f"{r.budget:.0%}", "recommended / full / any": lambda r: r.optimizer,
         **{f"P = {n}": lambda r, n=n: getattr(r, f"p{n}") for n in workers},
     })  # fmt: skip
 
 
 def _draws(table: pd.DataFrame) -> str:
-    return _rows(table, {
+    return markdown_table(table, {
         "P": lambda r: str(r.n_workers), "repetitions": lambda r: str(r.repetitions), "tau": lambda r: _number(r.tau),
         "pairs that flip": lambda r: f"{r.flips:.1f} of {r.pairs}",
         "largest change": lambda r: f"{r.largest_change:.2f}",
@@ -224,7 +201,7 @@ def _draws(table: pd.DataFrame) -> str:
 
 
 def _shared(table: pd.DataFrame) -> str:
-    return _rows(table, {
+    return markdown_table(table, {
         "the runs differ in": lambda r: r.differs_in, "optimizer": lambda r: r.optimizer,
         "pairs of runs": lambda r: f"{r.pairs:,}", "mean share": lambda r: f"{r.mean_share:.1%}",
         "largest share": lambda r: f"{r.largest_share:.0%}", "identical": lambda r: f"{r.identical:,}",
@@ -241,9 +218,3 @@ def _number(value: float) -> str:
 
 def _signed(value: float) -> str:
     return "-" if np.isnan(value) else "0" if value == 0 else f"{value:+.4f}"
-
-
-def _rows(table: pd.DataFrame, columns: dict[str, Any]) -> str:
-    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-    lines += [f"| {' | '.join(show(row) for show in columns.values())} |" for row in table.itertuples(index=False)]
-    return "\n".join(lines)

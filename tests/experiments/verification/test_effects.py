@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from zerowait import benchmarks
+from zerowait.experiments.exports.markdown import filled
 from zerowait.experiments.verification import Request, run
 from zerowait.experiments.verification.effects import experiment, ranks, reruns, traces
 from zerowait.experiments.verification.effects import page as written
@@ -359,12 +360,12 @@ def test_workers_repeat_seeds_and_a_configuration_keeps_its_own():
 
 def test_a_page_is_filled_between_its_lines_and_only_there():
     page = f"before\n{written.BEGIN}\nold\n{written.END}\nafter\n"
-    once = written.filled(page, r"new \1 | text")
+    once = filled(page, written.BEGIN, written.END, r"new \1 | text")
     assert once == f"before\n{written.BEGIN}\nnew \\1 | text\n{written.END}\nafter\n"
-    assert written.filled(once, r"new \1 | text") == once
+    assert filled(once, written.BEGIN, written.END, r"new \1 | text") == once
     for damaged in ("", written.BEGIN, page + page, f"{written.END}\n{written.BEGIN}"):
         with pytest.raises(SpecificationError, match="once each and in this order"):
-            written.filled(damaged, "")
+            filled(damaged, written.BEGIN, written.END, "")
 
 
 def test_the_figure_shows_the_share_of_the_budget_that_changes_most():
