@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "tutorials" / "compare-with-baselines.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"`([\w]+\.(?:py|toml))` [^`]*?:\n\n```\w+\n(.*?)```", PAGE, flags=re.DOTALL))
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL) for line in block.splitlines()]
