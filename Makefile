@@ -39,7 +39,7 @@ imports: $(VENV)/.all
 docs: $(VENV)/.all
 	rm -rf build/pages build/site
 	mkdir -p build/pages/experiments build/pages/results
-	cp -R README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff LICENSE docs build/pages
+	cp -R README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md CITATION.cff LICENSE docs build/pages
 	mv build/pages/docs/site/* build/pages
 	cp experiments/*.toml build/pages/experiments
 	for folder in results/*/; do mkdir build/pages/$$folder; \

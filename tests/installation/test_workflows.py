@@ -54,3 +54,30 @@ def test_a_release_is_built_and_checked_first_and_published_without_a_password()
     assert "secrets." not in text
     checks = [step.get("run") for step in build["steps"]]
     assert checks.index(".ci/run") < checks.index("make verify-archives") < checks.index("make archives")
+
+
+def test_a_release_publishes_the_site_that_was_built():
+    jobs = workflow("release.yml")["jobs"]
+    uploaded = next(step for step in jobs["build"]["steps"] if "upload-pages" in step.get("uses", ""))
+    assert f"site: {uploaded['with']['path']}index.html" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert jobs["site"]["needs"] == "publish"
+    assert jobs["site"]["permissions"] == {"id-token": "write", "pages": "write"}
+
+
+def test_the_hooks_for_commits_are_what_make_runs():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    programs = {hook["entry"].split()[0].removeprefix(".venv/bin/") for hook in hooks}
+    assert programs == {"ruff", "mypy", "lint-imports"}
+    for program in programs:
+        assert f"$(BIN)/{program}" in makefile
+
+
+def test_issue_forms_ask_for_what_is_needed():
+    forms = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    assert [form.stem for form in forms] == ["bug", "config", "idea"]
+    for form in forms:
+        content = yaml.safe_load(form.read_text(encoding="utf-8"))
+        if form.stem != "config":
+            assert {"name", "description", "body"} <= set(content)
+            assert any(part["validations"]["required"] for part in content["body"] if "validations" in part)
