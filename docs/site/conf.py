@@ -9,6 +9,7 @@ exclude_patterns = ["README.md"]  # its text is the first page
 html_theme = "furo"
 html_title = f"zerowait {__version__}"
 html_show_sphinx = False
+html_static_path, html_css_files = ["_static"], ["wide.css"]
 nb_execution_mode = "off"  # the notebook is stored as it ran, and a test runs it
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4  # a link to a heading is checked as on a page of the repository
