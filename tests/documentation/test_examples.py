@@ -97,5 +97,10 @@ def test_a_command_of_a_page_exists_with_its_options(line):
 
 
 @pytest.mark.parametrize(("source", "_after"), list(blocks("toml")))
-def test_settings_of_a_page_are_toml(source, _after):
-    tomllib.loads(source)
+def test_settings_of_a_page_are_those_of_a_study_or_of_a_package(source, _after, tmp_path):
+    from zerowait.experiments.studies.study import load_study
+
+    settings = tomllib.loads(source)
+    if {"optimizers", "workers"} <= set(settings):
+        (tmp_path / "study.toml").write_text(source, encoding="utf-8")
+        assert load_study(tmp_path / "study.toml").name == settings["name"]
