@@ -25,6 +25,7 @@ from zerowait.plots.figures import (
     anytime,
     comparison,
     critical_difference,
+    degradation,
     performance,
     ranks_by_workers,
     running_time,
@@ -372,6 +373,14 @@ _KINDS = (
         scaling.quality_table,
         scaling.draw_quality,
         pages=("benchmark",),
+    ),
+    FigureKind(
+        "degradation",
+        "What conditions of the cluster cost",
+        "Regret or time lost to stragglers, failures or unequal workers, against their strength.",
+        degradation.degradation_table,
+        degradation.draw_degradation,
+        pages=("condition", "n_workers"),
     ),
     FigureKind(
         "wall_time",

@@ -55,6 +55,10 @@ EXPERIMENTS = {
         "paper_study.experiment",
         "whether ranks change with the number of workers, and what libraries' own time takes",
     ),
+    "stragglers": (
+        "stragglers",
+        "successive halving and ASHA where jobs straggle and are dropped (Li et al. 2020)",
+    ),
     "clocks": ("clocks", "what the clock of LCBench's surrogate does to the ranking, and what the real table says"),
 }
 """Module and one line of description, by name."""

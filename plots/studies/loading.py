@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 from zerowait.plots.studies.labels import NO_LABELS, Labels, labels_of
 from zerowait.plots.studies.labels import TABLE as LABELS
 from zerowait.plots.studies.run import Run
-from zerowait.plots.studies.study import EVALUATION_COLUMNS, FACTS, KEYS, Study, study_of, study_of_runs
+from zerowait.plots.studies.study import (
+    CLUSTER,
+    EVALUATION_COLUMNS,
+    FACTS,
+    KEYS,
+    Study,
+    cluster_text,
+    study_of,
+    study_of_runs,
+)
 from zerowait.suite.records.selection import Where
 from zerowait.suite.records.store_cells import CELLS_FILE, STORE
 from zerowait.suite.records.trace import FULL, LOST_TIME
@@ -96,6 +106,7 @@ def _of_store(folder: Path, columns: Sequence[str]) -> Study:
         columns = [name for name in columns if name in archived[1]]
     for name in FACTS:
         cells[name] = cells[name].astype("float64")
+    cells[CLUSTER] = [cluster_text(json.loads(text)) for text in cells["specification"]]
     cells = cells.sort_values(list(KEYS), kind="stable", ignore_index=True)
     counts = cells["evaluations"].to_numpy(dtype=np.int64)
     begins = dict(zip(cells["cell"], np.cumsum(counts) - counts, strict=True))
@@ -127,7 +138,7 @@ def _of_store(folder: Path, columns: Sequence[str]) -> Study:
     there = set(cells["cell"])
     listed = listed_cells(listing) if listing.is_file() else {}
     missing = [label for name, label in listed.items() if Path(name).name not in there]
-    return study_of(cells[[*KEYS, *FACTS]], pd.DataFrame(found, copy=False), counts, missing)
+    return study_of(cells[[*KEYS, *FACTS, CLUSTER]], pd.DataFrame(found, copy=False), counts, missing)
 
 
 def _archived(folder: Path) -> tuple[Mapping[str, int], Sequence[str]] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -39,6 +40,7 @@ KEYS = ("benchmark", "n_workers", "optimizer", "seed")
 """What names a run, in the order by which runs are sorted."""
 FACTS = ("optimum", "max_time", "max_evaluations", "wall_time")
 """Further columns of `Study.cells`: least possible loss, budget (simulated s, evaluations), real s; NaN: unknown."""
+CLUSTER = "cluster"
 EVALUATION_COLUMNS = (
     "worker", "freed", "start", "end", "runtime", "value", "fidelity", "status", "config_id", "overhead",
 )  # fmt: skip
@@ -50,8 +52,9 @@ class Study:
     """Runs and their evaluations."""
 
     cells: pd.DataFrame
-    """One row a run, with the columns `KEYS`, `FACTS`, `makespan` (simulated s until the last delivery) and `until`
-    (simulated s until which the run spent its budget: `max_time` if that alone ended it, else the makespan)."""
+    """One row a run, with the columns `KEYS`, `FACTS`, `makespan` (simulated s until the last delivery), `until`
+    (simulated s until which the run spent its budget: `max_time` if that alone ended it, else the makespan) and
+    `cluster` (JSON; empty where workers are perfect)."""
     evaluations: pd.DataFrame
     """One row an evaluation: run after run, in delivery order; some of `EVALUATION_COLUMNS`."""
     offsets: Integers
@@ -229,7 +232,8 @@ def study_of(cells: pd.DataFrame, evaluations: pd.DataFrame, counts: Integers, u
     if not len(cells):
         raise SpecificationError("there are no runs to draw; give at least one")
     offsets = _offsets(counts)
-    cells = cells.assign(**{name: math.nan for name in FACTS if name not in cells}).reset_index(drop=True)
+    absent = dict.fromkeys(FACTS, math.nan) | {CLUSTER: ""}
+    cells = cells.assign(**{name: value for name, value in absent.items() if name not in cells}).reset_index(drop=True)
     ends = np.asarray(evaluations["end"], dtype=np.float64)
     cells["makespan"] = _reduce(np.maximum, ends, offsets, 0.0)
     timed = cells["max_time"].notna() & cells["max_evaluations"].isna()
@@ -333,6 +337,7 @@ def study_of_runs(runs: Sequence[Run], unfinished: Sequence[str] = (), columns: 
             "max_time": np.array([_fact(run, "specification", "max_time") for run in runs]),
             "max_evaluations": np.array([_fact(run, "specification", "max_evaluations") for run in runs]),
             "wall_time": np.array([_fact(run, "measured", "wall_time") for run in runs]),
+            CLUSTER: [cluster_text(run.trace.attrs.get(ATTRIBUTE, {}).get("specification", {})) for run in runs],
         }
     )
     evaluations = pd.DataFrame({name: np.concatenate([run.trace[name].to_numpy() for run in runs]) for name in wanted})
@@ -341,6 +346,11 @@ def study_of_runs(runs: Sequence[Run], unfinished: Sequence[str] = (), columns: 
         parts = [run.trace[name] if name in run.trace else np.full(len(run.trace), math.nan) for run in runs]
         evaluations[name] = np.concatenate([np.asarray(part, dtype=np.float64) for part in parts])
     return study_of(cells, evaluations, np.array([len(run.trace) for run in runs], dtype=np.int64), unfinished)
+
+
+def cluster_text(specification: Mapping[str, Any]) -> str:
+    """Return the cluster of a run's specification as JSON; empty where its workers are perfect."""
+    return json.dumps(specification[CLUSTER], sort_keys=True) if CLUSTER in specification else ""
 
 
 def _fact(run: Run, part: str, name: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -30,6 +31,19 @@ def made_up_run(optimizer, benchmark, n_workers, seed, *, number=0, evaluations=
     trace = pd.DataFrame(rows, columns=COLUMNS).sort_values("end", ignore_index=True)
     trace.attrs[ATTRIBUTE] = {"measured": {"wall_time": 0.5 + 0.1 * seed}}
     return Run(optimizer, benchmark, n_workers, seed, optimum, trace)
+
+
+def on_clusters(study, deviations=(0.5, 1.0)):
+    """The study with each run as well on workers with stragglers, where everything takes longer."""
+    runs = list(study.runs())
+    for run in list(runs):
+        for deviation in deviations:
+            times = {name: run.trace[name] * (1 + deviation) for name in ("freed", "start", "end", "runtime")}
+            trace = run.trace.assign(**times)
+            cluster = {"stragglers": {"half_normal": deviation}}
+            trace.attrs[ATTRIBUTE] = {"specification": {"cluster": cluster}}
+            runs.append(dataclasses.replace(run, optimizer=f"{run.optimizer} (stragglers {deviation:g})", trace=trace))
+    return study_of_runs(runs)
 
 
 def label(number, letters):

@@ -146,7 +146,7 @@ def test_a_missing_file_a_folder_and_another_encoding_are_told_apart(tmp_path):
     with pytest.raises(SpecificationError, match=r"this folder has no study\.toml"):
         load_study(tmp_path)
     with pytest.raises(
-        SpecificationError, match=r"that is here: baselines, clocks, figure-6, paper-fair, paper, quickst"
+        SpecificationError, match=r"that is here: baselines, clocks, clusters, figure-6, paper-fair, paper"
     ):
         load_study("quick")
     (tmp_path / "latin.toml").write_bytes(b'name = "caf\xe9"')

@@ -36,7 +36,7 @@ def entries_with_data(study):
 
 
 def test_the_studies_of_the_design_are_shipped():
-    names = ("baselines", "clocks", "figure-6", "paper-fair", "paper", "quickstart", "reference", "scaling")
+    names = ("baselines", "clocks", "clusters", "figure-6", "paper-fair", "paper", "quickstart", "reference", "scaling")
     assert [f"{name}.toml" for name in names] == FILES
 
 
@@ -55,7 +55,9 @@ def test_a_shipped_study_is_planned_as_far_as_its_data_is_there(name):
     if absent:  # an optimizer may ask for some of them
         optimizers = [one.model_copy(update={"benchmarks": None}) for one in study.optimizers]
         part = part.model_copy(update={"optimizers": optimizers})
-    plan = make_plan(part, name)
+    plan = make_plan(part.model_copy(update={"cluster": None}), name)
+    if study.cluster:
+        assert len(make_plan(part, name).cells) == len(study.cluster) * len(plan.cells)
     runs = {one.shown_as: len(study.workers_of(one)) * len(study.seeds_of(one)) for one in study.optimizers}
     pairs = {(cell.label, cell.benchmark_label) for cell in plan.cells}
     assert len(plan.cells) == sum(runs[label] for label, _ in pairs)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up import on_clusters
 
 from zerowait.plots.catalogue import FIGURES, figure_kind
 from zerowait.plots.drawing import style
@@ -52,6 +53,11 @@ def runs():
 @pytest.fixture(scope="module")
 def study(runs):
     return study_of_runs(runs)
+
+
+def study_for(name, study):
+    """The study, also on other clusters for the figure that compares them."""
+    return on_clusters(study) if name == "degradation" else study
 
 
 def options_of(name, study):
@@ -98,7 +104,7 @@ def test_a_caption_says_that_some_curves_have_no_band(runs):
 @pytest.mark.parametrize("look", ["paper", "slides"])
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_is_cut_off_and_nothing_lies_on_another(study, name, look, caplog):
-    drawn = FIGURES[name].make(study, look=look, **options_of(name, study))
+    drawn = FIGURES[name].make(study_for(name, study), look=look, **options_of(name, study))
     with style.context(drawn.look), caplog.at_level(logging.WARNING):
         drawn.figure.draw_without_rendering()
         renderer = drawn.figure.canvas.get_renderer()
@@ -152,7 +158,7 @@ def overlap(one, other):
 def test_the_same_study_gives_the_same_bytes(study, runs, name, tmp_path):
     again = study_of_runs(list(reversed(runs)))
     for folder, drawn in (("one", study), ("two", again)):
-        FIGURES[name].make(drawn, **options_of(name, study)).save(tmp_path / folder / name)
+        FIGURES[name].make(study_for(name, drawn), **options_of(name, study)).save(tmp_path / folder / name)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert {f"{name}.{kind}" for kind in ("pdf", "png", "csv")} <= set(files)
     for file in files:
@@ -162,7 +168,7 @@ def test_the_same_study_gives_the_same_bytes(study, runs, name, tmp_path):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_has_panels_with_something_in_them_a_table_and_a_caption(study, name):
-    drawn = FIGURES[name].make(study, **options_of(name, study))
+    drawn = FIGURES[name].make(study_for(name, study), **options_of(name, study))
     assert all(panel.has_data() for panel in drawn.axes.flat if panel.get_visible())
     assert len(drawn.table)
     assert drawn.caption.endswith(".")
@@ -176,6 +182,11 @@ def test_a_figure_of_one_run_is_drawn_or_refused_in_one_line(name):
     pairs = {"win_rates", "practical_differences", "performance_profile"}
     if name in {"rank_over_time", "critical_difference", "rank_by_workers", "speed_up", *pairs}:
         with pytest.raises(SpecificationError, match=r"compare.* there is (only (random|1)|1)|there is only random"):
+            FIGURES[name].make(study)
+    elif name == "degradation":
+        with pytest.raises(
+            SpecificationError, match=r"no run on perfect workers beside one on others \(all of its work"
+        ):
             FIGURES[name].make(study)
     else:
         assert len(FIGURES[name].make(study).table)
