@@ -38,8 +38,8 @@ def on_clusters(study, deviations=(0.5, 1.0)):
     runs = list(study.runs())
     for run in list(runs):
         for deviation in deviations:
-            times = {name: run.trace[name] * (1 + deviation) for name in ("freed", "start", "end", "runtime")}
-            trace = run.trace.assign(**times)
+            times = [name for name in ("freed", "start", "end", "runtime") if name in run.trace]
+            trace = run.trace.assign(**{name: run.trace[name] * (1 + deviation) for name in times})
             cluster = {"stragglers": {"half_normal": deviation}}
             trace.attrs[ATTRIBUTE] = {"specification": {"cluster": cluster}}
             runs.append(dataclasses.replace(run, optimizer=f"{run.optimizer} (stragglers {deviation:g})", trace=trace))

@@ -23,7 +23,8 @@ made = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 begin, cpu = time.perf_counter(), time.process_time()
 study = study_of_table(table)
 del table
-rows = {{name: len(kind.table(study)) for name, kind in FIGURES.items() if not kind.needs_reference}}
+kinds = [kind for kind in FIGURES.values() if not kind.needs_reference and kind.name != "degradation"]
+rows = {{kind.name: len(kind.table(study)) for kind in kinds}}
 seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
 kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 memory = {{"made": made / 1e6, "gigabytes": kilobytes / 1e6}}
@@ -40,7 +41,10 @@ def summarise():
 def test_every_table_of_a_small_one_is_made():
     study = large_study(benchmarks=2, seeds=2, evaluations=60)
     assert len(study) == 240
-    assert all(len(kind.table(study)) for kind in FIGURES.values() if not kind.needs_reference)
+    # The last needs workers that are not perfect, and the table has none.
+    assert all(
+        len(kind.table(study)) for name, kind in FIGURES.items() if not kind.needs_reference and name != "degradation"
+    )
 
 
 @pytest.mark.stress
