@@ -84,6 +84,9 @@ class Simulator:
         When a process dies in a call: `"raise"` `WorkerDied` in every other one, or `"continue"` and record it as lost.
     idle
         How idle workers are recognised.
+    query_timeout
+        Real seconds that the objective may take to answer while others wait for it, then all of them get a
+        `StalledError`; None waits for ever.
     shared_directory
         Whether workers on several hosts share the directory, over a network file system; on one host it is only slower.
     labels
@@ -116,6 +119,7 @@ class Simulator:
         on_exhausted: Literal["raise", "inf"] = "raise",
         on_worker_death: Literal["raise", "continue"] = "raise",
         idle: Idle | None = None,
+        query_timeout: float | None = None,
         shared_directory: bool = False,
         labels: Mapping[str, Any] | None = None,
         on_delivery: Callable[[Mapping[str, Any], float | None, Evaluation], None] | None = None,
@@ -144,6 +148,7 @@ class Simulator:
             Idle() if idle is None else idle,
             on_worker_death == "continue",
             None if cluster is None else Workers(cluster, self.seed),
+            math.inf if query_timeout is None else arguments.real("query_timeout", query_timeout, 0.0, above=True),
         )
         specification = make_specification(
             n_workers, self._rules.budget, self.seed, self._rules.overhead, continual=continual, labels=labels,

@@ -18,7 +18,6 @@ from zerowait.compat.benchmark_simulator.interface import AbstractAskTellOptimiz
 from zerowait.suite.asktell import simulate
 from zerowait.suite.rules.errors import DivergedError, RunAborted, StalledError, TooManyCallsError, WorkerDied
 from zerowait.suite.rules.evaluation import Evaluation, Query
-from zerowait.suite.rules.idle import Idle
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.simulator import Simulator
 
@@ -61,7 +60,7 @@ class ObjectiveFuncWrapper:
     continual_max_fidel
         Whether trainings continue, and up to which fidelity.
     max_waiting_time
-        Real seconds without a call after which whoever waits is told, see `Idle.stall_after`.
+        Real seconds that the objective may take to answer while others wait for it.
     store_config, store_actual_cumtime
         Whether the results have configurations, fidelities and seeds, and real times.
     allow_parallel_sampling
@@ -159,10 +158,10 @@ class ObjectiveFuncWrapper:
         if not ask_and_tell:
             if not launch_multiple_wrappers_from_user_side:
                 _check_absent(self._dir_name)
-            idle = Idle() if max_waiting_time == math.inf else Idle(stall_after=max_waiting_time)
             self._simulator = Simulator(
-                self._objective, directory=self._dir_name, on_exhausted="inf", idle=idle, **self._specification
-            )
+                self._objective, directory=self._dir_name, on_exhausted="inf",
+                query_timeout=None if max_waiting_time == math.inf else max_waiting_time, **self._specification,
+            )  # fmt: skip
             if launch_multiple_wrappers_from_user_side and _async_instantiations:
                 self._join(n_workers)
             self._simulator.start()
@@ -250,7 +249,7 @@ class ObjectiveFuncWrapper:
         ProcessLookupError
             More than `n_workers` calls run at once.
         TimeoutError
-            Another worker has died, or the optimizer has worked without a call for long.
+            Another worker has died, or the objective has not answered it for `max_waiting_time`.
         InterruptedError
             The run was ended.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from zerowait.suite.rules.budget import Budget
@@ -49,6 +50,8 @@ class Rules:
     continue_after_death: bool
     workers: Workers | None = None
     """What becomes of an evaluation on its worker; None if they are perfect."""
+    query_timeout: float = math.inf
+    """Real seconds that a query of the objective may take while somebody waits for it."""
 
 
 @dataclass(slots=True)

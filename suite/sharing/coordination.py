@@ -563,6 +563,14 @@ class Coordinator:
             ints[header.RETIRED] += 1
         self.transport.release(slot)
 
+    def end_if_hung(self) -> None:
+        """End the run if a query of the objective takes longer than it may."""
+        table, now = self.table, self.now()
+        for slot in table.slots_in(slot_state.EVALUATING):
+            if now - table.floats[table.rows[slot] + record.RESUMED_AT] > self.rules.query_timeout:
+                self.end.come(StopReason.HUNG, slot)
+                return
+
     # -- for those who look on -----------------------------------------------------------------------------------------
 
     def progress(self) -> Mapping[str, Any]:

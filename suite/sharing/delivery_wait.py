@@ -106,6 +106,8 @@ class DeliveryWait(Wait):
                 self._quiescence = Quiescence(run.rules.idle)
             quiet = self._quiescence.seconds(events, run.participants())
         with run.transport:
+            if run.rules.query_timeout < math.inf:
+                run.end_if_hung()
             if ints[header.STOP_REASON]:
                 run.end.expire()
                 return self._first_look

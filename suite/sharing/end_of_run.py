@@ -78,13 +78,18 @@ class EndOfRun:
             )
         if stop_reason == StopReason.WRONG_GUESS:
             raise WrongGuessError(f"a worker that was taken to be idle called after all; {REMEDY}; {kept}")
-        if stop_reason == StopReason.WORKER_DIED:
+        if stop_reason in (StopReason.WORKER_DIED, StopReason.HUNG):
             row = table.rows[detail]
             claim = description(self._transport, detail)[: table.ints[row + record.CLAIM_TEXT]]
             config = json.loads(b"{" + claim + b"}")["config"]
+            process = f"process {table.ints[row + record.PID]}"
+            if stop_reason == StopReason.HUNG:
+                raise StalledError(
+                    f"the objective has not answered {process} for longer than query_timeout, in slot {detail} with "
+                    f"the configuration {config!r}, while others wait; give a larger query_timeout, or mend it; {kept}"
+                )
             raise WorkerDied(
-                f"process {table.ints[row + record.PID]} died, or left its call, while it held slot {detail} with the "
-                f"configuration {config!r}; "
+                f"{process} died, or left its call, while it held slot {detail} with the configuration {config!r}; "
                 f"{kept}. A run in a new directory with on_worker_death='continue' goes on without workers that die"
             )
         error = OSError(detail, os.strerror(detail))

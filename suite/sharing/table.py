@@ -38,6 +38,7 @@ class StopReason(IntEnum):
     ABORTED = 4
     STALLED = 5
     WRONG_GUESS = 6
+    HUNG = 7
 
 
 class Status(IntEnum):

@@ -369,6 +369,24 @@ def test_more_callers_than_workers():
     caller.join()
 
 
+def test_an_objective_that_hangs_ends_the_run_for_who_waits():
+    go_on = threading.Event()
+
+    def hangs(eval_config, fidels=None, seed=None):
+        if eval_config["i"] == 1:
+            go_on.wait(60)
+        return numbered(eval_config)
+
+    wrapper = ObjectiveFuncWrapper(hangs, n_workers=2, n_evals=9, max_waiting_time=0.2)
+    with ThreadPoolExecutor(2) as pool:
+        hung, waits = pool.submit(wrapper, {"i": 1}), pool.submit(wrapper, {"i": 0})
+        with pytest.raises(TimeoutError, match=r"query_timeout, in slot \d with the configuration {'i': 1}"):
+            waits.result()
+        go_on.set()
+        with pytest.raises(TimeoutError):
+            hung.result()
+
+
 def test_arguments_that_change_nothing_are_said_once():
     from zerowait.compat.benchmark_simulator.wrapper import _say_once
 

@@ -1,8 +1,11 @@
-"""What comes with a call: further data for the objective, ids that count, losses that are not finite."""
+"""What comes with a call: further data, ids that count, losses that are not finite, queries that take too long."""
 
 from __future__ import annotations
 
 import math
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from zerowait import (
     Query,
     Simulator,
     SpecificationError,
+    StalledError,
     simulate,
 )
 
@@ -95,3 +99,36 @@ def test_a_caller_gets_the_error_when_the_training_would_have_ended(tmp_path):
         with pytest.raises(BudgetExhausted):
             simulator({"x": 3})
         assert simulator.trace()["end"].tolist() == [2.0, 4.0]
+
+
+def slow(config, *, until=None):
+    if until is not None:
+        until.wait(60)
+    return Evaluation(float(config["x"]), 1.0)
+
+
+def test_a_query_that_takes_longer_than_it_may_ends_the_run_for_all_who_wait(tmp_path):
+    until = threading.Event()
+    simulator = Simulator(slow, n_workers=2, directory=tmp_path, overhead=NONE, query_timeout=0.1)
+    with ThreadPoolExecutor(2) as pool:
+        hung = pool.submit(simulator, {"x": 1}, data={"until": until})
+        simulator.wait_started(1)
+        waits = pool.submit(simulator, {"x": 0})
+        with pytest.raises(StalledError, match=r"slot 0 with the configuration {'x': 1}, while others wait; give a la"):
+            waits.result()
+        until.set()
+        with pytest.raises(StalledError):
+            hung.result()
+    with pytest.raises(StalledError, match="the 0 evaluations recorded before are intact"):
+        simulator({"x": 2})
+
+
+def test_a_query_may_take_its_time_when_nobody_waits_or_when_it_is_allowed_to(tmp_path):
+    class Later:
+        def wait(self, _):
+            time.sleep(0.3)
+
+    with Simulator(slow, n_workers=1, directory=tmp_path, overhead=NONE, query_timeout=0.1) as simulator:
+        assert simulator({"x": 1}, data={"until": Later()}).end == 1.0
+    with pytest.raises(SpecificationError, match="query_timeout is 0; it must be a number above 0"):
+        Simulator(slow, n_workers=1, query_timeout=0)
