@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.suite.engine import Engine, Told, as_told, path_in
 from zerowait.suite.rules import arguments
-from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.budget import Budget, Counts
 from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.errors import DivergedError, SpecificationError, shown
 from zerowait.suite.rules.evaluation import AnyObjective, AskTellOptimizer, Evaluation, Query
@@ -28,6 +28,7 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     n_workers: int,
     max_evaluations: int | None = None,
     max_time: float | None = None,
+    counts: Counts = "calls",
     seed: int = 0,
     overhead: Overhead | None = None,
     continual: bool = False,
@@ -55,6 +56,9 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
         How many evaluations run at the same simulated time, at least 1.
     max_evaluations, max_time
         The budget: exactly so many evaluations, or those that end by this simulated time in seconds.
+    counts
+        What `max_evaluations` counts: `"calls"`, the first so many that are asked for, or `"results"`, the first so
+        many that are delivered to an optimizer whose workers stay busy.
     seed
         Run seed, from which the objective's seeds are derived.
     overhead
@@ -94,7 +98,7 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
             raise arguments.refusal("the optimizer", optimizer, "an object with the methods ask and tell")
     arguments.function("on_delivery", on_delivery)
     engine = Engine(
-        objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time), seed=seed, overhead=overhead,
+        objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time, counts), seed=seed, overhead=overhead,
         continual=continual, told=told, labels=labels, cluster=cluster,
         more={} if batch_size is None else {"batch_size": batch_size},
     )  # fmt: skip

@@ -117,6 +117,7 @@ class Engine:
         """Whether the budget took a configuration from the optimizer, which may wait for its result for ever."""
         # What the rules of `Budget` compare with, for the loop that costs microseconds.
         self.most = budget.most_evaluations
+        self.most_results = budget.most_results
         self.latest = budget.latest
         self.began = time.perf_counter()
 
@@ -174,7 +175,12 @@ class Engine:
 
     def may_call(self, waiting: int = 0) -> bool:
         """Tell whether the budget allows another evaluation when so many are waiting for a worker."""
-        return self.clock.started + waiting < self.most and self.clock.last_delivery < self.latest
+        clock = self.clock
+        return (
+            clock.started + waiting < self.most
+            and clock.last_delivery < self.latest
+            and clock.delivered < self.most_results
+        )
 
     def retire(self) -> None:
         """Take the worker that is free for longest out of the run: nothing can start on it within the budget.
@@ -259,7 +265,7 @@ class Engine:
 
     def is_within_budget(self) -> bool:
         """Tell whether the next result ends within the budget; there must be one in flight."""
-        return self.in_flight.least_end() <= self.latest
+        return self.in_flight.least_end() <= self.latest and self.clock.delivered < self.most_results
 
     def is_due(self) -> bool:
         """Tell whether a result is there already that the optimizer must be told before it is asked again."""

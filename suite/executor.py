@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from zerowait.suite.engine import Engine, Told, as_told, path_in
 from zerowait.suite.rules import arguments
-from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.budget import Budget, Counts
 from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.evaluation import LOST, AnyObjective, Evaluation, Query
@@ -52,6 +52,8 @@ class SimulatedExecutor(concurrent.futures.Executor):
         How many evaluations run at the same simulated time, at least 1.
     max_evaluations, max_time
         The budget: the first so many are evaluated; or what ends by this simulated time, in seconds.
+    counts
+        What `max_evaluations` counts: `"calls"`, or `"results"`, as for `zerowait.simulate`.
     seed
         Run seed, from which the objective's seeds are derived.
     overhead
@@ -90,6 +92,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
         n_workers: int,
         max_evaluations: int | None = None,
         max_time: float | None = None,
+        counts: Counts = "calls",
         seed: int = 0,
         overhead: Overhead | None = None,
         continual: bool = False,
@@ -103,8 +106,8 @@ class SimulatedExecutor(concurrent.futures.Executor):
         arguments.choice("on_exhausted", on_exhausted, ("raise", "inf"))
         arguments.function("on_delivery", on_delivery)
         self._engine = Engine(
-            objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time), seed=seed, overhead=overhead,
-            continual=continual, told=told, labels=labels, cluster=cluster, more={},
+            objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time, counts), seed=seed,
+            overhead=overhead, continual=continual, told=told, labels=labels, cluster=cluster, more={},
         )  # fmt: skip
         self._path = path_in(directory)
         self._measured = self._engine.measured

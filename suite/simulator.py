@@ -19,7 +19,7 @@ from zerowait.suite.engine import failed_runtime
 from zerowait.suite.records.journal_to_trace import trace_of
 from zerowait.suite.records.trace import ATTRIBUTE, write_trace
 from zerowait.suite.rules import arguments
-from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.budget import Budget, Counts
 from zerowait.suite.rules.cluster import CLUSTERS, Cluster
 from zerowait.suite.rules.errors import BudgetExhausted, SpecificationError, StalledError
 from zerowait.suite.rules.evaluation import (
@@ -70,6 +70,9 @@ class Simulator:
     max_evaluations, max_time
         The budget: the first so many calls are evaluated and delivered; or what ends by this simulated time, in
         seconds.
+    counts
+        What `max_evaluations` counts: `"calls"`, or `"results"` of workers that stay busy until so many have been
+        delivered; what is in flight then is not recorded.
     seed
         Run seed, from which the objective's seeds are derived.
     overhead
@@ -112,6 +115,7 @@ class Simulator:
         directory: str | os.PathLike[str] | None = None,
         max_evaluations: int | None = None,
         max_time: float | None = None,
+        counts: Counts = "calls",
         seed: int = 0,
         overhead: Overhead | None = None,
         continual: bool = False,
@@ -142,7 +146,7 @@ class Simulator:
         self._on_exhausted = on_exhausted
         self._shared_directory = shared_directory
         self._rules = Rules(
-            Budget(max_evaluations, max_time),
+            Budget(max_evaluations, max_time, counts),
             Overhead.measured() if overhead is None else overhead,
             continual,
             Idle() if idle is None else idle,

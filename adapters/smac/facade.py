@@ -68,7 +68,7 @@ def make_scenario(run: Run, settings: Mapping[str, Any], folder: Path) -> Scenar
         output_directory=folder,
         deterministic=True,
         crash_cost=float(settings["crash_cost"]),
-        n_trials=NO_LIMIT if run.budget.max_evaluations is None else run.budget.max_evaluations,
+        n_trials=int(min(NO_LIMIT, run.budget.most_evaluations)),
         min_budget=None if fidelity is None else fidelity.lower,
         max_budget=None if fidelity is None else fidelity.upper,
         seed=run.optimizer_seed,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, PositiveFloat, PositiveInt, model_validator
 
-from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.budget import Budget, Counts
 from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.overhead import Overhead
@@ -26,6 +26,8 @@ class BudgetTable(Table):
 
     max_evaluations: PositiveInt | None = None
     """Number of evaluations."""
+    counts: Counts = "calls"
+    """Whether they are calls, or results of workers that stay busy."""
     max_time: Positive | None = None
     """Simulated seconds."""
     full_trainings: Positive | None = None
@@ -35,6 +37,8 @@ class BudgetTable(Table):
     def _has_an_end(self) -> BudgetTable:
         if self.max_evaluations is None and self.max_time is None and self.full_trainings is None:
             raise ValueError("it has no max_evaluations, max_time or full_trainings; give at least one of them")
+        if self.counts == "results" and self.max_evaluations is None:
+            raise ValueError("counts is 'results' without max_evaluations; say how many, or leave counts out")
         return self
 
     def budget(self, full_training: float | None = None) -> Budget:
@@ -43,7 +47,7 @@ class BudgetTable(Table):
         if self.full_trainings is not None:
             assert full_training is not None
             times.append(self.full_trainings * full_training)
-        return Budget(self.max_evaluations, min(times, default=None))
+        return Budget(self.max_evaluations, min(times, default=None), self.counts)
 
 
 def clusters_of(setting: object) -> dict[str, Cluster]:

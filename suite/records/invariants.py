@@ -471,10 +471,12 @@ class _PassedOver:
 
 def _budget(history: History, spec: RunSpec) -> Iterator[Violation]:
     """Report what is past the budget."""
-    n, time = spec.budget.max_evaluations, spec.budget.max_time
+    n, time, lost = spec.budget.max_evaluations, spec.budget.max_time, 0
     for e in history.deliveries:
-        if n is not None and max(e.call, e.number + 1) > n:
-            yield Violation("budget", e.place, f"evaluation {e.number} of call {e.call} with max_evaluations={n}")
+        counted = max(e.call, e.number + 1) if spec.budget.counts == "calls" else e.number + 1 - lost
+        lost += e.is_lost
+        if n is not None and counted > n:
+            yield Violation("budget", e.place, f"evaluation {e.number} of call {e.call} with {spec.budget}")
         if time is not None and (e.start >= time or not spec.budget.allows_end(e.end)):
             yield Violation("budget", e.place, f"start={e.start!r} and end={e.end!r} with max_time={time!r}")
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from zerowait.suite.rules import arguments
-from zerowait.suite.rules.errors import BudgetExhausted
+from zerowait.suite.rules.errors import BudgetExhausted, SpecificationError
+
+Counts: TypeAlias = Literal["calls", "results"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +23,12 @@ class Budget:
     """When a run ends: after so many evaluations, at a simulated time, or at whichever comes first."""
 
     max_evaluations: int | None = None
-    """The first so many calls are evaluated and all of them are delivered."""
+    """So many evaluations; `counts` says which."""
     max_time: float | None = None
     """Results that end after this simulated time, in seconds, are not recorded."""
+    counts: Counts = "calls"
+    """What `max_evaluations` counts. `calls`: the first so many are evaluated and all of them are delivered. `results`:
+    workers stay busy until so many are delivered, and what is in flight then is not recorded."""
 
     def __post_init__(self) -> None:
         """Refuse budgets that no run can have."""
@@ -33,6 +38,8 @@ class Budget:
         if t is not None:
             number = arguments.real("max_time", t, 0.0, above=True, allowed="a positive number of seconds, or None")
             t = t if type(t) is int else number  # a specification keeps what it was given
+        if arguments.choice("counts", self.counts, get_args(Counts)) == "results" and n is None:
+            raise SpecificationError("counts is 'results' without max_evaluations; say how many, or leave counts out")
         object.__setattr__(self, "max_evaluations", n)
         object.__setattr__(self, "max_time", t)
 
@@ -46,8 +53,13 @@ class Budget:
 
     @property
     def most_evaluations(self) -> float:
-        """How many evaluations a run can have at most: infinity when their number is not limited."""
-        return math.inf if self.max_evaluations is None else self.max_evaluations
+        """How many calls a run takes at most: infinity when their number is not limited."""
+        return math.inf if self.max_evaluations is None or self.counts == "results" else self.max_evaluations
+
+    @property
+    def most_results(self) -> float:
+        """How many results are delivered at most: infinity when their number is not limited."""
+        return self.max_evaluations if self.max_evaluations is not None and self.counts == "results" else math.inf
 
     @property
     def latest(self) -> float:
@@ -56,11 +68,12 @@ class Budget:
 
     def useful_workers(self, n_workers: int) -> int:
         """Return how many of the workers can ever get an evaluation."""
-        return n_workers if self.max_evaluations is None else min(n_workers, self.max_evaluations)
+        return int(min(n_workers, self.most_evaluations))
 
-    def allows_call(self, started: int, last_delivery: float) -> bool:
+    def allows_call(self, started: int, last_delivery: float, delivered: int) -> bool:
         """Tell whether another evaluation is allowed at all; if not, free slots bound nothing any more."""
-        if self.max_evaluations is not None and started >= self.max_evaluations:
+        counted = started if self.counts == "calls" else delivered
+        if self.max_evaluations is not None and counted >= self.max_evaluations:
             return False
         return self.max_time is None or last_delivery < self.max_time
 
@@ -78,7 +91,8 @@ class Budget:
 
     def to_json(self) -> dict[str, Any]:
         """Return what specifications, cells and traces keep of it, and what `simulate` and `Simulator` take."""
-        return {"max_evaluations": self.max_evaluations, "max_time": self.max_time}
+        counted = {} if self.counts == "calls" else {"counts": self.counts}
+        return {"max_evaluations": self.max_evaluations, "max_time": self.max_time, **counted}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -89,4 +103,4 @@ class Budget:
         SpecificationError
             It is no budget; the message names the field.
         """
-        return cls(data.get("max_evaluations"), data.get("max_time"))
+        return cls(data.get("max_evaluations"), data.get("max_time"), data.get("counts", "calls"))

@@ -83,7 +83,7 @@ class Coordinator:
             if ints[header.STOP_REASON]:
                 self.end.raise_reason()
             started = ints[header.STARTED]
-            if not self.rules.budget.allows_call(started, floats[header.LAST_DELIVERY]):
+            if not self._may_call():
                 raise self._refusal()
             if not floats[header.ORIGIN]:
                 self._begin_clock(call.entered)
@@ -291,7 +291,9 @@ class Coordinator:
 
     def _may_call(self) -> bool:
         table = self.table
-        return self.rules.budget.allows_call(table.ints[header.STARTED], table.floats[header.LAST_DELIVERY])
+        return self.rules.budget.allows_call(
+            table.ints[header.STARTED], table.floats[header.LAST_DELIVERY], table.ints[header.DELIVERED]
+        )
 
     # -- delivery --------------------------------------------------------------------------------------------------
 
@@ -377,8 +379,11 @@ class Coordinator:
         table, ints, floats = self.table, self.table.ints, self.table.floats
         row = table.rows[slot]
         end = floats[row + record.END]
-        if not self.rules.budget.allows_end(end):
-            if release.is_guess:  # a free slot may still get an evaluation that ends in time: the run goes on
+        is_complete = ints[header.DELIVERED] >= self.rules.budget.most_results
+        if is_complete or not self.rules.budget.allows_end(end):
+            if (
+                release.is_guess and not is_complete
+            ):  # a free slot may still get an evaluation that ends in time: the run goes on
                 ints[header.IDLE_RELEASES] += 1
                 ints[header.RELEASES_IN_A_ROW] += 1
                 self.end.expire_slot(slot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 import threading
@@ -53,6 +54,71 @@ def test_a_budget_of_n_is_n_evaluations_whatever_the_number_of_workers(mode, n, 
     assert len(trace) == n
     assert sorted(trace["config.x"]) == list(range(n)), "the first n calls are evaluated, and all are delivered"
     assert (trace["status"] == "failed").sum() == sum(k % 5 == 4 for k in range(n))
+
+
+def of_busy_workers(n, n_workers):
+    """The first `n` ends of workers that take the next of the configurations whenever they are free."""
+    free, ends = [0.0] * n_workers, []
+    for k in range(n + n_workers):
+        start = heapq.heappop(free)
+        ends.append((start + SHUFFLED[k], k))
+        heapq.heappush(free, ends[-1][0])
+    return sorted(ends)[:n]
+
+
+SHUFFLED = [float(7 + (37 * k) % 41) + k / 64.0 for k in range(40)]
+
+
+class Shuffled:
+    def __call__(self, config):
+        return Evaluation(float(config["x"]), SHUFFLED[config["x"]])
+
+
+@pytest.mark.parametrize("n_workers", [1, 3, 8])
+@pytest.mark.parametrize("n", [1, 20])
+def test_a_budget_of_n_results_is_the_first_n_of_busy_workers(mode, n, n_workers):
+    budget = {"max_evaluations": n, "counts": "results"}
+    trace = mode(many(), Shuffled(), n_workers=n_workers, overhead=NONE, **budget)
+    assert list(zip(trace["end"], trace["config.x"], strict=True)) == of_busy_workers(n, n_workers)
+    assert trace.attrs["zerowait"]["specification"]["counts"] == "results"
+
+
+def test_the_tail_of_a_budget_of_results_is_another_one(mode):
+    calls, results = (
+        mode(many(), Shuffled(), n_workers=8, overhead=NONE, max_evaluations=20, counts=counts)["config.x"].tolist()
+        for counts in ("calls", "results")
+    )
+    assert calls[:11] == results[:11]
+    assert set(calls) == set(range(20))
+    assert max(results) > 19
+    assert len(results) == 20
+
+
+def test_a_budget_of_results_and_of_time_ends_with_whichever_comes_first(mode):
+    for n, latest in ((20, 30.0), (2, 1e6)):
+        trace = mode(
+            many(), Shuffled(), n_workers=3, overhead=NONE, max_evaluations=n, max_time=latest, counts="results"
+        )
+        assert trace["end"].tolist() == [end for end, _ in of_busy_workers(n, 3) if end <= latest]
+
+
+def test_who_is_busy_when_the_last_result_comes_is_told_that_the_budget_is_spent(tmp_path):
+    """The budget says so, whoever asks."""
+    with Simulator(
+        Three(), n_workers=1, directory=tmp_path, max_evaluations=1, counts="results", overhead=NONE
+    ) as simulator:
+        simulator({"x": 0})
+        with pytest.raises(BudgetExhausted, match="max_evaluations=1, counts='results'; 1 evaluations were started"):
+            simulator({"x": 1})
+
+
+def test_a_budget_of_results_says_how_many():
+    with pytest.raises(SpecificationError, match="counts is 'results' without max_evaluations"):
+        Budget(max_time=3.0, counts="results")
+    with pytest.raises(SpecificationError, match="counts is 'result'; it must be one of 'calls', 'results'"):
+        Budget(3, counts="result")
+    assert Budget.from_json(Budget(3, counts="results").to_json()) == Budget(3, counts="results")
+    assert Budget(3).to_json() == {"max_evaluations": 3, "max_time": None}
 
 
 def test_without_a_budget_the_optimizer_decides(mode):
