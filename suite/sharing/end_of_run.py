@@ -82,14 +82,14 @@ class EndOfRun:
             row = table.rows[detail]
             claim = description(self._transport, detail)[: table.ints[row + record.CLAIM_TEXT]]
             config = json.loads(b"{" + claim + b"}")["config"]
-            process = f"process {table.ints[row + record.PID]}"
+            pid = table.ints[row + record.PID]
             if stop_reason == StopReason.HUNG:
                 raise StalledError(
-                    f"the objective has not answered {process} for longer than query_timeout, in slot {detail} with "
+                    f"the objective has not answered process {pid} for longer than query_timeout, in slot {detail} with "
                     f"the configuration {config!r}, while others wait; give a larger query_timeout, or mend it; {kept}"
                 )
             raise WorkerDied(
-                f"{process} died, or left its call, while it held slot {detail} with the configuration {config!r}; "
+                f"process {pid} died, or left its call, while it held slot {detail} with the configuration {config!r}; "
                 f"{kept}. A run in a new directory with on_worker_death='continue' goes on without workers that die"
             )
         error = OSError(detail, os.strerror(detail))
