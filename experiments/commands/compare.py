@@ -60,6 +60,8 @@ def compare(
             raise SpecificationError(f'{study} names no archive; give one with --with, or write compare = "baselines"')
         with_ = Path(named)
     folder, archive = study_folder(study), archive_folder(with_)
+    if not folder.exists():
+        raise SpecificationError(f"{study} has not run, for there is no {folder}; run it first: zerowait run {study}")
     target = folder.with_name(f"{folder.resolve().name}-with-{archive.resolve().name}") if out is None else out
     for line in compare_runs(folder, archive, target, where):
         typer.echo(f"left out: {line}", err=True)
@@ -82,6 +84,7 @@ def new_study(
     """Write a study of your optimizer that can be compared with the runs of an archive."""
     from zerowait.experiments.grid.archive import trainings
     from zerowait.experiments.studies.like import study_like
+    from zerowait.experiments.studies.study import parse_study
     from zerowait.suite.records import store
     from zerowait.suite.records.selection import parse
 
@@ -90,6 +93,7 @@ def new_study(
     runs = store.load_cells(place)
     runs["trained"] = runs["cell"].map(trainings(place))
     text = study_like(runs[parse(where).mask(runs)], str(like), optimizer, target.stem)
+    parse_study(text, str(target))  # a name may be none that a study can have
     try:
         with target.open("x", encoding="utf-8") as file:
             file.write(text)

@@ -48,6 +48,8 @@ ROWS, TRAININGS = "rows", "trainings"
 full trainings: the sum over its evaluations of what they trained further, as a share of the highest fidelity."""
 PLANNED = b"zerowait.planned"
 """Key of the metadata of an archive's `cells.parquet`: how many runs its study has of each optimizer, JSON."""
+COMPARED = b"zerowait.compared"
+"""Key of the metadata of a comparison's `cells.parquet`: the archive's name."""
 _NOT_COMPARED = (*store_cells.MEASURED_COLUMNS, "versions")
 """Columns of `cells.parquet` that depend on the machine; the versions that decide a run are in its specification."""
 
@@ -100,12 +102,13 @@ def make_archive(study: Path, out: Path, only: Sequence[str] = (), *, replace: b
 @contextlib.contextmanager
 def folder_for(out: Path) -> Iterator[Path]:
     """Give an empty folder whose files take the places of those in `out` when the block ends without an error."""
-    out.mkdir(parents=True, exist_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".archive-", dir=out.parent) as temporary:
         made, before = Path(temporary) / "made", Path(temporary) / "before"
         made.mkdir()
         before.mkdir()
         yield made
+        out.mkdir(exist_ok=True)
         for name in (store_cells.TRACES, store_cells.CELLS_FILE, STUDY_COPY):
             if (out / name).exists():
                 (out / name).rename(before / name)
@@ -119,6 +122,14 @@ def _is_archive(folder: Path) -> bool:
 
     file = folder / store_cells.CELLS_FILE
     return file.is_file() and ROWS in pq.read_schema(file).names
+
+
+def is_comparison(folder: Path) -> bool:
+    """Tell whether `zerowait compare` made this archive."""
+    import pyarrow.parquet as pq
+
+    file = folder / store_cells.CELLS_FILE
+    return file.is_file() and COMPARED in (pq.read_schema(file).metadata or {})
 
 
 def _planned(study: Path, runs: pd.DataFrame) -> pd.DataFrame:
@@ -265,6 +276,10 @@ def verify(archive: Path, sample: int, seed: int) -> list[tuple[str, str]]:
         It is no archive, or a file is damaged.
     """
     place, _ = store.store_of(archive)
+    if is_comparison(place):
+        raise TraceError(f"{archive} is a comparison; verify the archive of which it has runs")
+    if not _is_archive(place):
+        raise TraceError(f"{archive} has every evaluation and is no archive; make one: zerowait baselines archive")
     rows = store.read_cells(place).to_pylist()
     paths = store.partition_paths(place)
     parts = {(part.optimizer, part.benchmark): table for part, table in map(read_partition, paths)}

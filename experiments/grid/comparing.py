@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.experiments.grid.archive import folder_for, highest_fidelities, keep, trainings
+from zerowait.experiments.grid.archive import (
+    COMPARED,
+    folder_for,
+    highest_fidelities,
+    is_comparison,
+    keep,
+    trainings,
+)
 from zerowait.experiments.grid.store import update, write
 from zerowait.experiments.studies.like import AGREES, toml
 from zerowait.experiments.studies.shipped import STUDY_COPY
@@ -32,8 +39,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-COMPARED = b"zerowait.compared"
-"""Key of the metadata of a comparison's `cells.parquet`: the archive's name."""
 SETTINGS = ("parameters", "data", "overhead", "cluster")
 """What two runs on a task must have in common besides the number of workers."""
 
@@ -81,7 +86,7 @@ def compare(study: Path, archive: Path, out: Path, where: Where = None) -> list[
     mine, around = store.store_of(study)
     theirs, _ = store.store_of(archive)
     name = (archive.parent if archive.name == store_cells.STORE else archive).resolve().name
-    if out.exists() and not _is_comparison(out):
+    if out.exists() and any(out.iterdir()) and not is_comparison(out):
         raise SpecificationError(f"{out} is no comparison; name another folder with --out, or remove what is in it")
     if around is not None:
         update(around)
@@ -105,13 +110,6 @@ def compare(study: Path, archive: Path, out: Path, where: Where = None) -> list[
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(study / STUDY_COPY, made / STUDY_COPY)
     return [*_unfinished(around), *found.remarks]
-
-
-def _is_comparison(folder: Path) -> bool:
-    import pyarrow.parquet as pq
-
-    file = folder / store_cells.CELLS_FILE
-    return file.is_file() and COMPARED in (pq.read_schema(file).metadata or {})
 
 
 def _runs(place: Path, trained: dict[str, float]) -> pd.DataFrame:

@@ -223,6 +223,11 @@ def load_study(path: str | Path) -> Study:
     except (OSError, ValueError) as error:  # a path may hold a zero byte
         reason = error.strerror if isinstance(error, OSError) else error
         raise SpecificationError(f"{path}: cannot be read ({reason}); a study file is TOML in UTF-8") from None
+    return parse_study(text, str(path))
+
+
+def parse_study(text: str, path: str) -> Study:
+    """Check the text of a study file, which errors call `path`; errors are those of `load_study`."""
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is a mere ValueError

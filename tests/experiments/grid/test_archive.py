@@ -116,6 +116,11 @@ def test_an_archive_of_a_copied_store_and_of_some_runs(study, made, tmp_path):
         make_archive(study, tmp_path / "some")
     with pytest.raises(TraceError, match="there is no study in"):
         verify(tmp_path / "none", 1, 0)
+    for whole in (study, copy):
+        with pytest.raises(
+            TraceError, match="has every evaluation and is no archive; make one: zerowait baselines arch"
+        ):
+            verify(whole, 1, 0)
 
 
 def test_every_run_is_the_same_when_it_is_made_again(made):

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import zerowait
 from zerowait.experiments.commands.cli import app
-from zerowait.experiments.grid.archive import absent, make_archive, trainings
+from zerowait.experiments.grid.archive import absent, make_archive, trainings, verify
 from zerowait.experiments.grid.comparing import compare, match
 from zerowait.experiments.grid.engines import InProcess
 from zerowait.experiments.grid.planning import make_plan
@@ -21,7 +21,7 @@ from zerowait.experiments.studies.study import load_study
 from zerowait.plots.catalogue import figure_kind
 from zerowait.plots.studies.loading import load_study as load_for_figures
 from zerowait.suite.records.incumbents import RESULTS
-from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError, TraceError
 
 STUDY = """
 name = "tiny"
@@ -216,6 +216,11 @@ def test_a_partial_study_is_archived_where_it_is_whole(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_a_comparison_is_no_archive_to_verify(compared):
+    with pytest.raises(TraceError, match="is a comparison; verify the archive"):
+        verify(compared, 1, 0)
+
+
 def test_a_new_study_is_like_the_archive_and_can_be_compared_with_it(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, evaluations in (("optuna-random", 8), ("dehb", 24)):
@@ -227,7 +232,14 @@ def test_a_new_study_is_like_the_archive_and_can_be_compared_with_it(runs, tmp_p
         planned = {(c.benchmark_label, c.n_workers, c.seed) for c in make_plan(study, "").cells}
         cells = zerowait.load_cells(runs[1])[["benchmark", "n_workers", "run_seed"]]
         assert planned == set(cells.itertuples(index=False, name=None))
+        early = CliRunner().invoke(app, ["compare", f"{name}.toml"])
+        assert str(early.exception).endswith(f"run it first: zerowait run {name}.toml")
     again = CliRunner().invoke(app, ["new-study", "--like", str(runs[1]), "--optimizer", "dehb"])
     assert "dehb.toml is there already" in str(again.exception)
     unknown = CliRunner().invoke(app, ["new-study", "--like", str(runs[1]), "--optimizer", "dehp"])
+    named = CliRunner().invoke(
+        app, ["new-study", "--like", str(runs[1]), "--optimizer", "dehb", "--out", "my study.toml"]
+    )
+    assert str(named.exception).startswith("my study.toml: name is 'my study'; it must consist of letters")
+    assert not (tmp_path / "my study.toml").exists()
     assert str(unknown.exception).startswith("'dehp' is no optimizer; did you mean 'dehb'?")
