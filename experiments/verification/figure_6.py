@@ -130,13 +130,18 @@ def runs_of(folder: Path) -> list[Run]:
     Raises
     ------
     SpecificationError
-        Its traces do not say what configurations are worth.
+        Its traces do not say what configurations are worth, or are not whole.
     """
     from zerowait.plots.studies.loading import load_study
 
     study = load_study(folder, columns=("worker", "end", "value", "fidelity"))
     if FULL_VALUE not in study.evaluations:
         raise SpecificationError(f"the traces of {folder} have no {FULL_VALUE}: zerowait complete {folder}")
+    if "worker" not in study.evaluations:
+        raise SpecificationError(
+            f"{folder} is an archive, which keeps incumbents only; the paper's look-ahead reads every evaluation, so "
+            "give the study that was archived"
+        )
     return list(study.runs())
 
 
@@ -156,11 +161,16 @@ def verify(folder: Path, directory: Path | None = None) -> Outcome:
     for one in runs:
         grouped.setdefault((one.benchmark, one.n_workers, one.optimizer), []).append(one)
     labels = sorted({one.benchmark for one in runs})
-    absent = [key for key in itertools.product(labels, workers, optimizers) if key not in grouped]
-    if absent:
-        benchmark, n, name = absent[0]
+    absent = {
+        name: f"{name}, which has no run on {benchmark} with P = {n}"
+        for benchmark, n, name in itertools.product(labels, workers, optimizers)
+        if (benchmark, n, name) not in grouped
+    }
+    optimizers = [name for name in optimizers if name not in absent]
+    if len(optimizers) < FEWEST:
         raise SpecificationError(
-            f"{folder} has no run of {name} on {benchmark} with P = {n}; continue: zerowait run {folder}"
+            f"ranks compare optimizers that have run everywhere; {folder} is without {'; '.join(absent.values())}; "
+            f"continue: zerowait run {folder}"
         )
     rows, gates = [], []
     for n in workers:
@@ -197,6 +207,8 @@ def verify(folder: Path, directory: Path | None = None) -> Outcome:
         "paper's rule: rank of the median over seeds of the least loss at any fidelity, with look-ahead, at 1/16 of "  # noqa: ISC004
         "the longest time of any optimizer on two logarithmic grids; each next column changes one of these, right all",
     ]
+    if absent:
+        notes.append(f"left out: {'; '.join(absent.values())}; continue: zerowait run {folder}")
     if not any("get_average_rank" in gate.name for gate in gates):
         notes.append("mfhpo-simulator is not installed here: the paper's rule was not compared with its own function")
     return Outcome("figure-6", table, gates, notes, {"tasks": long})

@@ -118,12 +118,22 @@ def test_a_study_is_ranked_as_far_as_it_is_finished(tmp_path):
         run("figure-6", Request(study=folder))
 
 
-def test_an_optimizer_that_has_no_run_with_some_workers_is_named(monkeypatch):
-    runs = [made_up("random", 0, [(1, 1, 1, 1)]), made_up("dehb", 0, [(1, 1, 1, 1)])]
-    other = [dataclasses.replace(runs[0], n_workers=8)]
+def test_an_optimizer_that_has_no_run_with_some_workers_is_left_out_and_named(monkeypatch):
+    runs = [made_up(name, 0, [(1, 1, 1, 1)]) for name in ("random", "dehb", "optuna-tpe")]
+    other = [dataclasses.replace(one, n_workers=8) for one in runs if one.optimizer != "dehb"]
     monkeypatch.setattr(figure_6, "runs_of", lambda folder: runs + other)
-    with pytest.raises(SpecificationError, match="there has no run of dehb on task with P = 8; continue: zerowait run"):
+    monkeypatch.setattr(figure_6, "by_the_simulator", lambda *_: None)
+    outcome = figure_6.verify(Path("there"))
+    assert set(outcome.table["optimizer"]) == {"random", "optuna-tpe"}
+    assert "left out: dehb, which has no run on task with P = 8; continue: zerowait run there" in outcome.notes
+    monkeypatch.setattr(figure_6, "runs_of", lambda folder: [*runs[:2], other[0]])
+    with pytest.raises(SpecificationError, match=r"there is without dehb, .* with P = 8; continue: zerowait run there"):
         figure_6.verify(Path("there"))
+
+
+def test_an_archive_is_refused_because_look_ahead_reads_every_evaluation():
+    with pytest.raises(SpecificationError, match="is an archive, which keeps incumbents only"):
+        run("figure-6", Request(study=Path(__file__).parents[3] / "results" / "baselines"))
 
 
 def test_the_study_has_the_papers_optimizers_and_workers():
