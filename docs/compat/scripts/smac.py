@@ -5,7 +5,6 @@ import sys
 import tempfile
 
 import ConfigSpace
-import numpy as np
 from smac import HyperparameterOptimizationFacade, Scenario
 
 from zerowait.compat.benchmark_simulator import ObjectiveFuncWrapper
@@ -18,7 +17,6 @@ def train(eval_config, fidels=None, seed=None):
 
 if __name__ == "__main__":
     n_workers, n_evals = map(int, sys.argv[1:])
-    np.random.seed(0)
     wrapper = ObjectiveFuncWrapper(
         train, n_workers=n_workers, n_evals=n_evals, n_actual_evals_in_opt=n_evals + n_workers
     )
