@@ -86,7 +86,8 @@ class EndOfRun:
             if stop_reason == StopReason.HUNG:
                 raise StalledError(
                     f"the objective has not answered process {pid} for longer than query_timeout, in slot {detail} "
-                    f"with the configuration {config!r}, while others wait; give a larger query_timeout, or mend it; {kept}"
+                    f"with the configuration {config!r}, while others wait; mend it, or give a larger query_timeout; "
+                    f"{kept}"
                 )
             raise WorkerDied(
                 f"process {pid} died, or left its call, while it held slot {detail} with the configuration {config!r}; "

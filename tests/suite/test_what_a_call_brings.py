@@ -114,7 +114,7 @@ def test_a_query_that_takes_longer_than_it_may_ends_the_run_for_all_who_wait(tmp
         hung = pool.submit(simulator, {"x": 1}, data={"until": until})
         simulator.wait_started(1)
         waits = pool.submit(simulator, {"x": 0})
-        with pytest.raises(StalledError, match=r"slot 0 with the configuration {'x': 1}, while others wait; give a la"):
+        with pytest.raises(StalledError, match=r"slot 0 with the configuration {'x': 1}, while others wait; mend it, "):
             waits.result()
         until.set()
         with pytest.raises(StalledError):
