@@ -55,7 +55,7 @@ def compare(
     from zerowait.experiments.studies.study import load_study
 
     if with_ is None:
-        named = load_study(study).compare if study_file(study).is_file() else None
+        named = None if study_file(study).is_dir() else load_study(study).compare
         if named is None:
             raise SpecificationError(f'{study} names no archive; give one with --with, or write compare = "baselines"')
         with_ = Path(named)

@@ -176,6 +176,13 @@ def test_where_nothing_agrees_the_command_says_why(runs, tmp_path):
     assert not (tmp_path / "other" / "runs-with-kept").exists()
 
 
+def test_a_study_file_that_is_not_there_is_said_to_be_missing_and_one_without_an_archive_to_name_none(runs):
+    for study, what in (("no-such.toml", "there is no such file"), (str(runs[0]), "names no archive")):
+        said = CliRunner().invoke(app, ["compare", study])
+        assert isinstance(said.exception, SpecificationError)
+        assert what in str(said.exception)
+
+
 def test_what_stands_there_is_replaced_if_it_is_a_comparison(runs, tmp_path):
     out = tmp_path / "out"
     compare(runs[0], runs[1], out, "P=1")
