@@ -285,9 +285,13 @@ class Coordinator:
     def _occupy(self, workers: Workers, slot: int, runtime: float) -> Occupation:
         table = self.table
         start, fidelity = (table.floats[table.rows[slot] + cell] for cell in (record.START, record.FIDELITY))
-        return Occupation(
-            *workers.occupy(slot, start, runtime, table.digest(slot), None if math.isnan(fidelity) else fidelity)
-        )
+        try:
+            return Occupation(
+                *workers.occupy(slot, start, runtime, table.digest(slot), None if math.isnan(fidelity) else fidelity)
+            )
+        except NoWorkersLeftError:  # for everybody: to the others this caller would seem to have died
+            self.end.come(StopReason.NO_WORKERS, slot)
+            raise
 
     def _may_call(self) -> bool:
         table = self.table

@@ -9,6 +9,7 @@ import os
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import (
     BudgetExhausted,
+    NoWorkersLeftError,
     RunAborted,
     RunDirectoryError,
     StalledError,
@@ -78,6 +79,11 @@ class EndOfRun:
             )
         if stop_reason == StopReason.WRONG_GUESS:
             raise WrongGuessError(f"a worker that was taken to be idle called after all; {REMEDY}; {kept}")
+        if stop_reason == StopReason.NO_WORKERS:
+            raise NoWorkersLeftError(
+                f"worker {detail} of the cluster is preempted so often that nobody can wait for what it runs; take a "
+                f"lower preemptions.rate, or a budget that ends before; {kept}"
+            )
         if stop_reason in (StopReason.WORKER_DIED, StopReason.HUNG):
             row = table.rows[detail]
             claim = description(self._transport, detail)[: table.ints[row + record.CLAIM_TEXT]]

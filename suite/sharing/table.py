@@ -39,6 +39,7 @@ class StopReason(IntEnum):
     STALLED = 5
     WRONG_GUESS = 6
     HUNG = 7
+    NO_WORKERS = 8
 
 
 class Status(IntEnum):

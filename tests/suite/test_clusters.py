@@ -23,6 +23,7 @@ from test_told_on_arrival import OVERHEADS, Spoken, Trains, said, talks
 from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
 from zerowait.suite.naive import NaiveRun
 from zerowait.suite.records.check import check, render
+from zerowait.suite.rules import occupation
 from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.errors import (
     ClusterFailure,
@@ -403,12 +404,18 @@ def test_a_run_that_all_workers_have_left_ends_with_an_error_that_says_so(mode):
     assert trace["end"].tolist()[-2:] == [3.0, 4.0]
 
 
-def test_a_worker_that_is_away_for_ever_ends_the_run_with_an_error_that_says_so():
+@pytest.mark.parametrize(("mode", "more"), [
+    ("ask and tell", {}), ("executor", {}), ("threads", {}), ("processes", {}), ("threads", {"shared_directory": True}),
+])  # fmt: skip
+def test_a_worker_that_is_away_for_ever_ends_the_run_with_an_error_that_says_so(mode, more, monkeypatch, tmp_path):
+    """Everybody is told so: to the others it seemed that the caller who found out had died."""
+    monkeypatch.setattr(occupation, "MOST_OUTAGES", 1000)  # a million take seconds
     cluster = Cluster(preemptions={"rate": 1e6, "back": 1e6}, checkpoints=True)
-    with pytest.raises(
-        NoWorkersLeftError, match=r"worker 0 was preempted 1000000 times .*preemptions\.rate is 1000000"
-    ):
-        run(cluster, [1e6])
+    with pytest.raises(NoWorkersLeftError, match=r"worker [01] (was|of the cluster is) preempted .*preemptions\.rate"):
+        MODES[mode](queries(*[(k, 1.0) for k in range(9)]), Ladder((1e6,) * 9), n_workers=2, overhead=Overhead.none(),
+                    max_evaluations=9, cluster=cluster, directory=tmp_path / "run", **more)  # fmt: skip
+    if mode not in ("ask and tell", "executor"):
+        assert check(tmp_path / "run").ok
 
 
 # -- draws -------------------------------------------------------------------------------------------------------------
