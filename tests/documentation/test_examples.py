@@ -21,7 +21,7 @@ import typer
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
-BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$(?=(?:\n+```text\n(.*?)^```$)?)", flags=re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$(?=(?:\n+```text\n(.*?)^```$)?)", flags=re.DOTALL | re.MULTILINE)
 TASKS = 4
 """How many tasks of a Slurm array a program that reads its number is started as."""
 
@@ -70,14 +70,25 @@ def test_a_program_of_a_page_runs_and_prints_what_the_page_says(source, printed,
 
 
 def commands():
-    shown = {(block.id, re.sub(r"\s\\\n\s*", " ", block.values[0])) for block in blocks("", "sh")}
+    shown = {(block.id, re.sub(r"\s\\\n\s*", " ", block.values[0])) for block in blocks("sh")}
     shown |= {
         (str(page.relative_to(ROOT)), line)
-        for page in PAGES for line in re.findall(r"^    (zerowait .*)$", page.read_text("utf-8"), flags=re.MULTILINE)
-    }  # fmt: skip
+        for page in PAGES
+        for line in re.findall(r"^(?:    |\$ )(zerowait .*)$", page.read_text("utf-8"), flags=re.MULTILINE)
+    }
     for place, source in sorted(shown):
-        for line in re.findall(r"^(?:\$ )?(zerowait .*)$", source, flags=re.MULTILINE):
+        for line in re.findall(r"^zerowait .*$", source, flags=re.MULTILINE):
             yield pytest.param(line, id=f"{place}:{line}")
+
+
+def test_every_block_of_a_page_says_what_it_is():
+    # Programs, commands and settings are tested here, the reference by the site; `bash` is for other programs than ours.
+    allowed = {"python", "sh", "toml", "text", "bash", "{eval-rst}"}
+    for page in PAGES:
+        if page.parent.name != "site":
+            fences = re.findall(r"^```(.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert set(fences[::2]) <= allowed, page
+            assert set(fences[1::2]) <= {""}, page
 
 
 @pytest.mark.parametrize("line", list(commands()))
