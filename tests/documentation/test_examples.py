@@ -15,7 +15,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import click
 import pytest
 import typer
 
@@ -69,7 +68,7 @@ def test_a_program_of_a_page_runs_and_prints_what_the_page_says(source, printed,
             assert doctest.OutputChecker().check_output(printed, output, doctest.ELLIPSIS), output
 
 
-def commands():
+def command_lines():
     shown = {(block.id, re.sub(r"\s\\\n\s*", " ", block.values[0])) for block in blocks("sh")}
     shown |= {
         (str(page.relative_to(ROOT)), line)
@@ -82,7 +81,7 @@ def commands():
 
 
 def test_every_block_of_a_page_says_what_it_is():
-    # Programs, commands and settings are tested here, the reference by the site; `bash` is for other programs than ours.
+    # What is shown is tested here, the reference by the site; `bash` is for other programs than ours.
     allowed = {"python", "sh", "toml", "text", "bash", "{eval-rst}"}
     for page in PAGES:
         if page.parent.name != "site":
@@ -91,20 +90,19 @@ def test_every_block_of_a_page_says_what_it_is():
             assert set(fences[1::2]) <= {""}, page
 
 
-@pytest.mark.parametrize("line", list(commands()))
+@pytest.mark.parametrize("line", list(command_lines()))
 def test_a_command_of_a_page_exists_with_its_options(line):
     from zerowait.experiments.commands.cli import app
 
     words = [word.strip("[]") for word in shlex.split(line.split(" | ")[0], comments=True)[1:]]
-    command, context = typer.main.get_command(app), None
-    while isinstance(command, click.Group):
+    command = typer.main.get_command(app)
+    while commands := getattr(command, "commands", None):
         assert words, line
-        if words[0].startswith("-"):
-            return
-        context = click.Context(command, parent=context)
-        command = command.get_command(context, words.pop(0))
-        assert command is not None, line
-    command.make_context(command.name, [word for word in words if word not in ("", "...")], parent=context)
+        if words[0].startswith("-"):  # --help and --version
+            break
+        assert words[0] in commands, line
+        command = commands[words.pop(0)]
+    command.make_context(command.name, [word for word in words if word not in ("", "...")])
 
 
 @pytest.mark.parametrize(("source", "_after"), list(blocks("toml")))
