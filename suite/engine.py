@@ -234,9 +234,11 @@ class Engine:
         pending.metrics = evaluation.metrics
         if state is not None:
             pending.resumed_from = state.fidelity
-            if pending.error is None:
+            if pending.error is None or isinstance(pending.error, DivergedError):
                 charged = charge(pending.runtime, state)
                 pending.charged, pending.clipped = charged.runtime, charged.clipped
+                if pending.error is not None:
+                    pending.error.runtime = pending.charged
         if self.workers is None:
             pending.end = start + pending.charged
         else:

@@ -21,7 +21,7 @@ from zerowait.suite.records.trace import ATTRIBUTE, write_trace
 from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget, Counts
 from zerowait.suite.rules.cluster import CLUSTERS, Cluster
-from zerowait.suite.rules.errors import BudgetExhausted, SpecificationError, StalledError
+from zerowait.suite.rules.errors import BudgetExhausted, DivergedError, SpecificationError, StalledError
 from zerowait.suite.rules.evaluation import (
     LOST,
     AnyObjective,
@@ -323,6 +323,8 @@ class Simulator:
             raise
         finally:
             coordinator.callers.pop()
+        if isinstance(failure, DivergedError):
+            failure.runtime = taken.runtime
         if failure is not None:
             raise failure
         result = Evaluation(evaluation.value, taken.runtime, evaluation.metrics, taken.start, taken.end)
@@ -361,7 +363,9 @@ class Simulator:
             evaluation = as_evaluation(self.objective(config, **keywords), config)
         except Exception as error:  # noqa: BLE001 - reaches the optimizer at the evaluation's simulated end
             evaluation = Evaluation(math.nan, failed_runtime(error))
-            failed = coordinator.finish(slot, evaluation.runtime, Status.FAILED, failure_text(_short(error)))
+            diverged = isinstance(error, DivergedError)
+            text = failure_text(_short(error), diverged=diverged)
+            failed = coordinator.finish(slot, evaluation.runtime, Status.FAILED, text, diverged=diverged)
             return evaluation, failed or error
         return evaluation, coordinator.finish(slot, evaluation.runtime, Status.OK, outcome_text(evaluation))
 

@@ -260,8 +260,8 @@ class ObjectiveFuncWrapper:
         call, fidelity = self._described(eval_config, fidels, data_to_scatter)
         try:
             evaluation = self._simulator(call, fidelity, config_id)
-        except DivergedError:
-            return call.results(self._obj_keys, self._runtime_key)
+        except DivergedError as error:
+            return call.results(self._obj_keys, self._runtime_key, error.runtime if self._continual else None)
         except TooManyCallsError as error:
             raise ProcessLookupError(str(error)) from error
         except (WorkerDied, StalledError) as error:
@@ -382,7 +382,7 @@ class _Teller:
     def tell_failure(self, query: Query, error: Exception) -> None:
         if not isinstance(error, DivergedError):
             raise error
-        self._count(query, None)
+        self._count(query, error.runtime if self.wrapper._continual else None)  # noqa: SLF001
 
     def _count(self, query: Query, charged: float | None) -> None:
         self.n_told += 1

@@ -95,7 +95,7 @@ def _charges(e: Entry, state: Entry) -> Iterator[Violation]:
     if e.late:
         return  # what it is charged depends on who overtook it
     seconds, clipped = e.from_scratch, False  # a failure is charged what it took
-    if e.status == "ok":
+    if e.status == "ok" or e.record.get("diverged"):
         charged = charge(seconds, State(training_length(state.fidelity), state.from_scratch, state.end))
         seconds, clipped = charged.runtime, charged.clipped
     if e.record.get("training") is not None and e.status != "ok":

@@ -235,10 +235,13 @@ class Coordinator:
 
     # -- finish ----------------------------------------------------------------------------------------------------
 
-    def finish(self, slot: int, runtime: float, status: Status, text: bytes) -> ClusterFailure | None:
+    def finish(
+        self, slot: int, runtime: float, status: Status, text: bytes, *, diverged: bool = False
+    ) -> ClusterFailure | None:
         """Enter what the objective returned, and deliver what is due; return the error if the cluster failed it.
 
         `runtime` is that of the whole training in seconds; what is charged follows from the state that is continued.
+        Of a failure it is what it took, unless the training `diverged`, which is known at its end.
         """
         failed = None
         with self.transport as table:
@@ -246,7 +249,8 @@ class Coordinator:
             charged = runtime
             clipped = False
             resumed_from = floats[row + record.RESUMED_FROM]
-            if resumed_from == resumed_from and status is Status.OK:  # noqa: PLR0124 - not NaN: it continues a state
+            continues = resumed_from == resumed_from  # noqa: PLR0124 - not NaN
+            if continues and (status is Status.OK or diverged):
                 charge_of_rest = charge(runtime, State(resumed_from, floats[row + record.RUNTIME], 0.0))
                 charged, clipped = charge_of_rest.runtime, charge_of_rest.clipped
             end, last = floats[row + record.START] + charged, floats[header.LAST_DELIVERY]

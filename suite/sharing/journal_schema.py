@@ -44,9 +44,10 @@ def outcome_text(evaluation: Evaluation) -> bytes:
     return f',"status":"ok","value":{evaluation.value!r},"metrics":{metrics}'.encode()
 
 
-def failure_text(error: str, status: str = "failed") -> bytes:
+def failure_text(error: str, status: str = "failed", *, diverged: bool = False) -> bytes:
     """Return the same part of an evaluation that failed or was preempted, with what the error says."""
-    return f',"status":"{status}","value":NaN,"metrics":{{}},"error":{_encode(error)}'.encode()
+    known = ',"diverged":true' if diverged else ""
+    return f',"status":"{status}","value":NaN,"metrics":{{}},"error":{_encode(error)}{known}'.encode()
 
 
 def cluster_text(training: float, occupation: Occupation) -> bytes:
@@ -189,6 +190,7 @@ FIELDS: Mapping[str, Field] = {
     "value": Field("a number", _is_number),
     "metrics": Field("an object of numbers", lambda v: type(v) is dict and all(map(_is_number, v.values()))),
     "error": Field("a string", lambda v: type(v) is str, required=False),
+    "diverged": _FLAG,
     "resumed_from": Field("a finite number", _is_finite, required=False),
     "clipped": Field("true or false", lambda v: type(v) is bool, required=False),
     "from_scratch": Field(_SECONDS.meaning, _SECONDS.allows, required=False),

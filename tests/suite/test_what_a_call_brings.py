@@ -23,6 +23,7 @@ from zerowait import (
     StalledError,
     simulate,
 )
+from zerowait.suite.records.check import check
 
 NONE = Overhead.none()
 
@@ -99,6 +100,41 @@ def test_a_caller_gets_the_error_when_the_training_would_have_ended(tmp_path):
         with pytest.raises(BudgetExhausted):
             simulator({"x": 3})
         assert simulator.trace()["end"].tolist() == [2.0, 4.0]
+
+
+def diverges_at_nine(config, *, fidelity):
+    return Evaluation(math.inf if fidelity == 9 else 1.0 / fidelity, 1000.0 * fidelity)
+
+
+def test_a_training_that_diverges_where_it_was_continued_is_charged_what_was_left_of_it():
+    class Survives:
+        def __init__(self, fidelities):
+            self.asked, self.charged = iter(fidelities), []
+
+        def ask(self):
+            return Query({"x": 0}, next(self.asked))
+
+        def tell(self, _query, evaluation):
+            self.charged.append(evaluation.runtime)
+
+        def tell_failure(self, _query, error):
+            self.charged.append(error.runtime)
+
+    optimizer = Survives([1, 3, 9, 9])
+    trace = simulate(optimizer, diverges_at_nine, n_workers=1, overhead=NONE, continual=True)
+    assert trace["end"].tolist() == [1000.0, 3000.0, 9000.0, 18000.0]
+    assert trace["resumed_from"].tolist()[1:3] == [1.0, 3.0]
+    assert optimizer.charged == [1000.0, 2000.0, 6000.0, 9000.0]
+
+
+def test_a_caller_is_told_what_it_was_charged(tmp_path):
+    with Simulator(diverges_at_nine, n_workers=1, directory=tmp_path, overhead=NONE, continual=True) as simulator:
+        simulator({"x": 0}, 1)
+        with pytest.raises(DivergedError) as caught:
+            simulator({"x": 0}, 9)
+        assert caught.value.runtime == 8000.0
+        assert simulator.trace()["end"].tolist() == [1000.0, 9000.0]
+    assert check(tmp_path).violations == ()
 
 
 def slow(config, *, until=None):
