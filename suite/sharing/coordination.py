@@ -202,7 +202,7 @@ class Coordinator:
             free = table.slots_in(slot_state.FREE)
         if free:
             return min(free, key=lambda slot: table.floats[table.rows[slot] + record.FREED])
-        if table.ints[header.RETIRED]:
+        if table.ints[header.RETIRED] or table.slots_in(slot_state.NOT_YET):  # who is still to come comes too late
             raise self._no_worker()
         raise TooManyCallsError(
             f"n_workers={table.n_slots}, but {table.n_slots + 1} evaluations are running at once; give the optimizer "
@@ -215,7 +215,8 @@ class Coordinator:
         if workers is None or workers.cluster.departures is None:
             return self.end.budget_spent()
         error = workers.nobody_left(n, self.rules.budget.latest) if retired == n else None
-        return error or BudgetExhausted(f"{retired} of {n} workers have left or are past the budget, and none is free")
+        gone = retired + len(self.table.slots_in(slot_state.NOT_YET))
+        return error or BudgetExhausted(f"{gone} of {n} workers have left or are past the budget, and none is free")
 
     def _start(self, row: int, entered: float) -> tuple[float, float]:
         floats = self.table.floats

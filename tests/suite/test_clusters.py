@@ -393,6 +393,17 @@ def test_a_worker_that_arrives_is_asked_for_then():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("overhead", [Overhead.none(), Overhead.linear(0.1, 0.05, sampling="parallel")])
+@pytest.mark.parametrize("more", [{}, {"shared_directory": True}])
+def test_a_call_for_a_worker_that_comes_after_the_end_is_past_the_budget(more, overhead):
+    """Its caller was told that it was one too many, where the others had results in flight."""
+    asked = queries(*[(0, 1.0)] * 60)  # the same again and again: what the late one was to evaluate is lost
+    arguments = {"n_workers": 3, "max_time": 6.0, "overhead": overhead, "cluster": Cluster(arrivals=[30.0, 0.0, 2.0])}
+    trace = threads(asked, Ladder((0.7,)), **arguments, **more)
+    assert trace.equals(ask_and_tell(asked, Ladder((0.7,)), **arguments))
+    assert set(trace["worker"]) == {1, 2}
+
+
 @pytest.mark.parametrize("mode", ["ask and tell", "executor", "threads"])
 def test_a_run_that_all_workers_have_left_ends_with_an_error_that_says_so(mode):
     cluster = Cluster(departures=[3.0, 4.0])
