@@ -44,8 +44,8 @@ def test_all_figures_are_drawn_or_said_to_be_left_out(folder):
     drawn = {path.stem for path in (folder / "figures").glob("*.pdf")}
     left_out = {line.split(": ")[1] for line in out.splitlines() if line.startswith("left out: ")}
     assert drawn | left_out == {name for name, kind in FIGURES.items() if not kind.needs_reference}
-    by_workers = {"rank_by_workers", "speed_up"}
-    assert left_out == {"critical_difference", "performance_profile", "expected_running_time"} | by_workers
+    compare = {"rank_by_workers", "speed_up", "degradation"}  # numbers of workers, or clusters
+    assert left_out == {"critical_difference", "performance_profile", "expected_running_time"} | compare
 
 
 def test_the_list_names_every_figure_and_option(folder):
