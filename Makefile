@@ -67,7 +67,8 @@ newest:
 	$(NEWEST)/bin/pytest -m "not stress" -n 2 --dist loadfile $(NEWEST_TESTS)
 
 stress: $(VENV)/.all
-	$(BIN)/pytest -m stress --timeout 3600 tests/stress tests/suite tests/benchmarks tests/experiments tests/plots
+	$(BIN)/pytest -m stress --timeout 3600 tests/stress tests/suite tests/benchmarks tests/experiments tests/plots \
+		tests/compat
 
 conformance: $(VENV)/.all
 	$(BIN)/pytest -m stress --timeout 3600 tests/adapters

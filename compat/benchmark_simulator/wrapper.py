@@ -155,7 +155,9 @@ class ObjectiveFuncWrapper:
         }
         self._objective = _Objective(obj_func, self._obj_keys, runtime_key)
         self._simulator: Simulator | None = None
-        if not ask_and_tell:
+        if ask_and_tell:
+            _check_absent(os.path.join(self._dir_name, "run.json"))  # noqa: PTH118 - a run that was called
+        else:
             if not launch_multiple_wrappers_from_user_side:
                 _check_absent(self._dir_name)
             self._simulator = Simulator(
@@ -174,6 +176,8 @@ class ObjectiveFuncWrapper:
             self._simulator.wait_joined(n_workers)
         except StalledError as error:
             raise TimeoutError(str(error)) from error
+        if self._simulator.progress()["recorded"] >= self._n_evals:
+            warnings.warn(f"the run in {self._dir_name} has ended; remove the folder to run again", stacklevel=3)
 
     # -- what scripts read -------------------------------------------------------------------------------------------
 
@@ -417,7 +421,7 @@ def _folder(tmp_dir: str | None, name: str) -> str:
 
 def _check_absent(folder: str) -> None:
     if os.path.exists(folder):  # noqa: PTH110
-        raise FileExistsError(f"the folder {folder} is there already; remove it, or name another one")
+        raise FileExistsError(f"{folder} is there already; remove it, or name another save_dir_name")
 
 
 def _refusal(

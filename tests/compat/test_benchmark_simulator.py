@@ -398,6 +398,19 @@ def test_arguments_that_change_nothing_are_said_once():
     assert [str(one.message).split(":")[0] for one in said] == ["check_interval_time, expensive_sampler"]
 
 
+def test_a_folder_of_a_run_that_was_called_is_not_written_over():
+    arguments = {"save_dir_name": "once", "n_workers": 1, "n_evals": 2}
+    wrapper = ObjectiveFuncWrapper(numbered, **arguments, **NONE)
+    for i in range(2):
+        wrapper({"i": i})
+    for asks in (False, True):
+        with pytest.raises(FileExistsError, match=r"once.*is there already"):
+            ObjectiveFuncWrapper(numbered, ask_and_tell=asks, **arguments)
+    with pytest.warns(UserWarning, match="has ended; remove the folder to run again"):
+        joined = ObjectiveFuncWrapper(numbered, True, **arguments, **NONE)
+    assert joined({"i": 3})["loss"] == INF
+
+
 def test_asking_and_calling_are_not_mixed():
     with pytest.raises(NotImplementedError):
         ObjectiveFuncWrapper(numbered, ask_and_tell=True)({"i": 0})
