@@ -90,7 +90,7 @@ def make_archive(study: Path, out: Path, only: Sequence[str] = (), *, replace: b
     runs = store.load_cells(place)
     planned = runs if around is None else _planned(around, runs)
     chosen = _whole(planned, set(runs["cell"]), only)
-    of_each = planned["optimizer"].value_counts().sort_index().to_dict()
+    of_each = _planned_of(place) or planned["optimizer"].value_counts().sort_index().to_dict()
     with folder_for(out) as made:
         rows = keep(place, chosen, made).replace_schema_metadata({PLANNED: json.dumps(of_each)})
         write(made / store_cells.CELLS_FILE, rows)
@@ -166,13 +166,18 @@ def _whole(planned: pd.DataFrame, finished: Collection[str], only: Sequence[str]
 
 def absent(archive: Path) -> list[str]:
     """Return in a line for each optimizer how many of its study's runs an archive has, if it has not all of them."""
+    place, _ = store.store_of(archive)
+    there = Counter(store.read_cells(place)["optimizer"].to_pylist())
+    return [f"{name}: {there[name]:,} of {n:,} runs" for name, n in _planned_of(place).items() if there[name] != n]
+
+
+def _planned_of(place: Path) -> dict[str, int]:
+    """Return how many runs the study of an archive has of each optimizer; nothing of a store."""
     import pyarrow.parquet as pq
 
-    place, _ = store.store_of(archive)
-    file = pq.ParquetFile(place / store_cells.CELLS_FILE)
-    of_each = json.loads((file.schema_arrow.metadata or {}).get(PLANNED, b"{}"))
-    there = Counter(file.read(["optimizer"])["optimizer"].to_pylist())
-    return [f"{name}: {there[name]:,} of {n:,} runs" for name, n in of_each.items() if there[name] != n]
+    file = place / store_cells.CELLS_FILE
+    found: dict[str, int] = json.loads((pq.read_schema(file).metadata or {}).get(PLANNED, b"{}"))
+    return found
 
 
 def keep(

@@ -210,6 +210,8 @@ def test_a_partial_study_is_archived_where_it_is_whole(tmp_path):
     assert set(kept[["benchmark", "run_seed"]].itertuples(index=False, name=None)) == {("branin", 0)}
     assert absent(tmp_path / "whole") == ["hyperband: 2 of 8 runs", "random: 2 of 8 runs"]
     tiers = ["optimizer=random", "optimizer=hyperband"]
+    assert make_archive(tmp_path / "whole", tmp_path / "part of it", ["optimizer=random"]) == 2
+    assert absent(tmp_path / "part of it") == ["hyperband: 0 of 8 runs", "random: 2 of 8 runs"]
     (tmp_path / "whole" / "README.md").touch()
     assert make_archive(study, tmp_path / "whole", tiers, replace=True) == 6  # each tier for itself
     assert (tmp_path / "whole" / "README.md").exists()

@@ -13,7 +13,8 @@ from urllib.parse import unquote
 import pyarrow.parquet as pq
 import pytest
 
-from zerowait.experiments.verification.parallelism import BEGIN, END, write_page
+from zerowait.experiments.grid.archive import make_archive
+from zerowait.experiments.verification.parallelism import BEGIN, END, _tiers, write_page
 from zerowait.plots.catalogue import figure_kind
 from zerowait.plots.studies.loading import load_study
 from zerowait.suite.rules.errors import SpecificationError
@@ -90,7 +91,11 @@ def test_the_page_has_the_numbers_of_the_archive_and_can_be_written_again(tmp_pa
     assert text.endswith(f"{END}\nafter\n")
     assert "earlier numbers" not in text
     assert "(figures/3-optimizers-rank_by_workers.png)" in text
-    assert "3 tasks have 3 seeds. There one seed a task gives the order" in text
+    assert "3 tasks have 3 seeds. There one seed a task shows the order" in text
+    assert "It cannot be said of 3 tasks." in text
+    make_archive(ARCHIVE, tmp_path / "tiers", ["random,branin,P=1,256", "hyperband,branin,P=1,256", "dehb,branin,P=1"])
+    # Those with more numbers of workers come first, and the next ones join them.
+    assert _tiers(load_study(tmp_path / "tiers")) == [["hyperband", "random"], ["dehb", "hyperband", "random"]]
     with pytest.raises(SpecificationError, match="the page needs the lines"):
         write_page(ARCHIVE, tmp_path / "figures" / files[1].name, tmp_path)
     with pytest.raises(SpecificationError, match="a comparison needs two optimizers"):
