@@ -30,6 +30,7 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     max_time: float | None = None,
     counts: Counts = "calls",
     seed: int = 0,
+    fresh_seeds: bool = False,
     overhead: Overhead | None = None,
     continual: bool = False,
     cluster: Cluster | None = None,
@@ -61,6 +62,8 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
         many that are delivered to an optimizer whose workers stay busy.
     seed
         Run seed, from which the objective's seeds are derived.
+    fresh_seeds
+        Whether every call gets a seed of its own; otherwise a configuration keeps its seed whenever it is evaluated.
     overhead
         How the optimizer's own time is charged; `Overhead.measured()` (the default) times ask and tell.
     continual
@@ -100,7 +103,7 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     engine = Engine(
         objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time, counts), seed=seed, overhead=overhead,
         continual=continual, told=told, labels=labels, cluster=cluster,
-        more={} if batch_size is None else {"batch_size": batch_size},
+        more={} if batch_size is None else {"batch_size": batch_size}, fresh_seeds=fresh_seeds,
     )  # fmt: skip
     run = _AskTellRun(optimizer, engine, batch_size)
     run.on_delivery = on_delivery

@@ -26,7 +26,7 @@ from zerowait.suite.rules.evaluation import LONGEST, AnyObjective, Evaluation, O
 from zerowait.suite.rules.identity import canonical_json_of_checked, digest
 from zerowait.suite.rules.occupation import Workers, failure
 from zerowait.suite.rules.overhead import OVERHEADS, Overhead
-from zerowait.suite.rules.seeds import ObjectiveSeeds, check_run_seed
+from zerowait.suite.rules.seeds import ObjectiveSeeds, check_fresh_seeds, check_run_seed
 from zerowait.suite.rules.specification import MAX_ASK_TELL_WORKERS, make_specification
 from zerowait.suite.sharing.rundir import explained, reason
 
@@ -50,6 +50,8 @@ class Engine:
         one result for each configuration (`"turn"`); None is on arrival under measured overhead.
     more
         Further fields of the specification.
+    fresh_seeds
+        Whether every call has a seed of its own.
 
     Raises
     ------
@@ -70,6 +72,7 @@ class Engine:
         labels: Mapping[str, Any] | None,
         cluster: Cluster | None,
         more: Mapping[str, Any],
+        fresh_seeds: bool = False,
     ) -> None:
         self.n_workers = arguments.integer("n_workers", n_workers, 1, MAX_ASK_TELL_WORKERS)
         self.objective = arguments.objective(objective)
@@ -87,6 +90,7 @@ class Engine:
         if cluster is not None:
             cluster = arguments.instance("cluster", cluster, Cluster, CLUSTERS).for_workers(self.n_workers)
         self.workers = None if cluster is None else Workers(cluster, check_run_seed(seed))
+        more = {**more, **check_fresh_seeds(fresh_seeds, continual=self.continual)}
         self.specification = make_specification(
             self.n_workers, budget, check_run_seed(seed), overhead, continual=self.continual, labels=labels,
             cluster=cluster, told=self.told, **more,
@@ -95,9 +99,11 @@ class Engine:
         self.tells_on_arrival = self.told == "arrival" and self.sampling == "serial"
         self.clock = timeline.Clock()
         self.takes = ObjectiveSignature.of(objective)
-        self.seeds = ObjectiveSeeds(check_run_seed(seed))
+        self.seeds = ObjectiveSeeds(check_run_seed(seed), fresh="fresh_seeds" in more)
         self.ledger = Ledger()
-        self.delivered = Delivered(measured=self.measured, continual=continual, workers=self.workers)
+        self.delivered = Delivered(
+            measured=self.measured, continual=continual, workers=self.workers, fresh_seeds=self.seeds.fresh
+        )
         self.in_flight = InFlight()
         self.free = deque([0.0] * self.n_workers)
         """When each free worker was freed, or arrived, in simulated seconds, earliest first."""
@@ -216,7 +222,7 @@ class Engine:
             if evaluate is not None:
                 returned = evaluate()
             elif takes.seed:
-                seed = self.seeds.seed(pending.identify())
+                seed = self.seeds.of_call(pending.identify(), pending.call)
                 if takes.fidelity:
                     returned = self.objective(config, fidelity=query.fidelity, seed=seed)
                 else:

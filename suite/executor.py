@@ -56,6 +56,8 @@ class SimulatedExecutor(concurrent.futures.Executor):
         What `max_evaluations` counts: `"calls"`, or `"results"`, as for `zerowait.simulate`.
     seed
         Run seed, from which the objective's seeds are derived.
+    fresh_seeds
+        Whether every call gets a seed of its own, as for `zerowait.simulate`.
     overhead
         How the caller's own time is charged, from one call of the executor to its next submission, unless it waits;
         `Overhead.measured()` by default.
@@ -94,6 +96,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
         max_time: float | None = None,
         counts: Counts = "calls",
         seed: int = 0,
+        fresh_seeds: bool = False,
         overhead: Overhead | None = None,
         continual: bool = False,
         cluster: Cluster | None = None,
@@ -108,6 +111,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
         self._engine = Engine(
             objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time, counts), seed=seed,
             overhead=overhead, continual=continual, told=told, labels=labels, cluster=cluster, more={},
+            fresh_seeds=fresh_seeds,
         )  # fmt: skip
         self._path = path_in(directory)
         self._measured = self._engine.measured

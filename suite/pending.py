@@ -162,12 +162,16 @@ class Delivered:
         Whether evaluations continue others.
     workers
         What the workers are like if they are not perfect.
+    fresh_seeds
+        Whether the seeds depend on the calls.
     """
 
-    def __init__(self, *, measured: bool, continual: bool, workers: Workers | None) -> None:
+    def __init__(self, *, measured: bool, continual: bool, workers: Workers | None, fresh_seeds: bool = False) -> None:
         self._recent: list[Pending] = []
         # The others are NaN in every row.
         kept = [*_NUMBERS, *(["wall_time"] if measured else []), *(["resumed_from"] if continual else [])]
+        if fresh_seeds:
+            kept.append("call")
         self._workers = workers
         if workers is not None:
             kept += ("worker", "attempt", "lost_time")
@@ -238,6 +242,10 @@ class Delivered:
         for number, given in self._given_ids.items():
             config_id[number] = given
         seed = seeds.many(np.frombuffer(self._digests, dtype=np.uint32))
+        if seeds.fresh:
+            digests = (bytes(self._digests[k * DIGEST_BYTES : (k + 1) * DIGEST_BYTES]) for k in range(n))
+            calls = map(int, self._column("call", last=last))
+            seed = np.fromiter(map(seeds.of_call, digests, calls), dtype=np.int64, count=n)
         if last:
             self._digests = bytearray()
         return Columns(

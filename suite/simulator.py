@@ -34,7 +34,7 @@ from zerowait.suite.rules.identity import canonical_json, check_config_id, diges
 from zerowait.suite.rules.idle import Idle
 from zerowait.suite.rules.occupation import Workers
 from zerowait.suite.rules.overhead import OVERHEADS, Overhead
-from zerowait.suite.rules.seeds import ObjectiveSeeds, check_run_seed
+from zerowait.suite.rules.seeds import ObjectiveSeeds, check_fresh_seeds, check_run_seed
 from zerowait.suite.rules.specification import MAX_WORKERS, make_specification
 from zerowait.suite.sharing import arrival_wait, temporary, transport
 from zerowait.suite.sharing import shared_directory as several_hosts
@@ -75,6 +75,8 @@ class Simulator:
         delivered; what is in flight then is not recorded.
     seed
         Run seed, from which the objective's seeds are derived.
+    fresh_seeds
+        Whether every call gets a seed of its own; otherwise a configuration keeps its seed whenever it is evaluated.
     overhead
         How the optimizer's own time is charged; `Overhead.measured()` by default.
     continual
@@ -117,6 +119,7 @@ class Simulator:
         max_time: float | None = None,
         counts: Counts = "calls",
         seed: int = 0,
+        fresh_seeds: bool = False,
         overhead: Overhead | None = None,
         continual: bool = False,
         cluster: Cluster | None = None,
@@ -157,7 +160,7 @@ class Simulator:
         specification = make_specification(
             n_workers, self._rules.budget, self.seed, self._rules.overhead, continual=continual, labels=labels,
             cluster=cluster, on_worker_death=on_worker_death, shared_directory=shared_directory,
-            **self._further_specification(),
+            **check_fresh_seeds(fresh_seeds, continual=continual), **self._further_specification(),
         )  # fmt: skip
         self._is_temporary = directory is None
         root = temporary.make_folder() if directory is None else arguments.folder("directory", directory).absolute()
@@ -165,7 +168,7 @@ class Simulator:
         self._run.create_or_join(specification, lambda run: self._create(run, continual=continual))
         self._coordinator: Coordinator | None = None
         self._takes = ObjectiveSignature.of(objective)
-        self._seeds = ObjectiveSeeds(self.seed)
+        self._seeds = ObjectiveSeeds(self.seed, fresh="fresh_seeds" in specification)
         self._shared: bytes | None = None
         with explained(root, "join the run"), self._connection() as coordinator:
             coordinator.transport.register()
@@ -305,6 +308,8 @@ class Simulator:
             call, seed = self._describe(config, fidelity, config_id, coordinator.now())
             keywords = self._keywords(fidelity, seed, data)
             slot = arrival_wait.claim(coordinator, call)
+            if self._seeds.fresh and self._takes.seed:
+                keywords["seed"] = self._seeds.of_call(call.identity, call.number)
             evaluation, failure = self._evaluate(coordinator, slot, config, keywords)
             taken = self._wait(coordinator, slot)
         except BaseException as error:
@@ -323,10 +328,8 @@ class Simulator:
             raise
         finally:
             coordinator.callers.pop()
-        if isinstance(failure, DivergedError):
-            failure.runtime = taken.runtime
         if failure is not None:
-            raise failure
+            raise _charged(failure, taken.runtime)
         result = Evaluation(evaluation.value, taken.runtime, evaluation.metrics, taken.start, taken.end)
         if self.on_delivery is not None:
             self.on_delivery(config, fidelity, result)
@@ -343,7 +346,7 @@ class Simulator:
             name = check_config_id(config_id)
             identity = digest(name)
         # The seed is derived, so a trace can fill it in; it is worked out here only for an objective that takes it.
-        seed = self._seeds.seed(identity) if self._takes.seed else None
+        seed = self._seeds.seed(identity) if self._takes.seed and not self._seeds.fresh else None
         fidelity = check_fidelity(fidelity)
         text = claim_text(name, canonical, fidelity, seed, named=config_id is not None)
         return Call(identity, config_digest, name, canonical, fidelity, text, entered), seed
@@ -551,6 +554,13 @@ def _new_copy(kind: type[Simulator], shared: bytes, objective: AnyObjective, on_
         on_delivery=on_delivery,
     )
     return simulator
+
+
+def _charged(failure: Exception, runtime: float) -> Exception:
+    """Return the failure as its caller gets it: of a training that was continued only the rest is charged."""
+    if isinstance(failure, DivergedError):
+        failure.runtime = runtime
+    return failure
 
 
 def _short(error: Exception, most: int = 400) -> str:

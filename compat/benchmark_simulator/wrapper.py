@@ -151,6 +151,7 @@ class ObjectiveFuncWrapper:
             "seed": 0 if seed is None else seed,
             "overhead": sampling if overhead is None else overhead,
             "continual": self._continual,
+            "fresh_seeds": not self._continual,
             "labels": {results.LABEL: labels},
         }
         self._objective = _Objective(obj_func, self._obj_keys, runtime_key)

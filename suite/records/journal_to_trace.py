@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 
 
 def columns_of(
-    records: Sequence[journal.Record], *, run_seed: int, measured: bool, workers: Workers | None = None
+    records: Sequence[journal.Record],
+    *,
+    run_seed: int,
+    measured: bool,
+    workers: Workers | None = None,
+    fresh_seeds: bool = False,
 ) -> Columns:
     """Return the columns of a trace; the wall time is kept under measured overhead only, see `trace`.
 
     A seed that the objective did not ask for is not in the journal; it follows from the run seed and the configuration.
     """
-    seeds = ObjectiveSeeds(run_seed)
+    seeds = ObjectiveSeeds(run_seed, fresh=fresh_seeds)
     return Columns(
         freed=[r["freed"] for r in records],
         start=[r["start"] for r in records],
@@ -41,7 +46,7 @@ def columns_of(
         clipped=[r.get("clipped", False) for r in records],
         status=[r["status"] for r in records],
         config_id=[r["config_id"] for r in records],
-        seed=[r["seed"] if "seed" in r else seeds.seed(identity_of(r)) for r in records],
+        seed=[r["seed"] if "seed" in r else seeds.of_call(identity_of(r), r["call"]) for r in records],
         wall_time=[r["wall"] if measured else math.nan for r in records],
         overhead=[r["overhead"] for r in records],
         metrics=by_name([r["metrics"] for r in records], math.nan),
@@ -110,7 +115,8 @@ def trace_of(run: RunDirectory, specification: Mapping[str, Any], n_records: int
 def _trace(records: Sequence[journal.Record], specification: Mapping[str, Any]) -> pd.DataFrame:
     measured = Overhead.from_json(specification["overhead"]).is_measured
     workers = workers_of(specification)
-    columns = columns_of(records, run_seed=specification["seed"], measured=measured, workers=workers)
+    fresh = specification.get("fresh_seeds", False)
+    columns = columns_of(records, run_seed=specification["seed"], measured=measured, workers=workers, fresh_seeds=fresh)
     guesses: Guesses = {
         "idle_releases": sum(r.get("idle", False) for r in records),
         "stall_releases": sum(r.get("stalled", False) for r in records),

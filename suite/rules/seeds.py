@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from zerowait.suite.rules import arguments
-from zerowait.suite.rules.identity import DIGEST_BYTES
+from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.identity import DIGEST_BYTES, digest
 
 Words: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]
 
@@ -25,6 +26,21 @@ MAX_RUN_SEED = 2**63 - 1
 def check_run_seed(seed: int) -> int:
     """Return the seed as a plain integer, or raise `SpecificationError` when it is none from 0 to 2**63 - 1."""
     return arguments.integer("seed", seed, 0, MAX_RUN_SEED, allowed="an integer from 0 to 2**63 - 1")
+
+
+def check_fresh_seeds(fresh: bool, *, continual: bool) -> dict[str, bool]:  # noqa: FBT001 - what a caller gave
+    """Return what a specification says of fresh seeds: nothing without them.
+
+    Raises
+    ------
+    SpecificationError
+        It is no boolean, or trainings continue, each of which keeps its seed.
+    """
+    if not arguments.boolean("fresh_seeds", fresh):
+        return {}
+    if continual:
+        raise SpecificationError("fresh_seeds=True with continual=True: a training that continues keeps its seed")
+    return {"fresh_seeds": True}
 
 
 def optimizer_seed(run_seed: int) -> int:
@@ -45,16 +61,23 @@ class ObjectiveSeeds:
     ----------
     run_seed
         The seed of the run.
+    fresh
+        Whether every call has a seed of its own, and not that of its configuration.
     """
 
-    def __init__(self, run_seed: int) -> None:
+    def __init__(self, run_seed: int, *, fresh: bool = False) -> None:
+        self.fresh = fresh
         self._prefix = np.array(_words(run_seed, _OBJECTIVE), dtype=np.uint32).tobytes()
 
-    def seed(self, digest: bytes) -> int:
+    def seed(self, identity: bytes) -> int:
         """Return the seed for the configuration with this 16-byte digest, an integer from 0 to 2**32 - 1."""
         # Entropy given as an array of 32-bit words is what SeedSequence takes without conversion.
-        words = np.frombuffer(self._prefix + digest, dtype=np.uint32)
+        words = np.frombuffer(self._prefix + identity, dtype=np.uint32)
         return int(np.random.SeedSequence(words).generate_state(1)[0])
+
+    def of_call(self, identity: bytes, call: int) -> int:
+        """Return the seed of the call of this number in the run, for the configuration with this digest."""
+        return self.seed(digest(f"{identity.hex()} {call}") if self.fresh else identity)
 
     def many(self, digests: Words) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Return the seeds of many configurations: what `seed` returns for each, a hundred times as fast.

@@ -244,6 +244,19 @@ def test_losses_that_are_not_finite_are_told_and_called_as_they_are():
     assert called({"x": 1}, fidels={"epoch": 3}) == {"loss": math.inf, "runtime": 3000.0}
 
 
+def seed_as_loss(eval_config, fidels=None, seed=None):
+    return {"loss": float(seed), "runtime": 1.0}
+
+
+def test_every_call_has_a_seed_of_its_own_and_the_run_says_which():
+    wrapper = ObjectiveFuncWrapper(seed_as_loss, n_workers=2, n_evals=9, seed=4, store_config=True, **NONE)
+    with multiprocessing.Pool(2) as pool:
+        pool.map(wrapper, [{"i": 0}] * 9, chunksize=1)
+    results = wrapper.get_results()
+    assert results["loss"] == results["seed"]
+    assert len(set(results["loss"])) == 9
+
+
 def test_an_error_of_the_objective_reaches_whoever_simulates():
     def fails(eval_config, fidels=None, seed=None):
         raise ArithmeticError

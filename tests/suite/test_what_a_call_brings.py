@@ -102,6 +102,29 @@ def test_a_caller_gets_the_error_when_the_training_would_have_ended(tmp_path):
         assert simulator.trace()["end"].tolist() == [2.0, 4.0]
 
 
+def noisy(config, *, seed):
+    return Evaluation(float(seed), 10.0 + config["x"])
+
+
+REPEATED = [Query({"x": x % 2}) for x in range(8)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_configuration_keeps_its_seed_or_gets_a_fresh_one_for_each_call_the_same_in_every_way(mode):
+    how = {"n_workers": 2, "max_evaluations": 8, "overhead": NONE, "seed": 5}
+    kept = MODES[mode](REPEATED, noisy, **how)
+    assert kept["seed"].nunique() == 2
+    fresh = MODES[mode](REPEATED, noisy, fresh_seeds=True, **how)
+    assert fresh["seed"].nunique() == 8
+    assert fresh["value"].tolist() == fresh["seed"].astype(float).tolist()
+    assert fresh["seed"].tolist() == MODES["ask and tell"](REPEATED, noisy, fresh_seeds=True, **how)["seed"].tolist()
+
+
+def test_fresh_seeds_and_continued_trainings_exclude_each_other():
+    with pytest.raises(SpecificationError, match="fresh_seeds=True with continual=True"):
+        Simulator(noisy, n_workers=1, fresh_seeds=True, continual=True)
+
+
 def diverges_at_nine(config, *, fidelity):
     return Evaluation(math.inf if fidelity == 9 else 1.0 / fidelity, 1000.0 * fidelity)
 
