@@ -2,8 +2,8 @@
 
 arXiv 1810.05934, appendix A.1: a job takes as long as its resource, times 1 + |z|, and is dropped with a probability
 each unit of time; counted are the configurations that are trained to the full resource, and the time before the first
-is. Both schedulers are written down here from the paper's algorithms 1 and 2, because a full experiment asks them some twenty
-million times; the tests compare them with HpBandSter's halving and with algorithm 2 written literally.
+is. Both schedulers are written down here from the paper's algorithms 1 and 2, because a full experiment asks them some
+twenty million times; the tests compare them with HpBandSter's halving and with algorithm 2 written literally.
 """
 
 from __future__ import annotations
