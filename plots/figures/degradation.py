@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from zerowait.plots.drawing import style
-from zerowait.plots.drawing.panels import Canvas, described, spread_of, workers_title
+from zerowait.plots.drawing.panels import Canvas, described, label_decades, spread_of, workers_title
 from zerowait.plots.figures.anytime import SCALES, Scale
 from zerowait.plots.statistics.arithmetic import (
     Resample,
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 Measure = Literal["regret", "time"]
 LEAST_TIME = "lost time alone"
+FAR = 1e6
+"""So many times as long leaves any panel."""
 _NAMED = re.compile(r"(?P<optimizer>.+) \([^()]+\)", re.DOTALL)
 """What a study calls an optimizer on a cluster that has a name."""
 _MEAN_OF_HALF_NORMAL = math.sqrt(2 / math.pi)
@@ -183,6 +185,7 @@ def degradation_table(
         f"{counted([int(n) for n in table['n_benchmarks']], 'benchmark')}, "
         f"{counted([int(n) for n in table['n_seeds']], 'seed')} each.",
         spread_of(table["lower"], resample, "bar"),
+        "Where a time is infinite there is no point." if np.isinf(table["value"]).any() else "",
         f"Left out, because perfect workers have no result by then: {listed(sorted(set(unknown)))}." if unknown else "",
         f"Left out: {listed(unmeasured)}." if unmeasured else "",
         measure=measure,
@@ -210,7 +213,8 @@ def draw_degradation(table: pd.DataFrame, canvas: Canvas) -> Any:
             )
             look = looks[name]
             panel.plot(x, y, color=look.colour, linestyle=look.line, marker=look.marker, label=name)
-            bars = np.clip(np.vstack([y - low, high - y]), 0.0, 1e300)
+            # An infinite time is no point, and its bar leaves through the top.
+            bars = np.clip(np.vstack([np.fmin(y, FAR) - low, np.fmin(high, FAR) - y]), 0.0, FAR)
             if not np.isnan(bars).all():
                 aside = apart * (place - (len(optimizers) - 1) / 2)
                 panel.errorbar(
@@ -228,8 +232,12 @@ def draw_degradation(table: pd.DataFrame, canvas: Canvas) -> Any:
         label = "times as long" if is_time else "regret lost"
         canvas.ylabel(panels[row, 0], label, workers_title(int(n_workers)))
     if is_time:
-        finite = table[["value", "upper", "lost_time"]].replace(math.inf, math.nan).max().max()
-        panels[0, 0].set_ylim(bottom=min(0.9, 0.9 * float(table["lower"].min())), top=1.05 * float(finite))
+        corner = panels[0, 0]
+        corner.set_yscale("log")
+        finite = table[["value", "lost_time"]].replace(math.inf, math.nan)
+        bottom, top = float(np.nanmin([*table["lower"], 0.9])), 1.5 * float(finite.max().max())
+        corner.set_ylim(bottom / 1.1, top)
+        label_decades(corner.yaxis, bottom, top)
     canvas.xlabel("strength of the condition; 0 is perfect workers")
     canvas.legend(panels.flat, last=(LEAST_TIME,))
     return panels

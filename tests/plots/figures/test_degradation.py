@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import pandas as pd
 import pytest
@@ -50,6 +51,10 @@ def test_regret_and_time_by_hand():
     table = degradation_table(by_hand(), measure="time")
     assert table["value"].tolist() == [math.inf]  # of two seeds, one misses it
     assert table["not_reached"].tolist() == [0.5]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = FIGURES["degradation"].make(by_hand(), measure="time")
+    assert "Where a time is infinite there is no point." in drawn.caption
     alone = by_hand().where("seed=0")
     (row,) = degradation_table(alone, measure="time").to_dict("records")
     assert row["value"] == pytest.approx(20 / 8)  # at 10 s, a quarter of the time, it was at 2
