@@ -144,7 +144,7 @@ def use(environment: Environment) -> None:
 
 
 def check_hand_computed(environment: Environment) -> None:
-    """Check what is computed; what is slept or measured meanwhile has gates of its own, which a busy machine may miss."""
+    """Check what is computed; what is slept or measured meanwhile has other gates, which a busy machine may miss."""
     zerowait = environment.python.with_name("zerowait")
     environment.said("sh", "-c", f"{zerowait} verify hand-computed || test $? -eq 1")
     (written,) = (environment.folder / "verification").glob("hand-computed.json")
