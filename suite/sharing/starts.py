@@ -62,11 +62,13 @@ class Starts:
 
     def _have_been(self, n: int, *, arrivals: bool) -> bool:
         table, ints = self._table, self._table.ints
-        if ints[header.STARTED] + ints[header.RETIRED] < n:
-            return False
-        if not arrivals or n >= table.n_slots or self._next_arrival() is None:
-            return True
-        return table.n_slots - len(table.slots_in(slot_state.NOT_YET)) > n
+        answered = ints[header.STARTED] + ints[header.RETIRED]
+        if not arrivals:
+            return answered >= n
+        to_come = len(table.slots_in(slot_state.NOT_YET))
+        if to_come and self._next_arrival() is None:  # they come after the end, and their calls are refused
+            return answered + to_come >= n
+        return answered >= n and (n >= table.n_slots or not to_come or table.n_slots - to_come > n)
 
     def wake(self) -> None:
         """Wake who waits for the start that has just been, or for the worker that has just come."""
