@@ -291,6 +291,33 @@ def test_several_objectives_fidelities_and_data():
     assert (wrapper.n_workers, wrapper.n_actual_evals_in_opt) == (1, 105)
 
 
+@pytest.mark.parametrize(
+    ("sampling", "ends"), [("serial", [3, 6, 6.5, 11, 11.25]), ("parallel", [2, 5.5, 6, 10.25, 10.5])]
+)
+def test_samplings_of_a_second_overlap_or_wait_for_one_another(sampling, ends):
+    """Two workers. Serial: the second begins at 2; the worker that is free at 6.5 waits for a sampling until 7."""
+    seconds = [5.0, 1.0, 2.5, 4.0, 3.25, 50.0]
+
+    class InTurn(AbstractAskTellOptimizer):
+        asked = -1
+
+        def ask(self):
+            self.asked += 1
+            return {"i": self.asked}, None, None
+
+        def tell(self, *_, **__):
+            pass
+
+    def train(eval_config, fidels=None, seed=None):
+        return {"loss": 0.0, "runtime": seconds[eval_config["i"]]}
+
+    wrapper = ObjectiveFuncWrapper(
+        train, ask_and_tell=True, n_workers=2, n_evals=5, overhead=Overhead.fixed(1.0, sampling=sampling)
+    )
+    wrapper.simulate(InTurn())
+    assert wrapper.get_results()["cumtime"] == ends
+
+
 BATCHES = {2: [400, 700, 1000, 1300, 1400, 1500, 1700], 3: [300, 400, 1000, 1200, 1300, 1400, 1600]}
 """Ends of seven trainings in batches of three, worked out by hand."""
 
