@@ -406,11 +406,13 @@ def test_a_call_for_a_worker_that_comes_after_the_end_is_past_the_budget(more, o
 
 @pytest.mark.parametrize("more", [{}, {"shared_directory": True}])
 def test_nobody_waits_for_the_start_of_a_worker_that_comes_after_the_end(more):
-    """`wait_started` waited for ever for the sixth of three calls: the others' workers come too late for any."""
-    asked, cluster = queries(*[(0, 1.0)] * 20), Cluster(arrivals=[0.0, 40.0, 40.0, 40.0, 40.0, 40.0])
-    arguments = {"n_workers": 6, "max_time": 7.5, "overhead": Overhead.none(), "cluster": cluster}
-    trace = threads(asked, Ladder((5.0,)), **arguments, **more)
-    assert trace.equals(ask_and_tell(asked, Ladder((5.0,)), **arguments))
+    """No sampling ends in time, and four of five calls were answered: `wait_started` waited for the fifth for ever."""
+    arguments = {
+        "n_workers": 5, "max_time": 7.5, "overhead": OVERHEADS["long"],
+        "cluster": Cluster(arrivals=[7.0, 0.0, 3.0, 3.0, 40.0]),
+    }  # fmt: skip
+    trace = threads(climbing(9, 43), Ladder((0.5,) * 9), **arguments, **more)
+    assert trace.equals(ask_and_tell(climbing(9, 43), Ladder((0.5,) * 9), **arguments))
 
 
 @pytest.mark.parametrize("mode", ["ask and tell", "executor", "threads"])
