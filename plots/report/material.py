@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from zerowait.plots.studies.study import Study
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
-COUNTS = ("evaluations", "failed", "lost")
+COUNTS = ("evaluations", "ok", "failed", "lost")
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,7 +43,8 @@ def cards(material: Material) -> list[Fact]:
     finished = len(totals)
     complete = not n_failed and not n_missing
     of = f" of {finished + n_failed + n_missing:,}" if material.listed is not None else ""
-    evaluations, failed, lost = (int(totals[name].sum()) for name in ("evaluations", "failed", "lost"))
+    evaluations, ok, failed, lost = (int(totals[name].sum()) for name in ("evaluations", "ok", "failed", "lost"))
+    preempted = evaluations - ok - failed - lost  # whose worker a cluster took away
     simulated = float(totals["simulated_time"].sum())
     found = [
         Fact(
@@ -52,7 +53,11 @@ def cards(material: Material) -> list[Fact]:
             f"{n_failed:,} failed, {n_missing:,} missing" if material.listed is not None else "the study has no list",
             "good" if complete else "bad",
         ),
-        Fact("Evaluations", f"{evaluations:,}", f"{failed:,} failed, {lost:,} lost"),
+        Fact(
+            "Evaluations",
+            f"{evaluations:,}",
+            f"{failed:,} failed, {lost:,} lost" + (f", {preempted:,} preempted" if preempted else ""),
+        ),
         Fact("Simulated time", readable(simulated), "the sum of all runs"),
     ]
     if material.real_seconds:

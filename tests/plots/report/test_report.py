@@ -534,7 +534,7 @@ def test_every_panel_is_drawn_however_many_there_are(browser, tmp_path):
     study = study_of_runs(
         [made_up_run(o, f"b{b}", n, 0, number=b) for o in ("x", "y") for b in range(9) for n in (1, 2, 4, 8)]
     )
-    totals = pd.DataFrame({"n_workers": study.cells["n_workers"], "evaluations": 12, "failed": 0, "lost": 0,
+    totals = pd.DataFrame({"n_workers": study.cells["n_workers"], "evaluations": 12, "ok": 12, "failed": 0, "lost": 0,
                            "simulated_time": study.cells["makespan"], "wall_time": 1.0})  # fmt: skip
     page = render(Material(tmp_path, "many", study, totals, [], [], None, None, {}, []))
     path = tmp_path / "many.html"
