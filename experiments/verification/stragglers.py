@@ -41,6 +41,7 @@ FORGOTTEN, REPEATED, AWAITED = "forgotten", "repeated", "awaited"
 ASHA, SHA = "ASHA", "SHA"
 CELL = ("deviation", "drop", "dropped_jobs")
 MEASURES = ("trained", "first")
+SHOWN = {"trained": "fully trained", "first": "time of the first"}
 STEM = "stragglers"
 
 
@@ -358,7 +359,7 @@ def draw(table: pd.DataFrame, canvas: Canvas) -> Any:
                 )  # fmt: skip
             if line == 0:
                 canvas.title(panel, f"deviation {deviation:g}")
-        canvas.ylabel(panels[line, 0], measure, treatment)
+        canvas.ylabel(panels[line, 0], SHOWN[measure], f"drops {treatment}")
     canvas.xlabel("probability of being dropped in a unit of time")
     canvas.legend(panels.flat)
     return panels
