@@ -82,8 +82,8 @@ def between_fidelities(fidelity: Any, budgets: Iterable[float | None]) -> str | 
         if values is not None and budget is not None and budget not in values:
             return (
                 f"the optimizer asks for {fidelity.name} {budget:g}, and the benchmark has only "
-                f"{', '.join(f'{value:g}' for value in values)}; budgets that are those need another eta (or reduction "
-                "factor) or another range"
+                f"{', '.join(f'{value:g}' for value in values)}; give another eta (or reduction factor) or fidelity "
+                "range, or match='nearest' for a table of your own"
             )
     return None
 

@@ -141,7 +141,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         raise typer.Exit(INTERRUPTED) from None
     for line in [*summary_lines(summary), *energy_lines(summary, plan.cells), *mode_lines(plan.cells)]:
         _out(line)
-    for line in failure_lines(summary, chosen, folder.cells):
+    for line in [*failure_lines(summary, chosen, folder.cells), *_reminder(_skipped_lines(plan, only))]:
         _err(line)
     if summary.already_failed:
         _err(f"{len(summary.already_failed)} cells failed before; run them again with --retry-failed")
@@ -163,6 +163,11 @@ def _skipped_lines(plan: Plan, only: list[str] | None) -> list[str]:
     if others := len(plan.skipped) - len(named):
         lines.append(f"skipped elsewhere in the study: {others} (benchmarks without data, and pairs that cannot run)")
     return lines
+
+
+def _reminder(skipped: list[str]) -> list[str]:
+    """Return the first of these lines and how many more there were: the beginning has left the screen by the end."""
+    return [*skipped[:1], *([f"skipped: {len(skipped) - 1} more, said at the beginning"] if len(skipped) > 1 else [])]
 
 
 def _draw(folder: Path) -> None:
@@ -189,7 +194,7 @@ def status(study: StudyFile, *, output: Output = None, skip_missing_data: SkipMi
     _, plan, folder = _planned(study, output, skip_missing_data=skip_missing_data)
     found = status_of(plan.cells, folder.cells)
     print_status(found)
-    for line in failed_lines(found, folder.cells):
+    for line in [*failed_lines(found, folder.cells), *_skipped_lines(plan, None)]:
         _err(line)
     raise typer.Exit(found.exit_code)
 

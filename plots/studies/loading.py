@@ -208,7 +208,10 @@ def load_runs(folder: str | Path) -> list[Run]:
         raise TraceError(f"there is no folder {folder}; name the output folder of a study")
     paths = list(trace_paths(folder))
     if not paths:
-        raise TraceError(f"there is no finished run below {folder}; run the study first: zerowait run STUDY")
+        raise TraceError(
+            f"there is no finished run below {folder}; run the study first: zerowait run STUDY (a run of your own "
+            "script is finished by simulator.finish())"
+        )
     runs = [load_run(path) for path in paths]
     return sorted(runs, key=lambda run: (run.benchmark, run.n_workers, run.optimizer, run.seed))
 

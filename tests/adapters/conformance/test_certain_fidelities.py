@@ -65,7 +65,7 @@ def test_a_budget_that_is_a_fidelity_but_for_rounding_is_taken():
 @pytest.mark.parametrize("budget", [30, 122, 121.5, 242.4])
 def test_a_budget_between_two_fidelities_is_refused_with_what_there_is(budget):
     with pytest.raises(
-        SpecificationError, match=r"asks for epoch \d+, and the benchmark has only 27, 81, 243; budgets"
+        SpecificationError, match=r"asks for epoch \d+, and the benchmark has only 27, 81, 243; give another eta"
     ):
         nearest_fidelity(Rungs(), budget)
     assert between_fidelities(Rungs(), [27, 81, 243]) is None

@@ -187,6 +187,24 @@ def test_without_a_finished_cell_there_is_no_figure(zerowait, study_file):
     assert modes == "mode ask_tell: random, optuna-tpe"
 
 
+def test_what_was_skipped_is_said_at_the_end_and_by_status(zerowait, tmp_path):
+    rows = [f"{x},{epoch},{x / epoch},{epoch}" for x in (0.1, 0.2) for epoch in (1, 5, 10)]
+    (zerowait.folder / "mine.csv").write_text("\n".join(["x,epoch,loss,seconds", *rows]))
+    path = tmp_path / "table.toml"
+    path.write_text(
+        'name = "table"\nworkers = [1]\nseeds = 1\nbudget = {max_evaluations = 2}\n'
+        'optimizers = [{name = "random"}, {name = "optuna-hyperband"}]\n[[benchmarks]]\nname = "table"\n'
+        'parameters = {path = "mine.csv", params = ["x"], fidelity = "epoch", value = "loss", runtime = "seconds"}\n'
+    )
+    done = zerowait("run", path, "--in-process")
+    assert done.returncode == 0
+    said = [line for line in done.stderr.splitlines() if line.startswith("skipped: ")]
+    assert len(said) == 2
+    assert said[0] == said[1]
+    assert said[0].startswith("skipped: optuna-hyperband on table/mine: the optimizer asks for epoch 3")
+    assert zerowait("status", path).stderr.splitlines() == said[:1]
+
+
 def wait_for(condition, what, seconds=300):
     deadline = time.monotonic() + seconds
     while not condition():
