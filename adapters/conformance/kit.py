@@ -299,7 +299,7 @@ class AdapterConformance:
             other.interrupt()
             code = other.exit_code(3 * self.seconds_to_end)
             seconds = time.monotonic() - began
-        assert code is not None, f"the run goes on {seconds:.1f} s after Ctrl-C"
+            assert code is not None, f"the run goes on {seconds:.1f} s after Ctrl-C: {other.described()}"
         assert seconds <= self.seconds_to_end, f"the run ended {seconds:.1f} s after Ctrl-C"
         assert code != 0, "the run was interrupted, and its process ended with exit code 0"
         assert "KeyboardInterrupt" in other.errors, f"the run ended otherwise than by Ctrl-C: {other.errors}"

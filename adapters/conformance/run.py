@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from zerowait.adapters.conformance.benchmark import Testimony, testimonies
 from zerowait.adapters.conformance.leak_check import watch
@@ -138,6 +140,17 @@ class FreshProcess:
     def queries(self) -> int:
         """How many queries have reached the objective."""
         return len(testimonies(str(self.folder / "witness")))
+
+    def described(self) -> str:
+        """Return what it has said, and of it and of what it has started the state and where in the kernel it waits."""
+        said = [self.errors]
+        with suppress(psutil.NoSuchProcess):
+            whole = psutil.Process(self.process.pid)
+            for one in [whole, *whole.children(recursive=True)]:
+                with suppress(psutil.NoSuchProcess, OSError):
+                    place = Path(f"/proc/{one.pid}/wchan").read_text(encoding="ascii")
+                    said.append(f"process {one.pid}, child of {one.ppid()}: {one.status()}, {place}")
+        return "\n".join(said)
 
     def interrupt(self) -> None:
         """Press Ctrl-C: a terminal sends the signal to the whole group."""
