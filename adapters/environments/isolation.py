@@ -15,6 +15,7 @@ The fresh process may belong to another interpreter (`run_elsewhere`), whose lib
 from __future__ import annotations
 
 import json
+import math
 import os
 import pkgutil
 import select
@@ -139,7 +140,7 @@ def _outcome(call: bytes, command: Sequence[str], path: Sequence[str], *, patien
         try:
             # Not reaped yet, so that its number still names its group and nobody else's when the group is
             # killed.
-            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            _wait_for_the_end(process, math.inf)
         except KeyboardInterrupt:
             _interrupt(process, patience)
             raise
@@ -159,13 +160,22 @@ def _interrupt(process: subprocess.Popen[bytes], patience: float) -> None:
     """Pass an interrupt on to the process and let it end by itself, for so many seconds."""
     if patience:
         process.send_signal(signal.SIGINT)
-        ended = os.pidfd_open(process.pid)
-        try:
-            poll = select.poll()
-            poll.register(ended, select.POLLIN)
-            poll.poll(patience * 1000.0)
-        finally:
-            os.close(ended)
+        _wait_for_the_end(process, patience)
+
+
+def _wait_for_the_end(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Wait until the process has ended, at most so many seconds, and leave it to be reaped.
+
+    By `poll`, which every signal interrupts. A library may have asked for calls of the system to go on after a signal
+    (polars does when it is imported, and statsmodels imports it): then Ctrl-C does not reach who waits in `waitid`.
+    """
+    ended = os.pidfd_open(process.pid)
+    try:
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        poll.poll(None if math.isinf(seconds) else seconds * 1000.0)
+    finally:
+        os.close(ended)
 
 
 def serve(folder: str) -> None:

@@ -124,11 +124,18 @@ run_isolated(work, sys.argv[1])
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_nothing_survives_the_death_of_the_caller(tmp_path, how):
+RESTARTING = "import signal; signal.siginterrupt(signal.SIGINT, False)\n"
+"""What importing polars does: calls of the system go on after Ctrl-C, except those that wait for several files."""
+
+
+@pytest.mark.parametrize(
+    ("how", "before"), [(signal.SIGKILL, ""), (signal.SIGINT, ""), (signal.SIGINT, RESTARTING)],
+    ids=["killed", "interrupted", "interrupted, calls go on"],
+)  # fmt: skip
+def test_nothing_survives_the_death_of_the_caller(tmp_path, how, before):
     # The function is defined in a script without a `__main__` guard: it travels by value, nothing runs twice.
     path = tmp_path / "pids"
-    caller = subprocess.Popen([sys.executable, "-c", CALLER, str(path)], stderr=subprocess.DEVNULL)
+    caller = subprocess.Popen([sys.executable, "-c", before + CALLER, str(path)], stderr=subprocess.DEVNULL)
     try:
         wait_until(path.exists, "the function ran")
         pids = [int(pid) for pid in path.read_text().split()]
