@@ -447,7 +447,8 @@ def test_the_command_lists_the_experiments_runs_one_and_fails_when_a_gate_does(t
         "asked and told, measured",
     }  # fmt: skip
     assert "measured, guessed" in ways["a sampler that waits"] & ways["a sampler that begins to wait"]
-    if table["lateness_ms"].max() < PUNCTUAL and table["real_error_ms"].median() < PUNCTUAL:
+    unguessed = table[table["way"] != "measured, guessed"]
+    if unguessed[["lateness_ms", "real_error_ms"]].max().max() < PUNCTUAL:
         assert all(passed.values())
     refused = zerowait("nothing")
     assert refused.returncode == 2
