@@ -258,7 +258,7 @@ class ObjectiveFuncWrapper:
         InterruptedError
             The run was ended.
         """
-        if self._simulator is None:
+        if self._simulator is None:  # the type that 1.4.6 raises, as below in `simulate`
             raise NotImplementedError(
                 "with ask_and_tell=True the wrapper is not called; use wrapper.simulate(optimizer)"
             )

@@ -45,7 +45,10 @@ EXPERIMENTS = {
         "schedules worked out by hand: modelled to the last bit, really timed to 10 ms",
     ),
     "order-match": ("order_match.experiment", "order, number of results and time, really slept against simulated"),
-    "runtime-reduction": ("runtime_reduction", "Hartmann in six dimensions: the same losses, how much sooner"),
+    "runtime-reduction": (
+        "runtime_reduction.experiment",
+        "Hartmann in six dimensions: the same losses, how much sooner",
+    ),
     "six-libraries": ("six_libraries.experiment", "six libraries' own machinery, really slept twice against simulated"),
     "speed": ("speed.experiment", "cost of an evaluation beside other simulators, a bare pool and a bare loop"),
     "portability": ("portability", "the first three, quickly, on other file systems and interpreters"),

@@ -20,11 +20,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from zerowait.experiments.verification import EXPERIMENTS, Request, drivers, run, runtime_reduction
+from zerowait.experiments.verification import EXPERIMENTS, Request, drivers, run
 from zerowait.experiments.verification.hand_computed import experiment as hand_computed
 from zerowait.experiments.verification.order_match import experiment as order_match
 from zerowait.experiments.verification.outcome import Gate, Outcome, write
 from zerowait.experiments.verification.portability import file_system, version_of
+from zerowait.experiments.verification.runtime_reduction import experiment as runtime_reduction
+from zerowait.experiments.verification.runtime_reduction import work
 from zerowait.experiments.verification.schedules import Case, expected, gap
 from zerowait.experiments.verification.speed import experiment as speed_of_others
 from zerowait.experiments.verification.speed import figure as speed_figure
@@ -224,7 +226,7 @@ def test_the_losses_of_hartmann_are_those_of_the_slept_run():
 
 @pytest.mark.parametrize("noise", [False, True])
 def test_every_way_of_simulating_hartmann_gives_the_same_losses(noise):
-    benchmark = runtime_reduction.Noisy() if noise else runtime_reduction.Scaled()
+    benchmark = work.Noisy() if noise else work.Scaled()
     losses = [
         way(benchmark, 3, 40, overhead(), None).losses
         for way, overhead in itertools.product(runtime_reduction.MODES.values(), runtime_reduction.OVERHEADS.values())
@@ -234,10 +236,10 @@ def test_every_way_of_simulating_hartmann_gives_the_same_losses(noise):
 
 
 def test_the_climber_would_notice_a_result_in_another_place():
-    benchmark = runtime_reduction.Scaled()
+    benchmark = work.Scaled()
 
     def asked(seed, order):
-        climber = runtime_reduction.Climber(seed, 20)
+        climber = work.Climber(seed, 20)
         queries = [climber.ask() for _ in order]
         following = []
         for k in order:
@@ -250,9 +252,9 @@ def test_the_climber_would_notice_a_result_in_another_place():
 
 
 def test_the_runtimes_of_hartmann_are_those_of_the_papers_slept_runs():
-    runtimes = runtime_reduction.Scaled().runtimes[runtime_reduction.LEAST_FIDELITY :]
+    runtimes = work.Scaled().runtimes[work.LEAST_FIDELITY :]
     assert len(runtimes) == 90
-    assert sum(runtimes) / 90 == pytest.approx(runtime_reduction.MEAN_RUNTIME)
+    assert sum(runtimes) / 90 == pytest.approx(work.MEAN_RUNTIME)
 
 
 # -- peers and places -------------------------------------------------------------------------------------------------

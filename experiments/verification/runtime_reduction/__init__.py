@@ -1,0 +1,1 @@
+"""The same losses as really slept runs, and how much sooner."""
