@@ -116,7 +116,8 @@ def speed_up_table(
         if table["lower"].notna().any()
         else "",
         "The dashed grey line (ideal) is P times sooner. A point can lie above it: one worker comes to a short good "
-        "training after many long ones, and P workers begin it at once. Points stand at P; their bars stand a little apart.",
+        "training after many long ones, and P workers begin it at once.",
+        "Points stand at P; their bars stand a little apart.",
         f"Left out: {listed(unmeasured)}." if unmeasured else "",
     )
 

@@ -28,6 +28,17 @@ RUNTIMES = np.random.default_rng(3).permutation(np.arange(1000, 9000, 37))[: N +
 """No two sums of a few are equal."""
 
 
+class InTurn(AbstractAskTellOptimizer):
+    asked = -1
+
+    def ask(self):
+        self.asked += 1
+        return {"i": self.asked}, None, None
+
+    def tell(self, *_, **__):
+        pass
+
+
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -298,16 +309,6 @@ def test_samplings_of_a_second_overlap_or_wait_for_one_another(sampling, ends):
     """Two workers. Serial: the second begins at 2; the worker that is free at 6.5 waits for a sampling until 7."""
     seconds = [5.0, 1.0, 2.5, 4.0, 3.25, 50.0]
 
-    class InTurn(AbstractAskTellOptimizer):
-        asked = -1
-
-        def ask(self):
-            self.asked += 1
-            return {"i": self.asked}, None, None
-
-        def tell(self, *_, **__):
-            pass
-
     def train(eval_config, fidels=None, seed=None):
         return {"loss": 0.0, "runtime": seconds[eval_config["i"]]}
 
@@ -329,16 +330,6 @@ def test_synchronous_batches(n_workers, asks):
 
     def train(eval_config, fidels=None, seed=None):
         return {"loss": float(eval_config["i"]), "runtime": seconds[eval_config["i"]]}
-
-    class InTurn(AbstractAskTellOptimizer):
-        asked = -1
-
-        def ask(self):
-            self.asked += 1
-            return {"i": self.asked}, None, None
-
-        def tell(self, *_, **__):
-            pass
 
     wrapper = ObjectiveFuncWrapper(
         train, ask_and_tell=asks, batch_size=3, n_workers=n_workers, n_evals=7, n_actual_evals_in_opt=7 + n_workers,
