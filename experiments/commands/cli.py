@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import sys
@@ -252,3 +253,16 @@ def _out(*text: Any) -> None:
 
 def _err(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201 - the command's messages
+
+
+def _let_paragraphs_flow(commands: typer.Typer) -> None:
+    """Break lines at the width of the terminal: typer keeps those of a docstring from its second paragraph on."""
+    for command in commands.registered_commands:
+        paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(paragraph.splitlines()) for paragraph in paragraphs)
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _let_paragraphs_flow(group.typer_instance)
+
+
+_let_paragraphs_flow(app)

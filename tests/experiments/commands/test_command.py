@@ -63,6 +63,8 @@ def test_no_help_has_words_that_the_terminal_takes_for_markup():
     found = list(texts(get_command(app)))
     assert len(found) > 100
     assert not [text for text in found if re.search(r"\[[a-z/#@]", text)]
+    # A line that ends within a paragraph would end there in a terminal of any width.
+    assert not [text for text in found if re.search(r"[^\n]\n[^\n]", text)]
 
 
 def test_help_loads_nothing_heavy(zerowait):
