@@ -102,7 +102,9 @@ class Workers:
         self._of_evaluations = Draws(key, "evaluation")
         self._of_speeds = Draws(key, "speed")
         self._of_outages = Draws(key, "outage")
-        self._failures = cluster.failures
+        self._fails = cluster.failures is not None
+        failures = cluster.failures or {}
+        self._rate, self._probability = failures.get("rate"), failures.get("probability", 0.0)
         stragglers = cluster.stragglers or {}
         self._half_normal, self._lognormal = stragglers.get("half_normal"), stragglers.get("lognormal")
         self._there: dict[int, tuple[float, float]] = {}
@@ -172,11 +174,13 @@ class Workers:
                 seconds *= 1.0 - self._half_normal * _standard_normal(uniform(words[0]) / 2.0)  # the lower half: -|z|
             elif self._lognormal is not None:
                 seconds *= math.exp(self._lognormal * _standard_normal(uniform(words[0])))
-        seconds = min(seconds / self.speed(worker), LONGEST)
+        seconds /= self._speeds.get(worker) or self.speed(worker)
+        if seconds > LONGEST:  # noqa: PLR1730 - a call of min takes longer than all of this line
+            seconds = LONGEST
         end = start + seconds
         if not self._has_troubles:
             return end, seconds, "ok", 1, 0.0
-        if self._failures is not None:
+        if self._fails:
             breaks = self._breaks_after(words, seconds)
         since, until = self._there.get(worker, _NEVER)
         if breaks >= seconds and since <= start < until and end <= until:
@@ -188,7 +192,7 @@ class Workers:
     ) -> tuple[float, float, Ended, int, float]:
         time, most, leaves = start, self.cluster.retries + 1, self.cluster.departure(worker)
         for attempt in range(1, most + 1):
-            if attempt > 1 and self._failures is not None:
+            if attempt > 1 and self._fails:
                 about = _ABOUT_AN_EVALUATION.pack(digest, training_length(fidelity), attempt)
                 breaks = self._breaks_after(self._of_evaluations.words(about), seconds)
             begin = self._present(worker, time)
@@ -214,10 +218,10 @@ class Workers:
 
     def _breaks_after(self, words: tuple[int, ...], seconds: float) -> float:
         """Return for how many seconds an attempt runs until it fails; more than it needs if it does not."""
-        failures, u = self._failures or {}, uniform(words[1])
-        if "rate" in failures:
-            return -math.log(u) / failures["rate"]
-        return uniform(words[2]) * seconds if u < failures["probability"] else math.inf
+        u = uniform(words[1])
+        if self._rate is not None:
+            return -math.log(u) / self._rate
+        return uniform(words[2]) * seconds if u < self._probability else math.inf
 
     # -- outages -----------------------------------------------------------------------------------------------------
 
