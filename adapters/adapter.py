@@ -13,6 +13,7 @@ from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.cluster import CLUSTERS, Cluster
 from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.objectives import check_known, check_objectives
 from zerowait.suite.rules.overhead import OVERHEADS, Overhead
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class Run:
     """Whether an evaluation continues the training of its configuration at a lower fidelity."""
     cluster: Cluster | None = None
     """What its workers are like; None stands for perfect ones."""
+    objectives: tuple[str, ...] | None = None
+    """What is minimised where that is more than the loss; see `zerowait.suite.rules.objectives`."""
 
     @property
     def optimizer_seed(self) -> int:
@@ -98,6 +101,7 @@ class Run:
             "continual": self.continual,
             "cluster": self.cluster,
             "labels": self.labels,
+            "objectives": self.objectives,
             "directory": self.directory,
         }
 
@@ -132,6 +136,8 @@ class Adapter:
     where a test shows that it gives the native trace at equal seeds under no overhead; None: native, if it has that."""
     uses_fidelity: ClassVar[bool] = False
     """Whether it chooses the training budget of an evaluation; it then needs a benchmark with a fidelity."""
+    several_objectives: ClassVar[bool] = False
+    """Whether it takes several objectives; else it is refused where a run has more than the loss."""
     continues: ClassVar[bool] = False
     """Whether it continues trainings rather than starting them again, unless `optimize` is told otherwise."""
     requires: ClassVar[Mapping[str, str]] = {}
@@ -215,6 +221,25 @@ class Adapter:
             )
         return None
 
+    def check_objectives(self, benchmark: Benchmark, objectives: object) -> tuple[str, ...] | None:
+        """Return the objectives of a run on this benchmark, None if it has one: the loss.
+
+        Raises
+        ------
+        SpecificationError
+            They are no objectives, the optimizer takes one alone, or the benchmark has not these.
+        """
+        several = check_objectives(objectives)
+        if several is not None and not self.several_objectives:
+            raise SpecificationError(
+                f"{self.name!r} takes one objective, and objectives has {len(several)} ({', '.join(several)}); leave "
+                "objectives out, or take an optimizer that takes several: docs/how-to/objectives.md"
+            )
+        metrics = getattr(benchmark, "metrics", None)
+        if metrics is not None:  # what somebody else's benchmark gives may not be known before
+            check_known(several, metrics, benchmark.label)
+        return several
+
     def budgets(self, benchmark: Benchmark) -> Sequence[float] | None:  # noqa: ARG002 - for subclasses
         """Return the fidelities of the rungs, ascending, of a benchmark that is not refused; None where it has none."""
         return None
@@ -232,6 +257,7 @@ class Adapter:
         labels: Mapping[str, Any] | None = None,
         continual: bool | None = None,
         cluster: Cluster | None = None,
+        objectives: Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """Run the optimizer on the benchmark and return the trace, also left in `directory/trace.parquet`.
 
@@ -260,6 +286,8 @@ class Adapter:
             the optimizer's `continues` says.
         cluster
             What the workers are like that are not equal or not always there; None stands for perfect ones.
+        objectives
+            What is minimised where that is more than the loss, as for `zerowait.simulate`.
 
         Raises
         ------
@@ -288,6 +316,7 @@ class Adapter:
         reason = self.refuses(benchmark)
         if reason is not None:
             raise SpecificationError(f"{self.name!r} cannot run on {benchmark.label!r}: {reason}")
+        several = self.check_objectives(benchmark, objectives)
         if directory is not None:
             _check_unused(arguments.folder("directory", directory))
         run = Run(
@@ -300,6 +329,7 @@ class Adapter:
             {**self.parameters, **arguments.mapping("labels", labels), **self._own_labels(benchmark, mode)},
             self.continues if continual is None else arguments.boolean("continual", continual),
             cluster,
+            several,
         )
         if mode == "ask_tell":
             return self._with_fixed_environment(self._asked_and_told, run)

@@ -34,6 +34,7 @@ class RandomSearch(Adapter):
     library = "zerowait"
     modes = frozenset({"native", "ask_tell"})
     default_mode = "ask_tell"
+    several_objectives = True
     isolated = True
     # A free worker always gets a configuration: only a defect makes one idle, and a slow machine must not.
     simulator_options: ClassVar[Mapping[str, Any]] = {"idle": Idle(after=20.0)}

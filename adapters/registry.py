@@ -29,6 +29,7 @@ BUILT_IN = {
     "optuna-random": "zerowait.adapters.optuna.adapter:OptunaRandom",
     "optuna-cmaes": "zerowait.adapters.optuna.adapter:OptunaCmaEs",
     "optuna-gp": "zerowait.adapters.optuna.adapter:OptunaGP",
+    "optuna-nsga2": "zerowait.adapters.optuna.adapter:OptunaNSGAII",
     "optuna-hyperband": "zerowait.adapters.optuna.hyperband:OptunaHyperband",
     "smac-hpo": "zerowait.adapters.smac.adapter:SmacHpo",
     "smac-blackbox": "zerowait.adapters.smac.adapter:SmacBlackBox",

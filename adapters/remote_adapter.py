@@ -27,7 +27,7 @@ from zerowait.suite.rules.overhead import Overhead
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -86,6 +86,7 @@ class Elsewhere(Adapter):
         labels: Mapping[str, Any] | None = None,
         continual: bool | None = None,
         cluster: Cluster | None = None,
+        objectives: Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """Run the optimizer in its environment; see `Adapter.optimize`.
 
@@ -114,6 +115,7 @@ class Elsewhere(Adapter):
                 labels=dict(labels or {}),
                 continual=continual,
                 cluster=None if cluster is None else cluster.to_json(),
+                objectives=self.check_objectives(benchmark, objectives),
             )
             return read_trace(folder / "trace.parquet")
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zerowait.suite.engine import Engine, Told, as_told, path_in
@@ -15,6 +14,7 @@ from zerowait.suite.rules.budget import Budget, Counts
 from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.errors import DivergedError, SpecificationError, shown
 from zerowait.suite.rules.evaluation import AnyObjective, AskTellOptimizer, Evaluation, Query
+from zerowait.suite.rules.objectives import lost
 from zerowait.suite.rules.overhead import Overhead
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     told: Told | None = None,
     labels: Mapping[str, Any] | None = None,
     directory: str | os.PathLike[str] | None = None,
+    objectives: Sequence[str] | None = None,
     on_delivery: Callable[[Query, Evaluation], None] | None = None,
 ) -> pd.DataFrame:
     """Run an ask-and-tell optimizer on `n_workers` simulated workers and return the trace.
@@ -82,6 +83,9 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
         Anything JSON that identifies the run, kept in the trace's metadata.
     directory
         Where to write `trace.parquet`, also when the run ends in an error; None writes nothing.
+    objectives
+        What is minimised where that is more than the loss: `value` and metrics by name, a minus sign in front of one
+        that is maximised, such as `["value", "latency", "-accuracy"]`. Each evaluation must have them, finite.
     on_delivery
         Called with every query and its evaluation, after the optimizer was told.
 
@@ -103,7 +107,7 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     engine = Engine(
         objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time, counts), seed=seed, overhead=overhead,
         continual=continual, told=told, labels=labels, cluster=cluster,
-        more={} if batch_size is None else {"batch_size": batch_size}, fresh_seeds=fresh_seeds,
+        more={} if batch_size is None else {"batch_size": batch_size}, fresh_seeds=fresh_seeds, objectives=objectives,
     )  # fmt: skip
     run = _AskTellRun(optimizer, engine, batch_size)
     run.on_delivery = on_delivery
@@ -245,7 +249,7 @@ class _AskTellRun:
             if tell_failure is not None:
                 tell_failure(query, pending.error)
             elif isinstance(pending.error, DivergedError):
-                told = Evaluation(math.inf, told.runtime, told.metrics, told.start, told.end)
+                told = lost(engine.objectives, told)
                 self.optimizer.tell(query, told)
             else:
                 raise pending.error

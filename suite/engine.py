@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -22,8 +22,9 @@ from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.cluster import CLUSTERS, Cluster
 from zerowait.suite.rules.continuation import Ledger, State, charge, training_length
 from zerowait.suite.rules.errors import ClusterFailure, DivergedError, InvalidEvaluationError
-from zerowait.suite.rules.evaluation import LONGEST, AnyObjective, Evaluation, ObjectiveSignature, Query, as_evaluation
+from zerowait.suite.rules.evaluation import LONGEST, AnyObjective, Evaluation, ObjectiveSignature, Query
 from zerowait.suite.rules.identity import canonical_json_of_checked, digest
+from zerowait.suite.rules.objectives import check_objectives, evaluations_with
 from zerowait.suite.rules.occupation import Workers, failure
 from zerowait.suite.rules.overhead import OVERHEADS, Overhead
 from zerowait.suite.rules.seeds import ObjectiveSeeds, check_fresh_seeds, check_run_seed
@@ -52,6 +53,8 @@ class Engine:
         Further fields of the specification.
     fresh_seeds
         Whether every call has a seed of its own.
+    objectives
+        What is minimised where that is more than the loss.
 
     Raises
     ------
@@ -73,6 +76,7 @@ class Engine:
         cluster: Cluster | None,
         more: Mapping[str, Any],
         fresh_seeds: bool = False,
+        objectives: Sequence[str] | None = None,
     ) -> None:
         self.n_workers = arguments.integer("n_workers", n_workers, 1, MAX_ASK_TELL_WORKERS)
         self.objective = arguments.objective(objective)
@@ -91,6 +95,10 @@ class Engine:
             cluster = arguments.instance("cluster", cluster, Cluster, CLUSTERS).for_workers(self.n_workers)
         self.workers = None if cluster is None else Workers(cluster, check_run_seed(seed))
         more = {**more, **check_fresh_seeds(fresh_seeds, continual=self.continual)}
+        several = check_objectives(objectives)
+        if several is not None:
+            more["objectives"] = list(several)
+        self.as_evaluation = evaluations_with(several)
         self.specification = make_specification(
             self.n_workers, budget, check_run_seed(seed), overhead, continual=self.continual, labels=labels,
             cluster=cluster, told=self.told, **more,
@@ -126,6 +134,12 @@ class Engine:
         self.most_results = budget.most_results
         self.latest = budget.latest
         self.began = time.perf_counter()
+
+    @property
+    def objectives(self) -> Sequence[str] | None:
+        """What is minimised where that is more than the loss."""
+        several: Sequence[str] | None = self.specification.get("objectives")
+        return several
 
     # -- the optimizer's time ----------------------------------------------------------------------------------------
 
@@ -231,7 +245,7 @@ class Engine:
                 returned = self.objective(config, fidelity=query.fidelity)
             else:
                 returned = self.objective(config)
-            evaluation = as_evaluation(returned, config)
+            evaluation = self.as_evaluation(returned, config)
         except Exception as error:  # noqa: BLE001 - reaches the optimizer at the evaluation's simulated end
             pending.error = error
             evaluation = Evaluation(math.nan, failed_runtime(error))
@@ -315,24 +329,24 @@ class Engine:
         measured = measured_facts(makespan, time.perf_counter() - self.began)
         return build_trace(columns, self.n_workers, make_metadata(self.specification, columns, NO_GUESSES, measured))
 
-    def write(self, path: Path) -> pd.DataFrame:
-        """Write the trace of what has been delivered, and return it.
+    def write(self, path: Path, *, last: bool = True) -> pd.DataFrame:
+        """Write the trace of what has been delivered, and return it; after the last one none may follow.
 
         Raises
         ------
         RunDirectoryError
             It cannot be written.
         """
-        trace = self.trace(last=True)
+        trace = self.trace(last=last)
         with explained(path.parent, "write the trace"):
             write_trace(trace, path)
         return trace
 
-    def keep(self, path: Path) -> str:
+    def keep(self, path: Path, *, last: bool = True) -> str:
         """Write what has been delivered before the run ended in an error; return what became of it."""
         delivered = f"the {len(self.delivered)} evaluations delivered so far"
         try:
-            write_trace(self.trace(last=True), path)
+            write_trace(self.trace(last=last), path)
         except OSError as error:
             return f"{delivered} could not be written to {path}: {reason(error)}"
         return f"{delivered} are in {path}"

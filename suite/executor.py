@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -20,7 +20,8 @@ from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget, Counts
 from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.errors import SpecificationError, shown
-from zerowait.suite.rules.evaluation import LOST, AnyObjective, Evaluation, Query
+from zerowait.suite.rules.evaluation import AnyObjective, Evaluation, Query
+from zerowait.suite.rules.objectives import lost
 from zerowait.suite.rules.overhead import Overhead
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class SimulatedExecutor(concurrent.futures.Executor):
     directory
         Where to write `trace.parquet` when the executor is left as a context manager, also by an error; None writes
         nothing.
+    objectives
+        What is minimised where that is more than the loss, as for `zerowait.simulate`.
     on_delivery
         Called with every query and its evaluation, before its future is done.
 
@@ -104,6 +107,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
         on_exhausted: Literal["raise", "inf"] = "raise",
         labels: Mapping[str, Any] | None = None,
         directory: str | os.PathLike[str] | None = None,
+        objectives: Sequence[str] | None = None,
         on_delivery: Callable[[Query, Evaluation], None] | None = None,
     ) -> None:
         arguments.choice("on_exhausted", on_exhausted, ("raise", "inf"))
@@ -111,7 +115,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
         self._engine = Engine(
             objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time, counts), seed=seed,
             overhead=overhead, continual=continual, told=told, labels=labels, cluster=cluster, more={},
-            fresh_seeds=fresh_seeds,
+            fresh_seeds=fresh_seeds, objectives=objectives,
         )  # fmt: skip
         self._path = path_in(directory)
         self._measured = self._engine.measured
@@ -199,7 +203,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
             task.was_refused = True
             self._engine.check_workers_left()
             if self._on_exhausted == "inf":
-                return LOST
+                return lost(self._engine.objectives)
             raise self._engine.budget.spent(self._engine.clock.started)
         if task.pending is not None:
             raise SpecificationError(
@@ -395,9 +399,9 @@ class SimulatedExecutor(concurrent.futures.Executor):
         if self._path is None:
             return
         if error is None:
-            self._engine.write(self._path)
+            self._engine.write(self._path, last=False)
         else:
-            error.add_note(self._engine.keep(self._path))
+            error.add_note(self._engine.keep(self._path, last=False))
 
     # -- event loops -------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import os
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -23,15 +23,14 @@ from zerowait.suite.rules.budget import Budget, Counts
 from zerowait.suite.rules.cluster import CLUSTERS, Cluster
 from zerowait.suite.rules.errors import BudgetExhausted, DivergedError, SpecificationError, StalledError
 from zerowait.suite.rules.evaluation import (
-    LOST,
     AnyObjective,
     Evaluation,
     ObjectiveSignature,
-    as_evaluation,
     check_fidelity,
 )
 from zerowait.suite.rules.identity import canonical_json, check_config_id, digest
 from zerowait.suite.rules.idle import Idle
+from zerowait.suite.rules.objectives import check_objectives, evaluations_with, lost
 from zerowait.suite.rules.occupation import Workers
 from zerowait.suite.rules.overhead import OVERHEADS, Overhead
 from zerowait.suite.rules.seeds import ObjectiveSeeds, check_fresh_seeds, check_run_seed
@@ -96,6 +95,9 @@ class Simulator:
         Whether workers on several hosts share the directory, over a network file system; on one host it is only slower.
     labels
         Anything JSON that identifies the run, kept in the trace's metadata.
+    objectives
+        What is minimised where that is more than the loss: `value` and metrics by name, a minus sign in front of one
+        that is maximised, such as `["value", "latency", "-accuracy"]`. Each evaluation must have them, finite.
     on_delivery
         Called as `on_delivery(config, fidelity, evaluation)` in the caller's process, before its result is returned.
 
@@ -129,6 +131,7 @@ class Simulator:
         query_timeout: float | None = None,
         shared_directory: bool = False,
         labels: Mapping[str, Any] | None = None,
+        objectives: Sequence[str] | None = None,
         on_delivery: Callable[[Mapping[str, Any], float | None, Evaluation], None] | None = None,
     ) -> None:
         n_workers = arguments.integer("n_workers", n_workers, 1, MAX_WORKERS)
@@ -157,10 +160,12 @@ class Simulator:
             None if cluster is None else Workers(cluster, self.seed),
             math.inf if query_timeout is None else arguments.real("query_timeout", query_timeout, 0.0, above=True),
         )
+        several = check_objectives(objectives)
         specification = make_specification(
             n_workers, self._rules.budget, self.seed, self._rules.overhead, continual=continual, labels=labels,
             cluster=cluster, on_worker_death=on_worker_death, shared_directory=shared_directory,
             **check_fresh_seeds(fresh_seeds, continual=continual), **self._further_specification(),
+            **({} if several is None else {"objectives": list(several)}),
         )  # fmt: skip
         self._is_temporary = directory is None
         root = temporary.make_folder() if directory is None else arguments.folder("directory", directory).absolute()
@@ -168,6 +173,7 @@ class Simulator:
         self._run.create_or_join(specification, lambda run: self._create(run, continual=continual))
         self._coordinator: Coordinator | None = None
         self._takes = ObjectiveSignature.of(objective)
+        self._objectives = several
         self._seeds = ObjectiveSeeds(self.seed, fresh="fresh_seeds" in specification)
         self._shared: bytes | None = None
         with explained(root, "join the run"), self._connection() as coordinator:
@@ -180,7 +186,10 @@ class Simulator:
         # A pool pickles the simulator for every call. What all copies share is one block of bytes that each process
         # unpickles once. It is made here, because threads may use an overhead model that cannot be pickled.
         if self._shared is None:
-            alike = ("n_workers", "seed", "_takes", "_seeds", "_rules", "_on_exhausted", "_shared_directory", "_run")
+            alike = (
+                "n_workers", "seed", "_takes", "_seeds", "_rules", "_on_exhausted", "_shared_directory", "_run",
+                "_objectives",
+            )  # fmt: skip
             self._shared = pickle.dumps({name: self.__dict__[name] for name in alike})
         copied = type(self), self._shared, self.objective, self.on_delivery
         state = self.__getstate__()
@@ -322,7 +331,7 @@ class Simulator:
             if isinstance(error, OSError):
                 raise cannot(self._run.root, "record an evaluation", error) from error
             if isinstance(error, BudgetExhausted) and self._on_exhausted == "inf":
-                return LOST
+                return lost(self._objectives)
             if isinstance(error, KeyboardInterrupt):
                 self._say_what_was_kept(error)
             raise
@@ -363,7 +372,7 @@ class Simulator:
         self, coordinator: Coordinator, slot: int, config: Mapping[str, Any], keywords: Mapping[str, Any]
     ) -> tuple[Evaluation, Exception | None]:
         try:
-            evaluation = as_evaluation(self.objective(config, **keywords), config)
+            evaluation = evaluations_with(self._objectives)(self.objective(config, **keywords), config)
         except Exception as error:  # noqa: BLE001 - reaches the optimizer at the evaluation's simulated end
             evaluation = Evaluation(math.nan, failed_runtime(error))
             diverged = isinstance(error, DivergedError)
@@ -509,7 +518,7 @@ class Promise:
 
 _OWN = frozenset({
     "objective", "n_workers", "seed", "on_delivery", "_on_exhausted", "_shared_directory", "_rules", "_is_temporary",
-    "_run", "_coordinator", "_takes", "_seeds", "_shared",
+    "_run", "_coordinator", "_takes", "_seeds", "_shared", "_objectives",
 })  # fmt: skip
 """The attributes that every simulator has and that its copies get by themselves."""
 

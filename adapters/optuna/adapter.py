@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zerowait.adapters.adapter import Adapter, Benchmark, Run
-from zerowait.adapters.optuna.rungs import FULL_TRAINING, Rung, trial_id
+from zerowait.adapters.optuna.rungs import FULL_TRAINING, Rung, told_values, trial_id
 from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
 from zerowait.suite.rules.evaluation import Evaluation, Query
 from zerowait.suite.rules.idle import Idle
@@ -48,6 +48,7 @@ class OptunaAdapter(Adapter):
     library = "optuna"
     modes = frozenset({"native", "ask_tell"})
     default_mode = "ask_tell"
+    several_objectives = True
     requires: ClassVar[Mapping[str, str]] = {"optuna": _EXTRA}
     # A free thread always gets a trial: only a defect makes one idle, and a slow import of torch must not.
     simulator_options: ClassVar[Mapping[str, Any]] = {"idle": Idle(after=20.0)}
@@ -110,8 +111,8 @@ class OptunaAdapter(Adapter):
         from zerowait.adapters.optuna.space import OptunaSpace
         from zerowait.adapters.optuna.threads import make_study
 
-        study = make_study(self.make_sampler(run.optimizer_seed), self.make_pruner(run.benchmark))
-        return AskTellStudy(study, OptunaSpace(run.benchmark.space), self.rungs(run.benchmark))
+        study = make_study(self.make_sampler(run.optimizer_seed), self.make_pruner(run.benchmark), run.objectives)
+        return AskTellStudy(study, OptunaSpace(run.benchmark.space), self.rungs(run.benchmark), run.objectives)
 
     def native(self, run: Run, simulator: Simulator) -> None:
         """Run `Study.optimize` with one thread for each worker."""
@@ -119,12 +120,13 @@ class OptunaAdapter(Adapter):
         from zerowait.adapters.optuna.threads import make_study, optimize_in_threads
 
         optimize_in_threads(
-            make_study(self.make_sampler(run.optimizer_seed), self.make_pruner(run.benchmark)),
+            make_study(self.make_sampler(run.optimizer_seed), self.make_pruner(run.benchmark), run.objectives),
             OptunaSpace(run.benchmark.space),
             self.rungs(run.benchmark),
             simulator,
             n_workers=run.n_workers,
             budget=run.budget,
+            objectives=run.objectives,
         )
 
     def _sampler_class(self) -> Any:
@@ -151,6 +153,7 @@ class OptunaCmaEs(OptunaAdapter):
     """CMA-ES over the numerical parameters that every configuration has; the others are sampled at random."""
 
     name = "optuna-cmaes"
+    several_objectives = False
     sampler = "CmaEsSampler"
     requires: ClassVar[Mapping[str, str]] = {"optuna": _EXTRA, "cmaes": _EXTRA}
     defaults: ClassVar[Mapping[str, Any]] = {"warn_independent_sampling": False}
@@ -179,6 +182,13 @@ class OptunaGP(OptunaAdapter):
     defaults: ClassVar[Mapping[str, Any]] = {"warn_independent_sampling": False}
 
 
+class OptunaNSGAII(OptunaAdapter):
+    """The genetic algorithm NSGA-II (Deb et al., IEEE Transactions on Evolutionary Computation 6 (2002) 182)."""
+
+    name = "optuna-nsga2"
+    sampler = "NSGAIISampler"
+
+
 @dataclass(frozen=True, slots=True)
 class TrialQuery(Query):
     """A query that remembers the trial it came from."""
@@ -200,12 +210,21 @@ class AskTellStudy:
         Translates between its trials and configurations.
     rungs
         Where every trial is evaluated until it is pruned.
+    objectives
+        What the study minimises where that is more than the loss.
     """
 
-    def __init__(self, study: optuna.Study, space: OptunaSpace, rungs: Sequence[Rung] = FULL_TRAINING) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        space: OptunaSpace,
+        rungs: Sequence[Rung] = FULL_TRAINING,
+        objectives: Sequence[str] | None = None,
+    ) -> None:
         self._study = study
         self._space = space
         self._rungs = rungs
+        self._objectives = objectives
         self._continued: deque[TrialQuery] = deque()
 
     def ask(self) -> TrialQuery:
@@ -216,7 +235,7 @@ class AskTellStudy:
         return self._query(trial, self._space.suggest(trial), 0)
 
     def tell(self, query: Query, evaluation: Evaluation) -> None:
-        """Complete the trial with the evaluation's value, or prune it, or let it go on."""
+        """Complete the trial with the evaluation's objectives, or prune it, or let it go on."""
         from optuna.trial import TrialState
 
         assert isinstance(query, TrialQuery)
@@ -224,7 +243,7 @@ class AskTellStudy:
         if step is not None:
             query.trial.report(evaluation.value, step)
         if query.rung + 1 == len(self._rungs):
-            self._study.tell(query.trial, evaluation.value)
+            self._study.tell(query.trial, told_values(evaluation, self._objectives))
         elif query.trial.should_prune():
             self._study.tell(query.trial, state=TrialState.PRUNED)
         else:

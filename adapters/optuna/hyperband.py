@@ -48,6 +48,7 @@ class OptunaHyperband(OptunaTPE):
     name = "optuna-hyperband"
     uses_fidelity = True
     continues = True
+    several_objectives = False  # pruners of Optuna see one
     other_parameters = frozenset({"reduction_factor", "bootstrap_count"})
     eta: ClassVar[int] = 3
     """The reduction factor unless another one is given."""

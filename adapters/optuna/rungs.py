@@ -1,14 +1,18 @@
-"""The rungs of a trial: the fidelities at which Optuna's pruner sees it, one after the other."""
+"""The rungs of a trial, the fidelities at which Optuna's pruner sees it, and what the study is told at the last."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zerowait.suite.rules.objectives import values_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import optuna
+
+    from zerowait.suite.rules.evaluation import Evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +32,8 @@ FULL_TRAINING = (Rung(None, None),)
 def trial_id(trial: optuna.Trial, rungs: Sequence[Rung]) -> str | None:
     """Return the name under which a trial is continued, or None when it never is."""
     return str(trial.number) if len(rungs) > 1 else None
+
+
+def told_values(evaluation: Evaluation, objectives: Sequence[str] | None) -> float | list[float]:
+    """Return what a study is told of an evaluation: its loss, or all objectives of a run that has several."""
+    return evaluation.value if objectives is None else values_of(evaluation, objectives)

@@ -30,10 +30,12 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
 
-from zerowait.adapters.optuna.rungs import trial_id
+from zerowait.adapters.optuna.rungs import told_values, trial_id
 from zerowait.adapters.start_up import wait_for_calls
 from zerowait.suite.rules.errors import BudgetExhausted, ZerowaitError
+from zerowait.suite.rules.objectives import sign_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -48,9 +50,12 @@ if TYPE_CHECKING:
     from zerowait.suite.simulator import Simulator
 
 
-def make_study(sampler: BaseSampler, pruner: BasePruner) -> optuna.Study:
+def make_study(sampler: BaseSampler, pruner: BasePruner, objectives: Sequence[str] | None = None) -> optuna.Study:
     """Return a study in memory, with a fixed name, since pruners derive random numbers from it."""
-    return optuna.create_study(sampler=sampler, pruner=pruner, study_name="zerowait")
+    directions = None
+    if objectives is not None:
+        directions = [StudyDirection.MINIMIZE if sign_of(one) > 0 else StudyDirection.MAXIMIZE for one in objectives]
+    return optuna.create_study(sampler=sampler, pruner=pruner, study_name="zerowait", directions=directions)
 
 
 def optimize_in_threads(
@@ -61,6 +66,7 @@ def optimize_in_threads(
     *,
     n_workers: int,
     budget: Budget,
+    objectives: Sequence[str] | None = None,
 ) -> None:
     """Run `Study.optimize` with `n_workers` threads until the simulator's budget is spent.
 
@@ -70,7 +76,7 @@ def optimize_in_threads(
     the run.
     """
     n_threads = budget.useful_workers(n_workers)
-    threads = _Threads(space, rungs, simulator, n_threads, budget)
+    threads = _Threads(space, rungs, simulator, n_threads, budget, objectives)
     study.sampler = ThreadedSampler(study.sampler, threads)
     simulator.start()
     try:
@@ -103,11 +109,13 @@ class _Threads:
         simulator: Simulator,
         n_threads: int,
         budget: Budget,
+        objectives: Sequence[str] | None,
     ) -> None:
         self._space = space
         self._rungs = rungs
         self._simulator = simulator
         self._n_threads = n_threads
+        self._objectives = objectives
         self._left = budget.most_evaluations
         self._refused = 0
         self._released = False
@@ -119,8 +127,8 @@ class _Threads:
         if 0 < number < self._n_threads:
             wait_for_calls(self._simulator, number, given_up=lambda: self._refused > 0 or self._released)
 
-    def evaluate(self, trial: optuna.Trial) -> float:
-        """Return the value of a trial; the objective of the study."""
+    def evaluate(self, trial: optuna.Trial) -> float | list[float]:
+        """Return the value of a trial, or its objectives; the objective of the study."""
         try:
             self._reserve()
             with self.ending(trial.study):
@@ -134,25 +142,26 @@ class _Threads:
         # Pruned and without a value: the one way to end a trial about which Optuna keeps silent.
         raise optuna.TrialPruned
 
-    def _train(self, trial: optuna.Trial, config: Mapping[str, Any]) -> float:
+    def _train(self, trial: optuna.Trial, config: Mapping[str, Any]) -> float | list[float]:
         """Evaluate at one rung after the other; the first evaluation is reserved already."""
         name = trial_id(trial, self._rungs)
-        value = math.nan
+        values: float | list[float] = math.nan
         for number, rung in enumerate(self._rungs, 1):
             try:
-                value = self._simulator(config, rung.fidelity, name).value
+                evaluation = self._simulator(config, rung.fidelity, name)
             except BudgetExhausted:
                 self._give_back()
                 raise
             with self.ending(trial.study):
                 if rung.step is not None:
-                    trial.report(value, rung.step)
+                    trial.report(evaluation.value, rung.step)
                 pruned = number < len(self._rungs) and trial.should_prune()
             if pruned:
                 raise optuna.TrialPruned
             if number < len(self._rungs):
                 self._reserve()
-        return value
+            values = told_values(evaluation, self._objectives)
+        return values
 
     def release(self) -> None:
         """Let the threads go that wait for the others."""

@@ -18,6 +18,7 @@ from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.errors import SpecificationError, WrongGuessError, ZerowaitError
 from zerowait.suite.rules.identity import canonical_json, digest
+from zerowait.suite.rules.objectives import check_objectives
 from zerowait.suite.rules.overhead import Overhead
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class Cell:
     """Whether evaluations continue trainings; None leaves it to the adapter."""
     cluster: Cluster | None = None
     """What the workers are like; None stands for perfect ones."""
+    objectives: tuple[str, ...] | None = None
+    """What is minimised where that is more than the loss."""
 
     def with_workers_and_seed(self, n_workers: int, seed: int) -> Cell:
         """Return the same with another number of workers and another seed."""
@@ -93,6 +96,8 @@ class Cell:
             specification["continual"] = self.continual
         if self.cluster is not None:
             specification["cluster"] = self.cluster.to_json()
+        if self.objectives is not None:
+            specification["objectives"] = list(self.objectives)
         return specification
 
     @classmethod
@@ -114,6 +119,7 @@ class Cell:
                 overhead=Overhead.from_json(data["overhead"]),
                 continual=data.get("continual"),
                 cluster=Cluster.from_json(data["cluster"]) if "cluster" in data else None,
+                objectives=check_objectives(data.get("objectives")),
             )
         except (KeyError, TypeError) as error:
             raise SpecificationError(f"this specifies no cell: it lacks {error}") from None
@@ -209,6 +215,9 @@ def execute(cell: Cell, directory: Path) -> pd.DataFrame:
     benchmark = _benchmark(cell)
     check_data(cell.versions, benchmark)
     check_sources(cell.versions, sources_of(adapter, benchmark, _provider(cell.benchmark)))
+    # An adapter of somebody else's may know of no clusters and of one objective.
+    more: dict[str, Any] = {} if cell.cluster is None else {"cluster": cell.cluster}
+    more |= {} if cell.objectives is None else {"objectives": cell.objectives}
     trace = adapter.optimize(
         benchmark,
         n_workers=cell.n_workers,
@@ -219,8 +228,7 @@ def execute(cell: Cell, directory: Path) -> pd.DataFrame:
         mode=cell.mode,
         labels={"label": cell.label, "task": cell.task, "optimum": _optimum(cell)},
         continual=cell.continual,
-        # An adapter of somebody else's may know of no clusters.
-        **({} if cell.cluster is None else {"cluster": cell.cluster}),
+        **more,
     )
     trace = with_full_values(trace, benchmark)
     trace.attrs[ATTRIBUTE]["cell"] = cell.key

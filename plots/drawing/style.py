@@ -204,6 +204,7 @@ RESERVED = MappingProxyType(
         "hyperband": (2, 3),
         "optuna-random": (5, 2),
         "optuna-gp": (4, 4),
+        "optuna-nsga2": (6, 4),
         "optuna-hyperband": (2, 1),
         "smac-hyperband": (5, 4),
         "neps-random": (4, 2),

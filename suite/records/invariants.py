@@ -16,6 +16,7 @@ from zerowait.suite.records.continued_invariants import continuation
 from zerowait.suite.records.history import Entry, History, Violation
 from zerowait.suite.records.run_spec import RunSpec
 from zerowait.suite.rules.identity import digest
+from zerowait.suite.rules.objectives import VALUE, metric_of
 from zerowait.suite.rules.occupation import Occupation
 from zerowait.suite.rules.seeds import ObjectiveSeeds
 from zerowait.suite.sharing.journal import Damage, Record
@@ -483,10 +484,14 @@ def _budget(history: History, spec: RunSpec) -> Iterator[Violation]:
 
 def _statuses(history: History, spec: RunSpec) -> Iterator[Violation]:
     """Report values that do not go with the status, and losses in a run that ends at the first one."""
+    names = [metric_of(one) for one in spec.objectives if metric_of(one) != VALUE]
     for e in history.deliveries:
         value, error = e.record["value"], e.record.get("error")
         if not (math.isfinite(value) if e.status == "ok" else math.isnan(value)):
             yield Violation("status", e.place, f"value={value!r} of an evaluation with the status {e.status}")
+        lacking = [name for name in names if not math.isfinite(e.record["metrics"].get(name, math.nan))]
+        if lacking and e.status == "ok":
+            yield Violation("objectives", e.place, f"no finite {' and '.join(lacking)} in an evaluation of such a run")
         if (error is not None) != (e.status in ("failed", "preempted")):
             yield Violation("status", e.place, f"error={error!r} of an evaluation with the status {e.status}")
         if e.is_lost and not spec.continues_after_death:

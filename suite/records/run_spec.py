@@ -8,6 +8,7 @@ from typing import Any
 
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError, shown
+from zerowait.suite.rules.objectives import check_objectives
 from zerowait.suite.rules.occupation import Workers, workers_of
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.rules.seeds import check_run_seed
@@ -32,6 +33,8 @@ class RunSpec:
     """Whether the run may have workers on several hosts."""
     workers: Workers | None
     """What becomes of evaluations on their workers; None if these are perfect."""
+    objectives: tuple[str, ...] = ()
+    """What is minimised where that is more than the loss."""
 
     @classmethod
     def of(cls, specification: Mapping[str, Any]) -> RunSpec:
@@ -55,6 +58,7 @@ class RunSpec:
             "slept" in specification,
             specification.get("shared_directory") is True,
             workers_of(specification),
+            check_objectives(specification.get("objectives")) or (),
         )
 
     @classmethod

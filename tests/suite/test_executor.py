@@ -20,7 +20,16 @@ from modes import Diverged, Scripted, executor
 from test_order_and_times import OVERHEADS, cases
 from test_told_on_arrival import Spoken
 
-from zerowait import BudgetExhausted, Evaluation, Overhead, Query, SimulatedExecutor, SpecificationError, simulate
+from zerowait import (
+    BudgetExhausted,
+    Evaluation,
+    Overhead,
+    Query,
+    SimulatedExecutor,
+    SpecificationError,
+    read_trace,
+    simulate,
+)
 from zerowait.suite.rules.errors import InvalidEvaluationError
 
 NONE = Overhead.none()
@@ -614,3 +623,9 @@ def test_it_cannot_be_pickled_and_says_why():
 def test_an_argument_that_is_not_usable_is_refused_by_name(arguments):
     with pytest.raises(SpecificationError, match=f"{next(iter(arguments))} is "):
         workers([1.0], **arguments)
+
+
+def test_the_trace_that_was_written_can_be_asked_for_afterwards(tmp_path):
+    with workers([1, 2, 3], directory=tmp_path) as run:
+        list(run.map(run.objective, [{"x": k} for k in range(3)]))
+    assert read_trace(tmp_path / "trace.parquet")["end"].tolist() == ends(run)

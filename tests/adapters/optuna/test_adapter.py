@@ -59,6 +59,13 @@ class TestGP(AdapterConformance):
         return load("optuna-gp")
 
 
+@pytest.mark.stress
+class TestNSGAII(AdapterConformance):
+    @pytest.fixture
+    def adapter(self):
+        return load("optuna-nsga2", population_size=8)
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("n_workers", [1, 4, 8])
 def test_native_and_ask_and_tell_give_the_same_trace(bowl, run, name, n_workers):
