@@ -66,6 +66,8 @@ class Descriptor:
     """The isolated environment in which it runs; None when it runs here."""
     default_mode: Mode | None = None
     """The mode that is taken where none is asked for; None when its plugin is broken."""
+    several_objectives: bool = False
+    """Whether it takes several objectives."""
 
     @property
     def installed(self) -> bool:
@@ -170,6 +172,7 @@ def _describe(name: str, resolve: Callable[[], type[Adapter]]) -> Descriptor:
         adapter.missing(),
         None if environment is None else environment.name,
         adapter.usual_mode(),
+        adapter.several_objectives,
     )
 
 

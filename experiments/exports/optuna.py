@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from zerowait.experiments.exports.pairs import pairs, refuse_existing
 from zerowait.suite.records.trace import FULL
 from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
+from zerowait.suite.rules.objectives import VALUE, metric_of, sign_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -76,10 +77,15 @@ def export_optuna(
                 trace = pair.traces[cell["cell"]]
                 name = f"{pair.optimizer} | {pair.benchmark} | P={cell['n_workers']} | seed={cell['run_seed']}"
                 space = _Space.of(cell, trace, tell if cell["cell"] == pair.cells["cell"].iloc[0] else lambda _: None)
-                study = optuna.create_study(storage=storage, study_name=name, direction="minimize")
+                objectives = json.loads(cell["specification"]).get("objectives") or [VALUE]
+                study = optuna.create_study(
+                    storage=storage,
+                    study_name=name,
+                    directions=["minimize" if sign_of(one) > 0 else "maximize" for one in objectives],
+                )
                 for attribute in ("optimizer", "benchmark", "n_workers", "run_seed", "cell", "simulated_time"):
                     study.set_user_attr(attribute, cell[attribute])
-                study.add_trials([_trial(row, space) for row in _records(trace)])
+                study.add_trials([_trial(row, space, [*map(metric_of, objectives)]) for row in _records(trace)])
                 n += 1
     finally:
         optuna.logging.set_verbosity(verbosity)
@@ -207,7 +213,7 @@ def _observed(trace: pd.DataFrame) -> tuple[dict[str, BaseDistribution], Callabl
     return distributions, encode
 
 
-def _trial(row: Mapping[str, Any], space: _Space) -> FrozenTrial:
+def _trial(row: Mapping[str, Any], space: _Space, objectives: Sequence[str]) -> FrozenTrial:
     from optuna.trial import TrialState, create_trial
 
     params = space.params(row)
@@ -218,11 +224,12 @@ def _trial(row: Mapping[str, Any], space: _Space) -> FrozenTrial:
     attributes |= {name: _plain(number) for name, number in row.items() if name.startswith(("metric.", FULL))}
     trial = create_trial(
         state=TrialState.COMPLETE if complete else TrialState.FAIL,
-        value=value if complete else None,
+        values=[float(row[name if name == VALUE else f"metric.{name}"]) for name in objectives] if complete else None,
         params=params,
         distributions={name: space.distributions[name] for name in params},
         user_attrs={name: number for name, number in attributes.items() if number is not None},
-        intermediate_values={int(fidelity): value} if complete and fidelity.is_integer() else {},
+        # Optuna knows intermediate values of one objective only.
+        intermediate_values={int(fidelity): value} if complete and fidelity.is_integer() and not objectives[1:] else {},
     )
     trial.datetime_start = _date(row["start"])
     trial.datetime_complete = _date(row["end"])

@@ -17,6 +17,7 @@ from zerowait.experiments.studies.tasks import Choice, Skipped, at, choose
 from zerowait.experiments.studies.versions import data_of, libraries_of, versions_of
 from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.objectives import check_objectives
 from zerowait.suite.rules.specification import MAX_WORKERS
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ def make_plan(study: Study, source: str, *, skip_missing_data: bool = False) -> 
         for optimizer in optimizers:
             if not _is_meant(optimizer.entry, choice.name):
                 continue
+            if study.objectives is not None:
+                with at(source):
+                    optimizer.adapter.check_objectives(choice.benchmark, study.objectives)
             reason = optimizer.adapter.refuses(choice.benchmark)
             if reason is None:
                 pairs.append((optimizer, choice))
@@ -188,6 +192,7 @@ def _first_cells(
                     **data_of(choice.benchmark),
                     **sources_of(optimizer.adapter, choice.benchmark, choice.descriptor.provider),
                 },
+                objectives=check_objectives(study.objectives),
                 continual=study.continual if entry.continual is None else entry.continual,
             ),
         )

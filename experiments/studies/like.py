@@ -86,9 +86,9 @@ def study_like(runs: pd.DataFrame, archive: str, optimizers: Sequence[str], name
 
 
 def _shared(specifications: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the lines of what all runs have in common: overhead, continued trainings, cluster."""
+    """Return the lines of what all runs have in common: overhead, continued trainings, cluster, objectives."""
     lines = []
-    for key in ("overhead", "continual", "cluster"):
+    for key in ("overhead", "continual", "cluster", "objectives"):
         found = {toml(one[key]) if key != "overhead" else setting_of(one[key]) for one in specifications if key in one}
         lines += [f"{key} = {one}" for one in found if len(found) == 1]
     return lines

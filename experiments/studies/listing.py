@@ -40,6 +40,7 @@ def optimizers(words: Sequence[str] = ()) -> list[Entry]:
             "library": one.library,
             "modes": ", ".join(modes) + (", the first by default" if len(modes) > 1 else ""),
             "chooses fidelities": "yes" if one.uses_fidelity else "no",
+            "objectives": "several" if one.several_objectives else "one",
         }
         found.append(Entry(one.name, columns, ready, one.problem, full, _described(one)))
     return [entry for entry in found if entry.has(words)]

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError,
 from zerowait.experiments.studies.policies import BudgetTable, ClusterSetting, OverheadSetting, Table
 from zerowait.experiments.studies.shipped import STUDY_COPY, shipped_studies, study_file
 from zerowait.suite.rules.errors import SpecificationError, shown
+from zerowait.suite.rules.objectives import check_objectives
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.rules.seeds import MAX_RUN_SEED
 from zerowait.suite.rules.specification import MAX_ASK_TELL_WORKERS
@@ -119,6 +120,8 @@ class Study(Table):
     """Whether evaluations continue trainings, of every optimizer that does not say; None leaves it to the adapter."""
     cluster: ClusterSetting | None = None
     """What the workers are like: one table for all runs, or several with names, each for all of them."""
+    objectives: list[str] | None = None
+    """What is minimised where that is more than the loss: `value` and metrics of the benchmarks by name."""
     output: Annotated[str, Field(min_length=1), AfterValidator(_can_be_a_path)] | None = None
     """Where the runs are kept, relative to the current folder; `runs/<name>` by default."""
     compare: Annotated[str, Field(min_length=1), AfterValidator(_can_be_a_path)] | None = None
@@ -158,6 +161,11 @@ class Study(Table):
             # Which tasks a pattern stands for is not known before benchmarks are loaded: their names are enough.
             if name not in optimizers and not any(name.startswith(b.name.partition("*")[0]) for b in self.benchmarks):
                 raise ValueError(f"[labels] names {shown(name)}, and the study has {suggestion(name, optimizers)}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_objectives(self) -> Study:
+        check_objectives(self.objectives)
         return self
 
     @model_validator(mode="after")
