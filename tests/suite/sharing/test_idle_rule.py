@@ -207,28 +207,17 @@ def test_the_longest_quiet_lengthens_what_is_needed():
         assert idle.needed_quiet(rule, 3.0, 3.0, **known) == 6.0
 
 
-def compute(seconds):
-    began = time.thread_time()
-    while time.thread_time() - began < seconds:
-        pass
-
-
-def test_pauses_between_generations_do_not_lengthen_what_is_needed_within_them(tmp_path):
-    """Five generations of 4, before each of which 50 ms are computed."""
-    with (
-        Simulator(
-            Lookup(runtimes(20)), n_workers=4, directory=tmp_path, overhead=NONE, idle=Idle(after=0.1)
-        ) as simulator,
-        executor_of("threads", 4) as executor,
-    ):
-        for first in range(0, 20, 4):
-            list(executor.map(lambda x: simulator({"x": x}), range(first, first + 4)))
-            compute(0.05)
-        floats, ints = simulator._coordinator.table.floats, simulator._coordinator.table.ints
-        assert floats[header.LONGEST_PAUSE] > 0.05
-        assert floats[header.GUESSED_AFTER] == max(0.005, 2.0 * floats[header.LONGEST_QUIET])
-        assert ints[header.ROUNDS_TO_THE_END] >= 3
-    assert violations(tmp_path) == []
+def test_pauses_between_generations_do_not_lengthen_what_is_needed_within_them():
+    """Five generations, before each of which 60 ms are computed; nobody calls before its last result is there."""
+    table, rule, needed = new_table(), Idle(after=0.1), []
+    for generation in range(5):
+        table.ints[header.EVALUATING] = 1  # this call
+        assert not idle.note_call(table, idle.Pause(0.06), float(generation))
+        for release in range(3):
+            table.ints[header.RELEASES_IN_A_ROW] = release
+            needed.append(idle.needed_now(table, rule))
+        table.ints[header.RELEASES_IN_A_ROW] = 3
+    assert needed == [0.1] * 9 + [0.05, 0.005, 0.005] * 2
 
 
 @pytest.mark.parametrize(("evaluating", "rounds"), [(1, 4), (2, 0)])
