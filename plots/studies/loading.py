@@ -21,7 +21,7 @@ from zerowait.plots.studies.study import (
     study_of_runs,
 )
 from zerowait.suite.records.selection import Where
-from zerowait.suite.records.store_cells import CELLS_FILE, STORE
+from zerowait.suite.records.store_cells import CELLS_FILE, STORE, own_traces
 from zerowait.suite.records.trace import FULL, LOST_TIME
 from zerowait.suite.rules.errors import TraceError
 from zerowait.suite.sharing.regular_files import read_json
@@ -225,10 +225,7 @@ def trace_paths(folder: Path) -> Iterator[Path]:
             if path.exists():  # what is no file is refused where it is read
                 yield path
         return
-    for path in sorted(folder.rglob(TRACE_FILE)):
-        parents = path.relative_to(folder).parts[:-1]
-        if not any(name.startswith(".") or name.endswith(".failed") for name in parents):
-            yield path
+    yield from own_traces(folder)
 
 
 def load_run(path: Path) -> Run:
@@ -239,7 +236,7 @@ def load_run(path: Path) -> Run:
     TraceError
         The file is no trace, or has no label that names its optimizer and its benchmark.
     """
-    from zerowait.suite.records.store_cells import CELL_FILE, refuse_damaged
+    from zerowait.suite.records.store_cells import CELL_FILE, check_labels, refuse_damaged
     from zerowait.suite.records.trace import ATTRIBUTE, read_trace
 
     trace = read_trace(path)
@@ -247,12 +244,7 @@ def load_run(path: Path) -> Run:
         refuse_damaged(path.parent)
     specification: dict[str, Any] = trace.attrs[ATTRIBUTE]["specification"]
     labels = specification["labels"]
-    for label in ("optimizer", "benchmark"):
-        if not isinstance(labels.get(label), str):
-            raise TraceError(
-                f"{path} has the labels {labels!r}; figures need the label {label!r}: "
-                f"run it with labels={{'optimizer': ..., 'benchmark': ...}}"
-            )
+    check_labels(path, labels)
     optimum = labels.get("optimum")
     return Run(
         optimizer=str(labels.get("label") or labels["optimizer"]),

@@ -84,8 +84,22 @@ def store_of(path: str | os.PathLike[str]) -> tuple[Path, Path | None]:
         if (path / store_cells.CELLS_FILE).is_file():
             return path, None
     raise TraceError(
-        f"there is no study in {path}; name the output folder of a study, which has a folder 'store' or 'cells'"
+        f"there is no study in {path}; name the output folder of a study, which has a folder 'store' or 'cells', "
+        "or one with runs of your own script, each finished by simulator.finish()"
     )
+
+
+def _runs_of(path: str | os.PathLike[str]) -> tuple[Path, Path | None, list[Path]]:
+    """Return what `store_of` does and no traces; or, of a folder of runs of one's own scripts, theirs."""
+    try:
+        return *store_of(path), []
+    except TraceError:
+        folder = Path(path)
+        with contextlib.suppress(OSError):
+            traces = list(store_cells.own_traces(folder))
+            if traces:
+                return folder / store_cells.STORE, folder, traces
+        raise
 
 
 def listed_cells(study: Path) -> list[str] | None:
@@ -134,7 +148,8 @@ def load_study(
     Parameters
     ----------
     path
-        The output folder of a study, or a copy of its folder `store`.
+        The output folder of a study, a copy of its folder `store`, or a folder of runs of one's own scripts, which
+        `Simulator.finish` has ended: their traces' labels name optimizer and benchmark.
     columns
         Names of columns, or patterns such as `config.*`, in the order wanted; None returns all of them.
         Memory and time grow with their number: a study of millions of evaluations is best read with a few.
@@ -159,10 +174,11 @@ def load_study(
     SpecificationError
         A column, an optimizer or a benchmark is unknown; the message lists those that there are.
     """
-    store, study = store_of(path)
+    store, study, own = _runs_of(path)
     chosen = parse(where)
     with _opened(store) as parts:
         fresh, stale = _differences(study, parts)
+        fresh += [store_cells.read_own_run(trace, store.parent) for trace in own]
         if not parts and not fresh:
             raise TraceError(f"there is no finished run in {path}; run the study first: zerowait run STUDY")
         types = _types(parts, fresh, Selection())
@@ -203,8 +219,10 @@ def load_cells(path: str | os.PathLike[str]) -> pd.DataFrame:
     Rows are in the order of optimizer, benchmark, workers and run seed. `path` and the errors are those of
     `load_study`.
     """
-    store, study = store_of(path)
+    store, study, own = _runs_of(path)
     table = read_cells(store)
+    if own:
+        table = cells_table([store_cells.read_own_run(trace, store.parent).row for trace in own])
     if study is not None and (study / store_cells.CELLS).is_dir():
         import pyarrow as pa
 

@@ -21,7 +21,7 @@ from zerowait.suite.rules.identity import canonical_json, digest
 from zerowait.suite.sharing.regular_files import open_regular, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -110,13 +110,51 @@ def read_cell(folder: Path) -> StoredCell:
     problem = problem_of(folder.name, specification, metadata)
     if problem is not None:
         raise TraceError(_damaged(folder, problem))
-    measured_path = folder / MEASURED_FILE
-    measured = _read_json(measured_path) if measured_path.is_file() else {}
     try:
-        row = _row(folder.name, specification, metadata, measured)
+        row = _row(folder.name, specification, metadata, _measured(folder))
     except (KeyError, TypeError) as error:
         raise TraceError(_damaged(folder, f"its trace or {CELL_FILE} lacks {error}")) from None
     return StoredCell(row, table)
+
+
+def _measured(folder: Path) -> dict[str, Any]:
+    path = folder / MEASURED_FILE
+    return _read_json(path) if path.is_file() else {}
+
+
+def own_traces(folder: Path) -> Iterator[Path]:
+    """Yield the traces of runs of one's own scripts below a folder, sorted; none of hidden folders or failed cells."""
+    for path in sorted(folder.rglob(TRACE_FILE)):
+        parents = path.relative_to(folder).parts[:-1]
+        if not any(name.startswith(".") or name.endswith(".failed") for name in parents):
+            yield path
+
+
+def check_labels(path: Path, labels: Mapping[str, Any]) -> None:
+    """Raise `TraceError` unless a trace has the labels by which runs are told apart."""
+    for label in ("optimizer", "benchmark"):
+        if not isinstance(labels.get(label), str):
+            raise TraceError(
+                f"{path} has the labels {labels!r}; figures and tables need the label {label!r}: "
+                f"run it with labels={{'optimizer': ..., 'benchmark': ...}}"
+            )
+
+
+def read_own_run(path: Path, folder: Path) -> StoredCell:
+    """Read the trace of a run of one's own script below a folder; its cell is called by its place there.
+
+    Raises
+    ------
+    TraceError
+        The file is no trace, or has no label that names its optimizer and its benchmark.
+    """
+    table, metadata = read_table(path)
+    run = metadata["specification"]
+    check_labels(path, run["labels"])
+    absent = dict.fromkeys(("mode", "task"))
+    names = {"optimizer": run["labels"]["optimizer"], "benchmark": run["labels"]["benchmark"]}
+    place = path.parent.relative_to(folder).as_posix()
+    return StoredCell(_row(place, {**absent, **run, **names}, metadata, _measured(path.parent)), table)
 
 
 def with_run_columns(cells: Sequence[StoredCell], tables: Sequence[Table]) -> Table:
