@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import faulthandler
 import os
 import resource
 import threading
@@ -26,6 +27,7 @@ def in_a_child(work, soft, hard):
     receiving, sending = get_context("fork").Pipe(duplex=False)
 
     def main():
+        faulthandler.dump_traceback_later(HANG / 2, file=2)  # so that a hang says where
         # What the tests before have left open would count.
         os.closerange(3, sending.fileno())
         os.closerange(sending.fileno() + 1, 1 << 16)
