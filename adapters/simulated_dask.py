@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from zerowait.suite.executor import SimulatedExecutor, SimulatedFuture
     from zerowait.suite.rules.evaluation import Evaluation
+    from zerowait.suite.rules.fidelities import AnyFidelity
 
 _DASKS_OWN = frozenset({
     "pure", "key", "workers", "resources", "retries", "priority", "fifo_timeout", "allow_other_workers", "actor",
@@ -175,7 +176,7 @@ class CallsOnWorkers:
         self._executor = executor
 
     def __call__(
-        self, config: Mapping[str, Any], fidelity: float | None = None, config_id: str | None = None
+        self, config: Mapping[str, Any], fidelity: AnyFidelity = None, config_id: str | None = None
     ) -> Evaluation:
         """Evaluate a configuration; see `SimulatedExecutor.objective`."""
         return self._executor.objective(config, fidelity, config_id)

@@ -14,6 +14,7 @@ from zerowait.suite.rules.budget import Budget, Counts
 from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.errors import DivergedError, SpecificationError, shown
 from zerowait.suite.rules.evaluation import AnyObjective, AskTellOptimizer, Evaluation, Query
+from zerowait.suite.rules.fidelities import Names
 from zerowait.suite.rules.objectives import lost
 from zerowait.suite.rules.overhead import Overhead
 
@@ -33,6 +34,7 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     fresh_seeds: bool = False,
     overhead: Overhead | None = None,
     continual: bool = False,
+    fidelities: Names | None = None,
     cluster: Cluster | None = None,
     batch_size: int | None = None,
     told: Told | None = None,
@@ -69,6 +71,10 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
         How the optimizer's own time is charged; `Overhead.measured()` (the default) times ask and tell.
     continual
         Whether an evaluation continues the training of a delivered one at a lower fidelity.
+    fidelities
+        Names of several fidelities, first the one that trainings continue along, where a query gives a mapping of names
+        to numbers; as a mapping, with the value of each where a query gives one number or None. None takes those that
+        the objective declares, or one.
     cluster
         What its workers are like that are not equal or not always there; None stands for P perfect ones.
     batch_size
@@ -108,6 +114,7 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
         objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time, counts), seed=seed, overhead=overhead,
         continual=continual, told=told, labels=labels, cluster=cluster,
         more={} if batch_size is None else {"batch_size": batch_size}, fresh_seeds=fresh_seeds, objectives=objectives,
+        fidelities=fidelities,
     )  # fmt: skip
     run = _AskTellRun(optimizer, engine, batch_size)
     run.on_delivery = on_delivery

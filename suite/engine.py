@@ -23,6 +23,7 @@ from zerowait.suite.rules.cluster import CLUSTERS, Cluster
 from zerowait.suite.rules.continuation import Ledger, State, charge, training_length
 from zerowait.suite.rules.errors import ClusterFailure, DivergedError, InvalidEvaluationError
 from zerowait.suite.rules.evaluation import LONGEST, AnyObjective, Evaluation, ObjectiveSignature, Query
+from zerowait.suite.rules.fidelities import Fidelities, Names
 from zerowait.suite.rules.identity import canonical_json_of_checked, digest
 from zerowait.suite.rules.objectives import check_objectives, evaluations_with
 from zerowait.suite.rules.occupation import Workers, failure
@@ -55,6 +56,8 @@ class Engine:
         Whether every call has a seed of its own.
     objectives
         What is minimised where that is more than the loss.
+    fidelities
+        Names of several fidelities.
 
     Raises
     ------
@@ -77,6 +80,7 @@ class Engine:
         more: Mapping[str, Any],
         fresh_seeds: bool = False,
         objectives: Sequence[str] | None = None,
+        fidelities: Names | None = None,
     ) -> None:
         self.n_workers = arguments.integer("n_workers", n_workers, 1, MAX_ASK_TELL_WORKERS)
         self.objective = arguments.objective(objective)
@@ -94,6 +98,7 @@ class Engine:
         if cluster is not None:
             cluster = arguments.instance("cluster", cluster, Cluster, CLUSTERS).for_workers(self.n_workers)
         self.workers = None if cluster is None else Workers(cluster, check_run_seed(seed))
+        self.fidelities = Fidelities.of(fidelities, objective)
         more = {**more, **check_fresh_seeds(fresh_seeds, continual=self.continual)}
         several = check_objectives(objectives)
         if several is not None:
@@ -101,7 +106,7 @@ class Engine:
         self.as_evaluation = evaluations_with(several)
         self.specification = make_specification(
             self.n_workers, budget, check_run_seed(seed), overhead, continual=self.continual, labels=labels,
-            cluster=cluster, told=self.told, **more,
+            cluster=cluster, fidelities=self.fidelities, told=self.told, **more,
         )  # fmt: skip
         # Workers that sample each for itself ask as soon as they are free, so nothing is due by then that was not told.
         self.tells_on_arrival = self.told == "arrival" and self.sampling == "serial"
@@ -110,8 +115,9 @@ class Engine:
         self.seeds = ObjectiveSeeds(check_run_seed(seed), fresh="fresh_seeds" in more)
         self.ledger = Ledger()
         self.delivered = Delivered(
-            measured=self.measured, continual=continual, workers=self.workers, fresh_seeds=self.seeds.fresh
-        )
+            measured=self.measured, continual=continual, workers=self.workers, fresh_seeds=self.seeds.fresh,
+            has_others=self.fidelities is not None,
+        )  # fmt: skip
         self.in_flight = InFlight()
         self.free = deque([0.0] * self.n_workers)
         """When each free worker was freed, or arrived, in simulated seconds, earliest first."""
@@ -226,7 +232,7 @@ class Engine:
         SpecificationError
             The configuration has no JSON form, or its id was given to another one.
         """
-        pending = Pending(query, self.free[0], start, seconds, self.clock.started + 1)
+        pending = Pending(query, self.free[0], start, seconds, self.clock.started + 1, self.fidelities)
         state = self._take_state(pending) if self.continual else None
         worker = self._take_worker()
         self.clock.started += 1
@@ -238,11 +244,11 @@ class Engine:
             elif takes.seed:
                 seed = self.seeds.of_call(pending.identify(), pending.call)
                 if takes.fidelity:
-                    returned = self.objective(config, fidelity=query.fidelity, seed=seed)
+                    returned = self.objective(config, fidelity=pending.passed, seed=seed)
                 else:
                     returned = self.objective(config, seed=seed)
             elif takes.fidelity:
-                returned = self.objective(config, fidelity=query.fidelity)
+                returned = self.objective(config, fidelity=pending.passed)
             else:
                 returned = self.objective(config)
             evaluation = self.as_evaluation(returned, config)
@@ -270,7 +276,7 @@ class Engine:
         assert self.workers is not None
         identity = pending.identify() if self.workers.draws_for_evaluations else b""
         pending.end, pending.charged, ended, pending.attempt, pending.lost_time = self.workers.occupy(
-            worker, pending.start, pending.charged, identity, pending.query.fidelity
+            worker, pending.start, pending.charged, identity, pending.number
         )
         pending.worker, pending.ended = worker, ended
         if ended != "ok":
@@ -283,7 +289,7 @@ class Engine:
         self.ledger.check_identity(
             identity, digest(canonical), identity.hex() if query.config_id is None else query.config_id, canonical
         )
-        return self.ledger.take(identity, training_length(query.fidelity), pending.start)
+        return self.ledger.take(identity, training_length(pending.number), pending.start)
 
     def is_within_budget(self) -> bool:
         """Tell whether the next result ends within the budget; there must be one in flight."""
@@ -310,7 +316,7 @@ class Engine:
             self._free_worker(pending)
         self.delivered.add(pending, time.perf_counter() - self.began if self.measured else math.nan)
         if self.continual and pending.error is None:
-            state = State(training_length(pending.query.fidelity), pending.runtime, end)
+            state = State(training_length(pending.number), pending.runtime, end)
             self.ledger.add(pending.identify(), state)
         return pending
 

@@ -21,6 +21,7 @@ from zerowait.suite.rules.budget import Budget, Counts
 from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.rules.evaluation import AnyObjective, Evaluation, Query
+from zerowait.suite.rules.fidelities import AnyFidelity, Names
 from zerowait.suite.rules.objectives import lost
 from zerowait.suite.rules.overhead import Overhead
 
@@ -64,6 +65,10 @@ class SimulatedExecutor(concurrent.futures.Executor):
         `Overhead.measured()` by default.
     continual
         Whether an evaluation continues the training of a delivered one at a lower fidelity.
+    fidelities
+        Names of several fidelities, first the one that trainings continue along, where a query gives a mapping of names
+        to numbers; as a mapping, with the value of each where a query gives one number or None. None takes those that
+        the objective declares, or one.
     cluster
         What its workers are like that are not equal or not always there; None stands for P perfect ones.
     told
@@ -102,6 +107,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
         fresh_seeds: bool = False,
         overhead: Overhead | None = None,
         continual: bool = False,
+        fidelities: Names | None = None,
         cluster: Cluster | None = None,
         told: Told | None = None,
         on_exhausted: Literal["raise", "inf"] = "raise",
@@ -115,7 +121,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
         self._engine = Engine(
             objective, n_workers=n_workers, budget=Budget(max_evaluations, max_time, counts), seed=seed,
             overhead=overhead, continual=continual, told=told, labels=labels, cluster=cluster, more={},
-            fresh_seeds=fresh_seeds, objectives=objectives,
+            fresh_seeds=fresh_seeds, objectives=objectives, fidelities=fidelities,
         )  # fmt: skip
         self._path = path_in(directory)
         self._measured = self._engine.measured
@@ -181,7 +187,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
         return future
 
     def objective(
-        self, config: Mapping[str, Any], fidelity: float | None = None, config_id: str | None = None
+        self, config: Mapping[str, Any], fidelity: AnyFidelity = None, config_id: str | None = None
     ) -> Evaluation:
         """Evaluate a configuration in a task, as a call of a `Simulator` does; outside of one, submit it and wait.
 
@@ -406,7 +412,7 @@ class SimulatedExecutor(concurrent.futures.Executor):
     # -- event loops -------------------------------------------------------------------------------------------------
 
     async def evaluate(
-        self, config: Mapping[str, Any], fidelity: float | None = None, config_id: str | None = None
+        self, config: Mapping[str, Any], fidelity: AnyFidelity = None, config_id: str | None = None
     ) -> Evaluation:
         """Evaluate a configuration and return when its result is due; time moves when all coroutines wait.
 

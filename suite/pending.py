@@ -17,7 +17,8 @@ import numpy as np
 
 from zerowait.suite.records.trace import Columns, Values
 from zerowait.suite.rules import timeline
-from zerowait.suite.rules.evaluation import Query, check_fidelity
+from zerowait.suite.rules.evaluation import Query
+from zerowait.suite.rules.fidelities import Fidelities, Others, check_fidelity, training_identity
 from zerowait.suite.rules.identity import (
     DIGEST_BYTES,
     canonical_json_of_checked,
@@ -37,16 +38,29 @@ class Pending:
 
     __slots__ = (
         "attempt", "call", "charged", "clipped", "config", "digest", "end", "ended", "error", "fidelity", "freed",
-        "lost_time", "metrics", "overhead", "query", "resumed_from", "runtime", "start", "task", "value", "wall_time",
-        "worker",
+        "lost_time", "metrics", "others", "overhead", "passed", "query", "resumed_from", "runtime", "start", "task",
+        "value", "wall_time", "worker",
     )  # fmt: skip
 
-    def __init__(self, query: Query, freed: float, start: float, overhead: float, call: int) -> None:
+    def __init__(
+        self,
+        query: Query,
+        freed: float,
+        start: float,
+        overhead: float,
+        call: int,
+        fidelities: Fidelities | None = None,
+    ) -> None:
         self.query = query
-        fidelity = query.fidelity
-        if query.config_id is not None or fidelity is not None:
-            _check_query(query)
-        self.fidelity = math.nan if fidelity is None else fidelity
+        fidelity: Any = query.fidelity
+        self.passed = fidelity
+        self.others: Others | None = None
+        if fidelities is not None:
+            fidelity, self.others, self.passed = fidelities.asked(fidelity)
+        if query.config_id is not None:
+            check_config_id(query.config_id)
+        checked = check_fidelity(fidelity)
+        self.fidelity = math.nan if checked is None else checked
         check_config(query.config)  # now, because a trace that cannot be made would be lost with everything in it
         # What is recorded is what was asked for, whatever the optimizer does with its dictionary afterwards.
         self.config = dict(query.config)
@@ -72,26 +86,23 @@ class Pending:
         self.attempt: int
         self.lost_time: float
 
+    @property
+    def number(self) -> float | None:
+        """The fidelity that trainings continue along; None for the full training."""
+        return None if math.isnan(self.fidelity) else self.fidelity
+
     def identify(self) -> bytes:
-        """Return the 16-byte digest of what identifies the configuration."""
+        """Return the 16-byte digest of what identifies the training."""
         if self.digest is None:
-            self.digest = _identity(self.config, self.query.config_id)
+            self.digest = training_identity(_identity(self.config, self.query.config_id), self.others)
         return self.digest
 
     def key(self) -> timeline.OrderKey:
         """Return what its delivery is ordered by."""
-        query = self.query
-        return timeline.order_key(self.end, self.start, self.identify(), query.fidelity, self.freed, self.call)
+        return timeline.order_key(self.end, self.start, self.identify(), self.number, self.freed, self.call)
 
     def __lt__(self, other: Pending) -> bool:
         return self.key() < other.key()
-
-
-def _check_query(query: Query) -> None:
-    """Refuse a fidelity that is no number and an id that is no text, as `Simulator` does."""
-    if query.config_id is not None:
-        check_config_id(query.config_id)
-    check_fidelity(query.fidelity)
 
 
 def _identity(config: dict[str, Any], config_id: str | None) -> bytes:
@@ -164,10 +175,23 @@ class Delivered:
         What the workers are like if they are not perfect.
     fresh_seeds
         Whether the seeds depend on the calls.
+    has_others
+        Whether there are fidelities beside the one that trainings continue along.
     """
 
-    def __init__(self, *, measured: bool, continual: bool, workers: Workers | None, fresh_seeds: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        measured: bool,
+        continual: bool,
+        workers: Workers | None,
+        fresh_seeds: bool = False,
+        has_others: bool = False,
+    ) -> None:
         self._recent: list[Pending] = []
+        self._others = RowsByColumn(absent=math.nan) if has_others else None
+        self._trainings = bytearray()
+        """The digests of what the seeds follow from, where that is more than the configuration."""
         # The others are NaN in every row.
         kept = [*_NUMBERS, *(["wall_time"] if measured else []), *(["resumed_from"] if continual else [])]
         if fresh_seeds:
@@ -215,13 +239,17 @@ class Delivered:
         if given.count(None) < len(given):
             self._given_ids.update({first + n: one for n, one in enumerate(given) if one is not None})
         known = [pending.digest for pending in recent if pending.digest is not None]
-        if len(known) < len(recent):
+        if len(known) < len(recent) or self._others is not None:
             texts = (
                 list(map(canonical_json_of_checked, configs))
                 if by_name is None
                 else canonical_texts(by_name, len(recent))
             )
             known = [digest(text if one is None else one) for text, one in zip(texts, given, strict=True)]
+        if self._others is not None:
+            rows = [dict(pending.others or ()) for pending in recent]
+            self._others.extend([{k: math.nan if v is None else v for k, v in row.items()} for row in rows])
+            self._trainings += b"".join(map(training_identity, known, rows))
         self._digests += b"".join(known)
         self._taken += len(recent)
         recent.clear()
@@ -241,9 +269,10 @@ class Delivered:
             config_id[first : first + _MANY] = [names[k : k + width] for k in range(0, len(names), width)]
         for number, given in self._given_ids.items():
             config_id[number] = given
-        seed = seeds.many(np.frombuffer(self._digests, dtype=np.uint32))
+        trainings = self._digests if self._others is None else self._trainings
+        seed = seeds.many(np.frombuffer(trainings, dtype=np.uint32))
         if seeds.fresh:
-            digests = (bytes(self._digests[k * DIGEST_BYTES : (k + 1) * DIGEST_BYTES]) for k in range(n))
+            digests = (bytes(trainings[k * DIGEST_BYTES : (k + 1) * DIGEST_BYTES]) for k in range(n))
             calls = map(int, self._column("call", last=last))
             seed = np.fromiter(map(seeds.of_call, digests, calls), dtype=np.int64, count=n)
         if last:
@@ -264,6 +293,7 @@ class Delivered:
             overhead=self._column("overhead", last=last),
             metrics=self._metrics.columns(last=last),
             config=self._config.columns(last=last),
+            other_fidelities={} if self._others is None else self._others.columns(last=last),
             of_cluster={} if self._workers is None else self._columns_of_cluster(self._workers, last=last),
         )
 

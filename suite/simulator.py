@@ -26,8 +26,8 @@ from zerowait.suite.rules.evaluation import (
     AnyObjective,
     Evaluation,
     ObjectiveSignature,
-    check_fidelity,
 )
+from zerowait.suite.rules.fidelities import AnyFidelity, Fidelities, Names, check_fidelity, training_identity
 from zerowait.suite.rules.identity import canonical_json, check_config_id, digest
 from zerowait.suite.rules.idle import Idle
 from zerowait.suite.rules.objectives import check_objectives, evaluations_with, lost
@@ -80,6 +80,10 @@ class Simulator:
         How the optimizer's own time is charged; `Overhead.measured()` by default.
     continual
         Whether an evaluation continues the training of a delivered one at a lower fidelity.
+    fidelities
+        Names of several fidelities, first the one that trainings continue along, where a query gives a mapping of names
+        to numbers; as a mapping, with the value of each where a query gives one number or None. None takes those that
+        the objective declares, or one.
     cluster
         What its workers are like that are not equal or not always there; None stands for P perfect ones.
     on_exhausted
@@ -124,6 +128,7 @@ class Simulator:
         fresh_seeds: bool = False,
         overhead: Overhead | None = None,
         continual: bool = False,
+        fidelities: Names | None = None,
         cluster: Cluster | None = None,
         on_exhausted: Literal["raise", "inf"] = "raise",
         on_worker_death: Literal["raise", "continue"] = "raise",
@@ -132,7 +137,7 @@ class Simulator:
         shared_directory: bool = False,
         labels: Mapping[str, Any] | None = None,
         objectives: Sequence[str] | None = None,
-        on_delivery: Callable[[Mapping[str, Any], float | None, Evaluation], None] | None = None,
+        on_delivery: Callable[[Mapping[str, Any], Any, Evaluation], None] | None = None,
     ) -> None:
         n_workers = arguments.integer("n_workers", n_workers, 1, MAX_WORKERS)
         arguments.choice("on_exhausted", on_exhausted, ("raise", "inf"))
@@ -161,9 +166,11 @@ class Simulator:
             math.inf if query_timeout is None else arguments.real("query_timeout", query_timeout, 0.0, above=True),
         )
         several = check_objectives(objectives)
+        self._fidelities = Fidelities.of(fidelities, objective)
         specification = make_specification(
             n_workers, self._rules.budget, self.seed, self._rules.overhead, continual=continual, labels=labels,
-            cluster=cluster, on_worker_death=on_worker_death, shared_directory=shared_directory,
+            cluster=cluster, fidelities=self._fidelities, on_worker_death=on_worker_death,
+            shared_directory=shared_directory,
             **check_fresh_seeds(fresh_seeds, continual=continual), **self._further_specification(),
             **({} if several is None else {"objectives": list(several)}),
         )  # fmt: skip
@@ -188,7 +195,7 @@ class Simulator:
         if self._shared is None:
             alike = (
                 "n_workers", "seed", "_takes", "_seeds", "_rules", "_on_exhausted", "_shared_directory", "_run",
-                "_objectives",
+                "_objectives", "_fidelities",
             )  # fmt: skip
             self._shared = pickle.dumps({name: self.__dict__[name] for name in alike})
         copied = type(self), self._shared, self.objective, self.on_delivery
@@ -273,7 +280,7 @@ class Simulator:
     def __call__(
         self,
         config: Mapping[str, Any],
-        fidelity: float | None = None,
+        fidelity: AnyFidelity = None,
         config_id: str | int | None = None,
         *,
         data: Mapping[str, Any] | None = None,
@@ -285,7 +292,7 @@ class Simulator:
         config
             Parameter values by name.
         fidelity
-            Training budget; None asks for the full training.
+            Training budget, of several fidelities one by name; None asks for the full training.
         config_id
             The optimizer's own name of the configuration; None identifies it by its values.
         data
@@ -305,7 +312,7 @@ class Simulator:
         InvalidEvaluationError
             The objective returned something that is not an evaluation.
         SpecificationError
-            The configuration has no JSON form, or its id was given to another one.
+            The configuration has no JSON form, its id was given to another one, or the fidelity is none of the run's.
         RunDirectoryError
             The run directory failed, by a full disk for instance.
         Exception
@@ -314,8 +321,8 @@ class Simulator:
         coordinator = self._connect()
         call: Call | None = None
         try:
-            call, seed = self._describe(config, fidelity, config_id, coordinator.now())
-            keywords = self._keywords(fidelity, seed, data)
+            call, seed, passed = self._describe(config, fidelity, config_id, coordinator.now())
+            keywords = self._keywords(passed, seed, data)
             slot = arrival_wait.claim(coordinator, call)
             if self._seeds.fresh and self._takes.seed:
                 keywords["seed"] = self._seeds.of_call(call.identity, call.number)
@@ -345,8 +352,8 @@ class Simulator:
         return result
 
     def _describe(
-        self, config: Mapping[str, Any], fidelity: float | None, config_id: str | int | None, entered: float
-    ) -> tuple[Call, int | None]:
+        self, config: Mapping[str, Any], fidelity: AnyFidelity, config_id: str | int | None, entered: float
+    ) -> tuple[Call, int | None, AnyFidelity]:
         canonical = canonical_json(config)
         config_digest = identity = digest(canonical)
         if config_id is None:
@@ -354,13 +361,20 @@ class Simulator:
         else:
             name = check_config_id(config_id)
             identity = digest(name)
-        # The seed is derived, so a trace can fill it in; it is worked out here only for an objective that takes it.
-        seed = self._seeds.seed(identity) if self._takes.seed and not self._seeds.fresh else None
-        fidelity = check_fidelity(fidelity)
-        text = claim_text(name, canonical, fidelity, seed, named=config_id is not None)
-        return Call(identity, config_digest, name, canonical, fidelity, text, entered), seed
+        if self._fidelities is None:
+            others, passed = None, fidelity
+            number = check_fidelity(fidelity)
+        else:
+            number, others, passed = self._fidelities.asked(fidelity)
+            number = check_fidelity(number)
+            identity = training_identity(identity, others)
+        # The seed is derived, so a trace can fill it in; it is worked out here only for an objective that takes it, and
+        # where it tells `zerowait check` that the other fidelities are those of the call.
+        seed = self._seeds.seed(identity) if (self._takes.seed or others) and not self._seeds.fresh else None
+        text = claim_text(name, canonical, number, seed, named=config_id is not None, others=others)
+        return Call(identity, config_digest, name, canonical, number, text, entered), seed, passed
 
-    def _keywords(self, fidelity: float | None, seed: int | None, data: Mapping[str, Any] | None) -> dict[str, Any]:
+    def _keywords(self, fidelity: AnyFidelity, seed: int | None, data: Mapping[str, Any] | None) -> dict[str, Any]:
         keywords: dict[str, Any] = {} if data is None else dict(arguments.mapping("data", data))
         if self._takes.fidelity:
             keywords["fidelity"] = fidelity
@@ -518,7 +532,7 @@ class Promise:
 
 _OWN = frozenset({
     "objective", "n_workers", "seed", "on_delivery", "_on_exhausted", "_shared_directory", "_rules", "_is_temporary",
-    "_run", "_coordinator", "_takes", "_seeds", "_shared", "_objectives",
+    "_run", "_coordinator", "_takes", "_seeds", "_shared", "_objectives", "_fidelities",
 })  # fmt: skip
 """The attributes that every simulator has and that its copies get by themselves."""
 

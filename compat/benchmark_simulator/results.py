@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.suite.asktell import simulate
 from zerowait.suite.records.journal_to_trace import read_run
-from zerowait.suite.records.trace import ATTRIBUTE, read_trace
+from zerowait.suite.records.trace import ATTRIBUTE, FIDELITY, read_trace
 from zerowait.suite.rules.errors import RunDirectoryError
 from zerowait.suite.rules.evaluation import Evaluation, Query
 from zerowait.suite.rules.overhead import Overhead
@@ -92,8 +92,9 @@ def results_of(trace: pd.DataFrame) -> dict[str, list[Any]]:
         results["seed"] = trace["seed"].tolist()
         parameters = [name for name in map(str, trace) if name.startswith("config.")]
         results.update({name.removeprefix("config."): _known(trace[name].tolist()) for name in parameters})
-        if names["fidel_keys"]:
-            results[names["fidel_keys"][0]] = _known(trace["fidelity"].tolist())
+        for key in names["fidel_keys"]:
+            column = "fidelity" if key == names["fidel_keys"][0] else FIDELITY + key
+            results[key] = _known(trace[column].tolist()) if column in trace else []
         if names["continual"]:
             results["prev_fidel"] = [0 if one is None else one for one in _known(trace["resumed_from"].tolist())]
     return results

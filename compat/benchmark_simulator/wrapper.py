@@ -18,6 +18,7 @@ from zerowait.compat.benchmark_simulator.interface import AbstractAskTellOptimiz
 from zerowait.suite.asktell import simulate
 from zerowait.suite.rules.errors import DivergedError, RunAborted, StalledError, TooManyCallsError, WorkerDied
 from zerowait.suite.rules.evaluation import Evaluation, Query
+from zerowait.suite.rules.fidelities import AnyFidelity
 from zerowait.suite.rules.overhead import Overhead
 from zerowait.suite.simulator import Simulator
 
@@ -36,8 +37,7 @@ NOTHING_TO_DO = {
 class ObjectiveFuncWrapper:
     """An objective that any parallel optimizer can call, with the arguments of mfhpo-simulator 1.4.6.
 
-    The first of `obj_keys` is the value of `Simulator`'s run, the others are its metrics; the first of `fidel_keys` is
-    its fidelity, and the others are a part of the configuration.
+    The first of `obj_keys` is the value of the run, the others are its metrics; `fidel_keys` are its fidelities.
 
     Parameters
     ----------
@@ -152,6 +152,7 @@ class ObjectiveFuncWrapper:
             "overhead": sampling if overhead is None else overhead,
             "continual": self._continual,
             "fresh_seeds": not self._continual,
+            "fidelities": self.fidel_keys if len(self.fidel_keys) > 1 else None,
             "labels": {results.LABEL: labels},
         }
         self._objective = _Objective(obj_func, self._obj_keys, runtime_key)
@@ -279,23 +280,21 @@ class ObjectiveFuncWrapper:
 
     def _described(
         self, eval_config: Mapping[str, Any], fidels: Fidels | None, data: Mapping[str, Any]
-    ) -> tuple[_Call, float | None]:
+    ) -> tuple[_Call, AnyFidelity]:
         """Return what is recorded of a call, and its fidelity."""
         keys = self._fidel_keys
         if (fidels is None) != (keys is None):
             missing, there = ("fidels", "fidel_keys") if fidels is None else ("fidel_keys", "fidels")
             raise ValueError(f"{there} were given, but no {missing}: give both, or neither")
         if fidels is None or keys is None:
-            return _Call(eval_config, {}, None, data), None
+            return _Call(eval_config, None, data), None
         if self._continual:
             fidels = {keys[0]: _training_length(fidels)}
         if set(fidels) != set(keys):
             raise KeyError(f"fidels are {fidels}; they must have the names {keys}")
         if twice := set(keys) & set(eval_config):
             raise ValueError(f"the configuration has a value of the name {min(twice)!r}, which is a fidelity's")
-        return _Call(eval_config, {key: fidels[key] for key in keys[1:]}, fidels, data), fidels[
-            keys[0]
-        ] if keys else None
+        return _Call(eval_config, fidels, data), fidels if len(keys) > 1 else next(iter(fidels.values()), None)
 
     # -- ask and tell ------------------------------------------------------------------------------------------------
 
@@ -335,10 +334,8 @@ class ObjectiveFuncWrapper:
 class _Call(dict[str, Any]):
     """What is recorded of a call as its configuration, with what the objective gets and returns."""
 
-    def __init__(
-        self, eval_config: Mapping[str, Any], further: Fidels, fidels: Fidels | None, data: Mapping[str, Any]
-    ) -> None:
-        super().__init__(eval_config, **further)
+    def __init__(self, eval_config: Mapping[str, Any], fidels: Fidels | None, data: Mapping[str, Any]) -> None:
+        super().__init__(eval_config)
         self.eval_config = eval_config if isinstance(eval_config, dict) else dict(eval_config)
         self.fidels = fidels
         self.data = data

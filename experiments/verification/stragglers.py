@@ -78,7 +78,7 @@ def query_of(config: int, rung: int) -> Query:
 
 def rung_of(query: Query) -> int:
     """Return the rung of a job."""
-    assert query.fidelity is not None
+    assert isinstance(query.fidelity, float)
     return round(math.log(query.fidelity, ETA))
 
 

@@ -502,15 +502,21 @@ def _identities(history: History, spec: RunSpec) -> Iterator[Violation]:
     """Report ids that do not belong to their configuration, and seeds that do not follow from run seed and id."""
     seeds = ObjectiveSeeds(spec.seed)
     first: dict[bytes, Entry] = {}
+    others = None if spec.fidelities is None else sorted(spec.fidelities.values.keys() - {spec.fidelities.first})
     for e in history.deliveries:
         config_id, text = e.record["config_id"], e.config_text()
-        if not e.record.get("named") and digest(text) != e.identity:
+        given = e.record.get("fidelities")
+        if (None if given is None else sorted(given)) != others:
+            beside = "no such field" if others is None else f"exactly the names {others}"
+            yield Violation("fidelities", e.place, f"fidelities={given!r}; the records of this run have {beside}")
+        if not e.record.get("named") and digest(text).hex() != config_id:
             yield Violation("identity", e.place, f"config_id={config_id!r} is not the digest of {text}")
         if "seed" in e.record and e.record["seed"] != (seed := seeds.seed(e.identity)):
             yield Violation(
                 "seed",
                 e.place,
-                f"seed={e.record['seed']!r}, but {seed} follows from run seed {spec.seed} and config_id {config_id!r}",
+                f"seed={e.record['seed']!r}, but {seed} follows from run seed {spec.seed} and config_id {config_id!r}"
+                + ("" if given is None else f" at {given!r}"),
             )
         bound = first.setdefault(e.identity, e)
         if spec.continual and bound.config_text() != text:

@@ -51,6 +51,7 @@ def columns_of(
         overhead=[r["overhead"] for r in records],
         metrics=by_name([r["metrics"] for r in records], math.nan),
         config=by_name([r["config"] for r in records]),
+        other_fidelities=by_name([r.get("fidelities", {}) for r in records]),
         of_cluster={} if workers is None else _of_cluster(records, workers),
     )
 

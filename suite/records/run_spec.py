@@ -8,6 +8,7 @@ from typing import Any
 
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError, shown
+from zerowait.suite.rules.fidelities import Fidelities
 from zerowait.suite.rules.objectives import check_objectives
 from zerowait.suite.rules.occupation import Workers, workers_of
 from zerowait.suite.rules.overhead import Overhead
@@ -31,6 +32,8 @@ class RunSpec:
     """Whether the workers really slept, so that times were measured and not computed."""
     shared_directory: bool
     """Whether the run may have workers on several hosts."""
+    fidelities: Fidelities | None
+    """Where there are several."""
     workers: Workers | None
     """What becomes of evaluations on their workers; None if these are perfect."""
     objectives: tuple[str, ...] = ()
@@ -57,6 +60,7 @@ class RunSpec:
             specification.get("on_worker_death") == "continue",
             "slept" in specification,
             specification.get("shared_directory") is True,
+            Fidelities.from_json(specification["fidelities"]) if "fidelities" in specification else None,
             workers_of(specification),
             check_objectives(specification.get("objectives")) or (),
         )

@@ -61,7 +61,7 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
     "wall_time": ("float64", "real s since the run began; NaN unless overhead is measured"),
     "overhead": ("float64", "s that the optimizer was charged for this configuration"),
 }
-"""Name, type and meaning of the fixed columns; `full.*`, `metric.*` and `config.*` follow them, by name.
+"""Name, type and meaning of the fixed columns; `fidelity.*`, `full.*`, `metric.*` and `config.*` follow, by name.
 
 A reader fills what an older file lacks, so a column can be added here. One that follows from the others is computed in
 `build_trace`; one that is recorded comes from `journal_to_trace` and, in one process, from `pending`.
@@ -74,6 +74,8 @@ OF_CLUSTER: Mapping[str, tuple[str, str]] = {
     LOST_TIME: ("float64", "simulated s of failed attempts, and for which the worker was away"),
 }
 """Columns of runs with a cluster only, where a worker is no label but a machine; after `overhead`."""
+FIDELITY = "fidelity."
+"""Begins the columns of further fidelities, in a run with several: NaN for the full training, as in `fidelity`."""
 FULL = "full."
 """Begins the columns that say what a configuration is worth at the highest fidelity, which no optimizer sees."""
 ESSENTIAL = ("evaluation", "worker", "freed", "start", "end", "runtime", "value", "fidelity", "status", "config_id")
@@ -110,6 +112,8 @@ class Columns:
     """By name."""
     config: Mapping[str, Values]
     """By name; None where a configuration has no such parameter."""
+    other_fidelities: Mapping[str, Values]
+    """By name, in a run with several, those beside `fidelity`; missing for the full training."""
     of_cluster: Mapping[str, Values]
     """By name, see `OF_CLUSTER`; empty in a run without a cluster."""
 
@@ -234,6 +238,8 @@ def build_trace(columns: Columns, n_workers: int, metadata: Mapping[str, Any]) -
     for name, (kind, _) in OF_CLUSTER.items():
         if columns.of_cluster and name not in data:
             data[name] = np.asarray(columns.of_cluster[name], dtype=kind)
+    for name in sorted(columns.other_fidelities):
+        data[FIDELITY + name] = np.asarray(columns.other_fidelities[name], dtype=np.float64)
     for name in sorted(columns.metrics):
         data[f"metric.{name}"] = np.asarray(columns.metrics[name], dtype=np.float64)
     for name in sorted(columns.config):

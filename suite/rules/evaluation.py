@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias
 from zerowait.suite.rules import arguments
 from zerowait.suite.rules.arguments import is_text
 from zerowait.suite.rules.errors import DivergedError, InvalidEvaluationError, shown
+from zerowait.suite.rules.fidelities import AnyFidelity, check_any_fidelity
 from zerowait.suite.rules.identity import check_config_id
 
 Config: TypeAlias = Mapping[str, Any]
@@ -85,8 +86,8 @@ class Query:
 
     config: Config
     """Parameter values by name."""
-    fidelity: float | None = None
-    """Training budget of the evaluation; None asks for the full training."""
+    fidelity: AnyFidelity = None
+    """Training budget of the evaluation, of several fidelities one by name; None asks for the full training."""
     config_id: str | None = None
     """The optimizer's own name of the configuration (an integer becomes text); None identifies it by its values."""
 
@@ -95,29 +96,20 @@ class Query:
         if type(self.config) is not dict:
             arguments.configuration(self.config)
         if self.fidelity is not None:
-            check_fidelity(self.fidelity)
+            check_any_fidelity(self.fidelity)
         if self.config_id is not None and type(self.config_id) is not str:
             object.__setattr__(self, "config_id", check_config_id(self.config_id))
 
 
-def check_fidelity(fidelity: float | None) -> float | None:
-    """Return the fidelity as a plain float, or None.
-
-    Raises
-    ------
-    SpecificationError
-        It is no finite number.
-    """
-    if fidelity is None or (type(fidelity) is float and math.isfinite(fidelity)):
-        return fidelity
-    return arguments.real("fidelity", fidelity, -math.inf, allowed="a finite number, or None")
-
-
 class Objective(Protocol):
-    """Anything callable that evaluates a configuration; `fidelity` and `seed` are passed when it takes them."""
+    """Anything callable that evaluates a configuration; `fidelity` and `seed` are passed when it takes them.
+
+    In a run with several fidelities it gets all of them by name, and where it has itself `fidelities` of the type
+    `zerowait.suite.rules.fidelities.Fidelities`, those are the run's.
+    """
 
     def __call__(
-        self, config: Config, /, *, fidelity: float | None = None, seed: int | None = None
+        self, config: Config, /, *, fidelity: AnyFidelity = None, seed: int | None = None
     ) -> Evaluation | Mapping[str, Any]:
         """Return the evaluation, or a mapping with the keys `value` and `runtime` and any further metrics."""
 

@@ -10,6 +10,7 @@ from zerowait.suite.rules import arguments
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.fidelities import Fidelities
 from zerowait.suite.rules.overhead import Overhead
 
 MAX_WORKERS = 100_000
@@ -29,6 +30,7 @@ def make_specification(
     continual: bool,
     labels: Mapping[str, Any] | None,
     cluster: Cluster | None,
+    fidelities: Fidelities | None,
     **more: Any,
 ) -> dict[str, Any]:
     """Return the specification as plain JSON data.
@@ -51,5 +53,6 @@ def make_specification(
         "continual": continual,
         "labels": plain_labels,
         **({} if cluster is None else {"cluster": cluster.to_json()}),
+        **({} if fidelities is None else {"fidelities": fidelities.to_json()}),
         **more,
     }

@@ -19,6 +19,7 @@ from typing import Any
 from zerowait.suite.rules.arguments import is_text
 from zerowait.suite.rules.errors import shown
 from zerowait.suite.rules.evaluation import Evaluation
+from zerowait.suite.rules.fidelities import Others, training_identity
 from zerowait.suite.rules.identity import digest
 from zerowait.suite.rules.occupation import Occupation
 from zerowait.suite.sharing import header
@@ -30,11 +31,15 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
-def claim_text(config_id: str, canonical: str, fidelity: float | None, seed: int | None, *, named: bool) -> bytes:
+def claim_text(
+    config_id: str, canonical: str, fidelity: float | None, seed: int | None, *, named: bool, others: Others | None
+) -> bytes:
     """Return the part that is known when a slot is claimed; `named` says that the optimizer gave the id."""
     quoted = f'{_encode(config_id)},"named":true' if named else f'"{config_id}"'
     number = "null" if fidelity is None else repr(fidelity)
     drawn = "" if seed is None else f'"seed":{seed},'
+    if others is not None:
+        drawn = f'"fidelities":{_encode(others)},{drawn}'
     return f'"config_id":{quoted},"fidelity":{number},{drawn}"config":{canonical}'.encode()
 
 
@@ -117,8 +122,12 @@ def numbers_text(table: SlotTable, slot: int, now: float, release: Release, *, m
 
 
 def identity_of(fields: Record) -> bytes:
-    """Return the digest of what identifies the configuration of a record: of the optimizer's id, or of the values."""
-    return digest(fields["config_id"]) if fields.get("named") else bytes.fromhex(fields["config_id"])
+    """Return the digest of what identifies the training of a record.
+
+    That is the optimizer's id of the configuration, or its values, and the fidelities that are no part of continuing.
+    """
+    config = digest(fields["config_id"]) if fields.get("named") else bytes.fromhex(fields["config_id"])
+    return training_identity(config, fields.get("fidelities"))
 
 
 def training_seconds(fields: Record) -> float:
@@ -160,6 +169,10 @@ def _is_finite(value: Any) -> bool:
     return _is_number(value) and math.isfinite(value)
 
 
+def _are_fidelities(value: Any) -> bool:
+    return type(value) is dict and all(one is None or _is_finite(one) for one in value.values())
+
+
 def _is_config(value: Any) -> bool:
     try:
         return type(value) is dict and bool(json.dumps(value))
@@ -184,6 +197,7 @@ FIELDS: Mapping[str, Field] = {
     "config_id": Field("a string", lambda v: type(v) is str and is_text(v)),
     "named": _FLAG,
     "fidelity": Field("a finite number or null", lambda v: v is None or _is_finite(v)),
+    "fidelities": Field("an object of finite numbers or null", _are_fidelities, required=False),
     "seed": Field(_COUNT.meaning, _COUNT.allows, required=False),
     "config": Field("an object", _is_config),
     "status": Field(f"one of {', '.join(STATUS_NAMES)}", lambda v: type(v) is str and v in STATUS_NAMES),

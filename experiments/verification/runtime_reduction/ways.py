@@ -294,6 +294,7 @@ class _PeerOptimizer:
     def ask(self) -> tuple[Config, dict[str, int], None]:
         """Return the next configuration, its fidelity and no id."""
         query = self._optimizer.ask()
+        assert query.fidelity is None or isinstance(query.fidelity, int | float)
         return query.config, {"z": int(query.fidelity or FULL_FIDELITY)}, None
 
     def tell(self, eval_config: Config, results: Mapping[str, float], *, fidels: Any, config_id: Any) -> None:
