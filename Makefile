@@ -17,7 +17,7 @@ NEWEST_TESTS := tests/suite tests/plots/test_command.py tests/plots/studies test
 	tests/adapters/conformance/test_add_your_optimizer.py tests/benchmarks/own_table tests/test_written_by_0_1_0.py \
 	--ignore tests/benchmarks/own_table/test_meaning.py # which needs every library
 
-.PHONY: demo test lint types imports docs unit without-data newest stress conformance verify-installation verify-archives \
+.PHONY: demo test lint types imports docs unit without-data newest elsewhere stress conformance verify-installation verify-archives \
 	archives workflows bench clean
 
 demo: $(VENV)/.demo
@@ -65,6 +65,12 @@ newest:
 	$(NEWEST)/bin/pip install -q -e '.[optuna,tables,hpolib,yahpo,test]'
 	$(NEWEST)/bin/pip list
 	$(NEWEST)/bin/pytest -m "not stress" -n 2 --dist loadfile $(NEWEST_TESTS)
+
+# The core on another POSIX system: types of macOS, and every test without what only Linux has.
+elsewhere: $(VENV)/.all
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
+	PYTHONPATH=$(CURDIR)/tests/elsewhere $(BIN)/pytest -m "not stress" -n 2 --dist loadfile tests/suite \
+		tests/adapters/environments/test_isolation.py tests/benchmarks/data/test_conversion.py
 
 stress: $(VENV)/.all
 	$(BIN)/pytest -m stress --timeout 3600 tests/stress tests/suite tests/benchmarks tests/experiments tests/plots \

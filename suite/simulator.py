@@ -43,6 +43,7 @@ from zerowait.suite.sharing.coordination import Coordinator
 from zerowait.suite.sharing.delivery_wait import wait_for_delivery
 from zerowait.suite.sharing.idle import REMEDY
 from zerowait.suite.sharing.journal_schema import claim_text, failure_text, outcome_text
+from zerowait.suite.sharing.locks import HAS_BYTE_LOCKS
 from zerowait.suite.sharing.rundir import RunDirectory, cannot, explained
 from zerowait.suite.sharing.table import Status
 from zerowait.suite.sharing.transport import LocalTransport, Transport
@@ -97,6 +98,7 @@ class Simulator:
         `StalledError`; None waits for ever.
     shared_directory
         Whether workers on several hosts share the directory, over a network file system; on one host it is only slower.
+        Other systems than Linux share no run in another way.
     labels
         Anything JSON that identifies the run, kept in the trace's metadata.
     objectives
@@ -147,7 +149,7 @@ class Simulator:
         if idle is not None:
             arguments.instance("idle", idle, Idle, "zerowait.Idle(...), such as Idle(sign='never'), or None")
         continual = arguments.boolean("continual", continual)
-        shared_directory = arguments.boolean("shared_directory", shared_directory)
+        shared_directory = arguments.boolean("shared_directory", shared_directory) or not HAS_BYTE_LOCKS
         self.objective = arguments.objective(objective)
         self.n_workers = n_workers
         self.seed = check_run_seed(seed)
@@ -170,7 +172,7 @@ class Simulator:
         specification = make_specification(
             n_workers, self._rules.budget, self.seed, self._rules.overhead, continual=continual, labels=labels,
             cluster=cluster, fidelities=self._fidelities, on_worker_death=on_worker_death,
-            shared_directory=shared_directory,
+            shared_directory=shared_directory, **({} if HAS_BYTE_LOCKS else {"locks": "files"}),
             **check_fresh_seeds(fresh_seeds, continual=continual), **self._further_specification(),
             **({} if several is None else {"objectives": list(several)}),
         )  # fmt: skip

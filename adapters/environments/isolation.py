@@ -24,7 +24,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
 
@@ -49,6 +51,7 @@ ENVIRONMENT = {
 PATIENCE = 5.0
 """Real seconds that an interrupted function may take to end."""
 
+_LOOK_AGAIN = 0.005  # real seconds
 _CALL, _OUTCOME, _TEMPORARY = "call", "outcome", "t"
 _PROGRAM = "import sys; from zerowait.adapters.environments.isolation import {}; {}(sys.argv[1])"
 
@@ -169,6 +172,9 @@ def _wait_for_the_end(process: subprocess.Popen[bytes], seconds: float) -> None:
     By `poll`, which every signal interrupts. A library may have asked for calls of the system to go on after a signal
     (polars does when it is imported, and statsmodels imports it): then Ctrl-C does not reach who waits in `waitid`.
     """
+    if not hasattr(os, "pidfd_open"):
+        _look_for_the_end(process.pid, time.monotonic() + seconds)
+        return
     ended = os.pidfd_open(process.pid)
     try:
         poll = select.poll()
@@ -176,6 +182,16 @@ def _wait_for_the_end(process: subprocess.Popen[bytes], seconds: float) -> None:
         poll.poll(None if math.isinf(seconds) else seconds * 1000.0)
     finally:
         os.close(ended)
+
+
+def _look_for_the_end(pid: int, deadline: float) -> None:
+    """Look every few milliseconds whether a child of this process has ended: only Linux says so without reaping it."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        child = psutil.Process(pid)
+        while child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+            time.sleep(_LOOK_AGAIN)
 
 
 def serve(folder: str) -> None:

@@ -24,6 +24,7 @@ from zerowait.benchmarks.data.cache import ABSENT, cache_folder, one_at_a_time, 
 from zerowait.benchmarks.data.errors import DamagedDataError, DataMissingError
 from zerowait.suite.sharing.fsync import to_disk
 from zerowait.suite.sharing.regular_files import open_regular, read_regular_file
+from zerowait.suite.sharing.system import allocate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -203,7 +204,7 @@ def _progress(what: str, steps: int, report: Report | None) -> Iterator[Callable
 
 def _reserve(descriptor: int, size: int) -> None:
     try:
-        os.posix_fallocate(descriptor, 0, size)
+        allocate(descriptor, size)
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):  # file systems that cannot reserve
             raise

@@ -195,7 +195,8 @@ def _work(pipe: Connection, name: str, parameters: Mapping[str, Any], queries: i
             result["median"], result["p99"] = statistics.median(seconds), float(np.quantile(seconds, 0.99))
         pipe.send(result)
         pipe.recv()
-        pipe.send(psutil.Process().memory_full_info().pss)
+        memory = psutil.Process().memory_full_info()
+        pipe.send(getattr(memory, "pss", memory.uss))  # only Linux divides what is shared
         pipe.recv()
 
 

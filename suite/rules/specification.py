@@ -17,7 +17,7 @@ MAX_WORKERS = 100_000
 """Of a `Simulator`, which keeps a record and a FIFO for each."""
 MAX_ASK_TELL_WORKERS = 10_000_000
 """Of `simulate`, which needs some hundred bytes for each."""
-HOW_IT_IS_SHARED = ("on_worker_death", "shared_directory")
+HOW_IT_IS_SHARED = ("on_worker_death", "shared_directory", "locks")
 """What processes must agree on and a trace leaves out: it is the same in every mode."""
 
 

@@ -7,16 +7,18 @@ computes.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from zerowait.suite.sharing.processes import HAS_PROC, TICK, Process, cpu_times, stat_fields
+from zerowait.suite.sharing.processes import TICK, Process, cpu_times, stat_fields
+from zerowait.suite.sharing.system import HAS_PROC
 
 POLLING_BURST = 2e-4
 """CPU seconds between two voluntary switches below which a thread polls."""
@@ -26,8 +28,58 @@ POLLING_SHARE = 0.6
 _T = TypeVar("_T")
 _FEW = 5  # switches
 
-waiting_callers: set[int] = set()
-"""Native ids of the threads of this process that wait for a delivery: what they do now and then is no sampling."""
+waiting_callers: dict[int, float] = {}
+"""Native ids of the threads of this process that wait for a delivery: what they do now and then is no sampling. Where
+threads are not told apart, with the CPU seconds of each that are counted already."""
+_counted = 0.0
+
+
+def count_waiting() -> float:
+    """Return the CPU seconds that waiting has cost this process where threads are not told apart; 0 where they are.
+
+    Each thread counts its own. Of one that is not among `waiting_callers` all counts, and only in what it is told.
+    Without a lock, which a fork could leave locked: when two threads count at once, some microseconds are lost.
+    """
+    global _counted  # noqa: PLW0603 - of the process, as its CPU time is
+    if HAS_PROC:
+        return 0.0
+    me, used = threading.get_native_id(), time.thread_time()
+    if me not in waiting_callers:
+        return _counted + used
+    _counted += used - waiting_callers[me]
+    waiting_callers[me] = used
+    return _counted
+
+
+_here = threading.local()
+
+
+def sleep(seconds: float) -> None:
+    """Sleep between two looks, and note how late one woke up where the kernel does not tell who waited for a core."""
+    if HAS_PROC:
+        time.sleep(seconds)
+        return
+    count_waiting()
+    due = time.monotonic() + seconds
+    time.sleep(seconds)
+    _here.late = _late() + max(0.0, time.monotonic() - due)
+
+
+def _late() -> float:
+    return getattr(_here, "late", 0.0)
+
+
+@contextlib.contextmanager
+def among_waiting() -> Iterator[None]:
+    """Say that this thread waits for a delivery, until the block is left."""
+    me = threading.get_native_id()
+    waiting_callers[me] = 0.0 if HAS_PROC else time.thread_time()
+    try:
+        yield
+    finally:
+        count_waiting()
+        del waiting_callers[me]
+
 
 Thread: TypeAlias = tuple[int, int]
 """Process id and thread id."""
@@ -50,6 +102,8 @@ class Look:
     """CPU seconds of each process, with those of its threads and children that have ended."""
     threads: dict[Thread, Times]
     """Of those that live."""
+    waiting: float = 0.0
+    """`count_waiting` of the process that looks."""
 
     def seconds(self) -> float:
         """Return how many seconds they have worked, all together."""
@@ -65,7 +119,7 @@ def look(roots: Iterable[Process]) -> Look:
             times = _times(pid, thread)
             if times is not None:
                 threads[pid, thread] = times
-    return Look(processes, threads)
+    return Look(processes, threads, count_waiting())
 
 
 def _threads(pid: int) -> list[int]:
@@ -129,6 +183,7 @@ class Watch:
         self._share = share
         self._before = Look({}, {})
         self._switches: dict[Thread, int] = {}
+        self._late = 0.0
         self.looking = 0.0
         """CPU seconds that the last look took."""
 
@@ -136,15 +191,12 @@ class Watch:
         """Look at the processes, and note what that costs."""
         began = time.thread_time()
         seen = look(roots)
-        ended = time.thread_time()
-        self.looking = ended - began
-        if not HAS_PROC and os.getpid() in seen.processes:  # there, its threads are not told apart
-            seen.processes[os.getpid()] -= ended
+        self.looking = time.thread_time() - began
         return seen
 
     def begin(self, seen: Look, suspects: Collection[Thread] = ()) -> None:
         """Compare with this look from now on."""
-        self._before = seen
+        self._before, self._late = seen, _late()
         self._switches = {thread: voluntary_switches(thread) for thread in suspects}
 
     def held_up(self, seen: Look) -> float:
@@ -154,13 +206,13 @@ class Watch:
         """
         me = os.getpid(), threading.get_native_id()
         now = seen.threads.get(me, Times())
-        return now.waited - self._before.threads.get(me, now).waited
+        return now.waited - self._before.threads.get(me, now).waited + _late() - self._late
 
     def workers(self, seen: Look, seconds: float, share: float) -> set[Thread]:
         """Return who has worked for that share of a core since `begin`, `seconds` ago; thread 0: those that ended."""
         allowed = max(2 * TICK, share * seconds)
         here, waiting = os.getpid(), {threading.get_native_id(), *waiting_callers}
-        explained = dict.fromkeys(seen.processes, 0.0)
+        explained = {**dict.fromkeys(seen.processes, 0.0), here: seen.waiting - self._before.waiting}
         found = set()
         for thread, times in seen.threads.items():
             before = self._before.threads.get(thread, Times())

@@ -6,6 +6,7 @@ import time
 import warnings
 
 from zerowait.suite.sharing import header, idle, slot_state
+from zerowait.suite.sharing.activity import among_waiting
 from zerowait.suite.sharing.call import Call
 from zerowait.suite.sharing.coordination import Coordinator
 from zerowait.suite.sharing.idle import Quiescence
@@ -34,7 +35,7 @@ def claim(run: Coordinator, call: Call) -> int:
         slot = run.claim(call, pause)
         if slot is None:
             wait = ArrivalWait(run, call)
-            with wait.among_waiting():
+            with among_waiting():
                 while (slot := run.claim(call, pause)) is None:
                     wait.look()
                     time.sleep(_LOOK_AGAIN)

@@ -16,6 +16,7 @@ import numpy as np
 from zerowait.suite.logger import logger
 from zerowait.suite.rules import timeline
 from zerowait.suite.sharing import header, idle, record, slot_state
+from zerowait.suite.sharing.activity import among_waiting
 from zerowait.suite.sharing.call import Taken
 from zerowait.suite.sharing.coordination import Coordinator
 from zerowait.suite.sharing.idle import Quiescence
@@ -37,7 +38,7 @@ def wait_for_delivery(run: Coordinator, slot: int) -> Taken:
     if run.is_waiting(slot):
         wait = DeliveryWait(run, slot)
         try:
-            with wait.among_waiting():
+            with among_waiting():
                 wait.keep()
         finally:
             for text in wait.warnings:

@@ -19,6 +19,7 @@ from zerowait.suite.rules.continuation import State, best_state, id_disagrees
 from zerowait.suite.sharing import header
 from zerowait.suite.sharing.regular_files import open_regular
 from zerowait.suite.sharing.rundir import RunDirectory
+from zerowait.suite.sharing.system import allocate
 from zerowait.suite.sharing.table import CELL, LEDGER_CELLS, SlotTable
 
 ENTRY_BYTES = LEDGER_CELLS * CELL
@@ -68,7 +69,7 @@ class MappedEntries:
         path.unlink(missing_ok=True)  # what a killed process left of an earlier attempt
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
-            os.posix_fallocate(descriptor, 0, capacity * ENTRY_BYTES)
+            allocate(descriptor, capacity * ENTRY_BYTES)
         finally:
             os.close(descriptor)
         self._open = None

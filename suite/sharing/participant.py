@@ -18,7 +18,7 @@ import numpy as np
 from zerowait.suite.rules.errors import RunDirectoryError, SpecificationError
 from zerowait.suite.sharing import header, record, slot_state
 from zerowait.suite.sharing.fd_limit import open_descriptor
-from zerowait.suite.sharing.locks import FIRST_PROCESS, ByteLocks
+from zerowait.suite.sharing.locks import Locks
 from zerowait.suite.sharing.processes import Process, is_alive
 from zerowait.suite.sharing.regular_files import open_regular
 from zerowait.suite.sharing.rundir import RunDirectory
@@ -40,7 +40,7 @@ class Participant:
 
     directory: RunDirectory
     table: SlotTable
-    _locks: ByteLocks
+    _locks: Locks
 
     def __init__(self, directory: RunDirectory, n_slots: int) -> None:
         self.directory = directory
@@ -155,7 +155,7 @@ class Participant:
             number = table.ints[header.PROCESSES] + 1
             if number > 1 and not self._somebody_lives(number):
                 self._let_time_stand_still(table)
-            if not self._locks.acquire(FIRST_PROCESS + number):
+            if not self._locks.take_number(number):
                 raise RunDirectoryError(f"{self.directory.root} is damaged: process number {number} is taken")
             table.ints[header.PROCESSES] = self.process = number
 
@@ -164,7 +164,7 @@ class Participant:
 
         A process that has closed its files (as one with many runs does) holds no lock, but has registered.
         """
-        if self._locks.is_any_taken(FIRST_PROCESS + 1, n - 1):
+        if self._locks.is_any_taken(n - 1):
             return True
         try:
             return any(is_alive(*process) for process in self.participants())
@@ -211,11 +211,11 @@ class Participant:
     def is_held(self, slot: int) -> bool:
         """Tell whether the caller that claimed the slot is still there."""
         process = self.table.ints[self.table.rows[slot] + record.PROCESS]
-        return slot in self._held if process == self.process else self._locks.is_taken(FIRST_PROCESS + process)
+        return slot in self._held if process == self.process else self._locks.is_taken(process)
 
     def lives(self, process: int) -> bool:
         """Tell whether the process of this number has the run open."""
-        return process == self.process or self._locks.is_taken(FIRST_PROCESS + process)
+        return process == self.process or self._locks.is_taken(process)
 
     def has_left_a_slot(self) -> bool:
         """Tell whether a caller of this process has let go of its slot without dealing with what was in it."""

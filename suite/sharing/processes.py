@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
+
+from zerowait.suite.sharing.system import HAS_PROC
 
 _PROC = Path("/proc")
 Process: TypeAlias = tuple[int, int]
@@ -34,7 +36,7 @@ def is_alive(pid: int, born: int) -> bool:
 
         try:
             process = psutil.Process(pid)
-            return round(process.create_time()) == born and process.status() != psutil.STATUS_ZOMBIE
+            return _is_from(process.create_time(), born) and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
     try:
@@ -52,7 +54,7 @@ def cpu_times(roots: Iterable[Process]) -> dict[int, float]:
     psutil does the same where there is none.
     """
     times, born, children = _from_proc() if HAS_PROC else _from_psutil()
-    pending = [pid for pid, start in set(roots) if born.get(pid) == start]
+    pending = [pid for pid, start in set(roots) if pid in born and _is_from(born[pid], start)]
     found: dict[int, float] = {}
     while pending:
         pid = pending.pop()
@@ -62,8 +64,13 @@ def cpu_times(roots: Iterable[Process]) -> dict[int, float]:
     return found
 
 
-_Table: TypeAlias = tuple[dict[int, float], dict[int, int], dict[int, list[int]]]
-HAS_PROC = (_PROC / "self" / "stat").exists()
+def _is_from(start: float, born: int) -> bool:
+    """Tell whether a process of this start is the one that was noted, whose number none gets again at once."""
+    return start == born if HAS_PROC else abs(start - born) <= _CLOCK_STEPS
+
+
+_Table: TypeAlias = tuple[dict[int, float], Mapping[int, float], dict[int, list[int]]]
+_CLOCK_STEPS = 2.0  # seconds by which the date of a start may seem to change when the system's clock is set
 # Fields of /proc/<pid>/stat behind the command's name; proc(5) counts them from 3.
 _PARENT, _FIRST_TIME, _LAST_TIME, _START_TIME = 1, 11, 15, 19
 
@@ -100,13 +107,13 @@ def _from_psutil() -> _Table:
     import psutil
 
     times: dict[int, float] = {}
-    born: dict[int, int] = {}
+    born: dict[int, float] = {}
     children: dict[int, list[int]] = {}
     for process in psutil.process_iter():
         try:
             used = process.cpu_times()
             times[process.pid] = used.user + used.system + used.children_user + used.children_system
-            born[process.pid] = round(process.create_time())
+            born[process.pid] = process.create_time()
             children.setdefault(process.ppid(), []).append(process.pid)
         except psutil.Error:
             continue

@@ -30,7 +30,8 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666, *, fol
     try:
         descriptor = os.open(path, flags | (0 if follow_links else getattr(os, "O_NOFOLLOW", 0)), mode)
     except OSError as error:
-        if error.errno in (errno.ENXIO, errno.EISDIR):  # a FIFO without a reader, a socket, a folder to be written
+        # A FIFO without a reader or a socket, a folder to be written, a socket of a BSD.
+        if error.errno in (errno.ENXIO, errno.EISDIR, errno.EOPNOTSUPP):
             raise OSError(errno.EINVAL, f"{path.name} is no regular file", str(path)) from None
         raise _of_a_link(error, path) from None
     except ValueError as error:  # a zero byte in the path
@@ -90,7 +91,7 @@ def check_folder(path: Path) -> None:
 
 
 def _of_a_link(error: OSError, path: Path) -> OSError:
-    if error.errno == errno.ELOOP:
+    if error.errno in (errno.ELOOP, errno.EMLINK):  # so FreeBSD says it
         return OSError(errno.ELOOP, f"{path.name} is a link, which is not followed", str(path))
     return error
 

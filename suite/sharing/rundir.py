@@ -2,6 +2,7 @@
 
 run.json       specification, written once (temporary file, then rename)
 lock           locked with flock for a critical section, and one byte of it by each process, for as long as it lives
+lock.<n>       locked by process n for as long as it lives, where bytes cannot be locked
 slots          memory-mapped table, one fixed-size record a slot
 wake/<slot>    one FIFO a slot; a delivery wakes exactly the caller whose turn it is
 members        the processes that take part, whose CPU time shows whether the optimizer works
@@ -47,6 +48,10 @@ class RunDirectory:
     def lock(self) -> Path:
         """The file that is locked."""
         return self.root / "lock"
+
+    def number(self, process: int) -> Path:
+        """Return the file that a process locks where bytes cannot be locked."""
+        return self.root / f"lock.{process}"
 
     @property
     def slots(self) -> Path:

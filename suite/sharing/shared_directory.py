@@ -22,13 +22,14 @@ from typing import Any
 from zerowait.suite.rules.continuation import State, best_state, id_disagrees
 from zerowait.suite.rules.errors import RunDirectoryError
 from zerowait.suite.rules.identity import digest
-from zerowait.suite.sharing import header, journal, record, slot_state
+from zerowait.suite.sharing import activity, header, journal, record, slot_state
 from zerowait.suite.sharing.journal_schema import config_text, identity_of, training_seconds
-from zerowait.suite.sharing.locks import MUTEX, ByteLocks
+from zerowait.suite.sharing.locks import HAS_BYTE_LOCKS, ByteLocks, FileLocks, Locks
 from zerowait.suite.sharing.participant import Participant
 from zerowait.suite.sharing.processes import Process, this_process
 from zerowait.suite.sharing.regular_files import open_regular, read_regular_file
 from zerowait.suite.sharing.rundir import RunDirectory, explained
+from zerowait.suite.sharing.system import allocate
 from zerowait.suite.sharing.table import CELL, FIRST_RECORD, TEXT_BYTES, SlotTable, cells_bytes
 
 _POINTER = struct.Struct("=q")
@@ -46,7 +47,7 @@ def create(directory: RunDirectory, n_slots: int, arrivals: Sequence[float] = ()
     SlotTable(image, n_slots).initialise(arrivals)
     descriptor = open_regular(directory.slots, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
-        os.posix_fallocate(descriptor, 0, _file_bytes(n_slots))
+        allocate(descriptor, _file_bytes(n_slots))
         os.pwrite(descriptor, image, _FIRST_AREA)
         os.pwrite(descriptor, _POINTER.pack(0), 0)
         os.fsync(descriptor)
@@ -101,7 +102,9 @@ class SharedDirectoryTransport(Participant):
             raise RunDirectoryError(
                 f"{directory.slots} has {size} bytes instead of {_file_bytes(n_slots)}: it is damaged"
             )
-        self._locks = ByteLocks(self._file)
+        self._locks: Locks = (
+            ByteLocks(self._file) if HAS_BYTE_LOCKS else FileLocks(self._file, directory.number, self._open)
+        )
         self._image = bytearray(cells_bytes(n_slots))
         self._area = 0
         self.table: SlotTable = _Table(self._image, n_slots, self._file)
@@ -116,12 +119,12 @@ class SharedDirectoryTransport(Participant):
     # -- the critical section --------------------------------------------------------------------------------------
 
     def _lock(self) -> None:
-        self._locks.wait_for(MUTEX)
+        self._locks.lock()
         self._load()
 
     def _unlock(self) -> None:
         if self._descriptors:
-            self._locks.release(MUTEX)
+            self._locks.unlock()
 
     def _area_offset(self, area: int) -> int:
         return _FIRST_AREA + area * len(self._image)
@@ -171,7 +174,7 @@ class SharedDirectoryTransport(Participant):
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            time.sleep(min(delay, left))
+            activity.sleep(min(delay, left))
             delay = min(2 * delay, _LONGEST_DELAY)
 
     def _seen(self, slot: int) -> bytes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import mmap
 import os
 import select
@@ -22,11 +21,12 @@ from zerowait.suite.rules.errors import RunDirectoryError
 from zerowait.suite.sharing import header, record, slot_state
 from zerowait.suite.sharing.journal import append
 from zerowait.suite.sharing.ledger import FIRST_CAPACITY, MappedEntries, SharedLedger
-from zerowait.suite.sharing.locks import ByteLocks
+from zerowait.suite.sharing.locks import LOCK_EX, LOCK_UN, ByteLocks, flock
 from zerowait.suite.sharing.participant import Participant
 from zerowait.suite.sharing.processes import Process, this_process
 from zerowait.suite.sharing.regular_files import open_fifo, open_regular
 from zerowait.suite.sharing.rundir import RunDirectory, explained
+from zerowait.suite.sharing.system import allocate
 from zerowait.suite.sharing.table import UNDO_MARKER, SlotTable, table_bytes
 
 # How many descriptors a process keeps open for waking others, and for waiting: the usual limit is 1024.
@@ -137,7 +137,7 @@ def create(
     """
     descriptor = open_regular(directory.slots, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
-        os.posix_fallocate(descriptor, 0, table_bytes(n_slots))
+        allocate(descriptor, table_bytes(n_slots))
         with mmap.mmap(descriptor, table_bytes(n_slots)) as memory:
             image = bytearray(table_bytes(n_slots))
             SlotTable(image, n_slots).initialise(arrivals)
@@ -195,13 +195,13 @@ class LocalTransport(Participant):
     # -- the critical section --------------------------------------------------------------------------------------
 
     def _lock(self) -> None:
-        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        flock(self._lock_file, LOCK_EX)
         if self.table.ints[UNDO_MARKER]:  # whoever was here before was killed
             self.roll_back()
 
     def _unlock(self) -> None:
         if self._descriptors:
-            fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+            flock(self._lock_file, LOCK_UN)
         # Not before: the kernel runs who is woken at once, in place of this process, and it would wait for the lock.
         while self._to_wake:
             self._write_wake_up(self._to_wake.pop())

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Iterator
 
 from zerowait.suite.rules.errors import RunAborted
 from zerowait.suite.sharing import header
-from zerowait.suite.sharing.activity import waiting_callers
 from zerowait.suite.sharing.coordination import Coordinator
 from zerowait.suite.sharing.idle import LONGEST_COMPUTING, Quiescence
 from zerowait.suite.sharing.interruption import main_thread_is_interrupted
@@ -31,16 +28,6 @@ class Wait:
         self._interrupted: tuple[int, float] | None = None  # at how many events, since when
         self.warnings: list[str] = []
         """What the caller is to be warned of."""
-
-    @contextlib.contextmanager
-    def among_waiting(self) -> Iterator[None]:
-        """Say that this thread waits, so that looking now and then is no work of the optimizer."""
-        me = threading.get_native_id()
-        waiting_callers.add(me)
-        try:
-            yield
-        finally:
-            waiting_callers.discard(me)
 
     def _leave_if_interrupted(self) -> None:
         """Raise when Ctrl-C has ended what the main thread did and nothing happens any more: nobody tells this thread.

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
+import pytest
+
+from zerowait import suite
 from zerowait.suite import Evaluation, Query, Simulator, simulate
 from zerowait.suite.rules.errors import BudgetExhausted
+from zerowait.suite.sharing.locks import HAS_BYTE_LOCKS
+
+PLACES = {"one host": False, "several hosts": True} if HAS_BYTE_LOCKS else {"several hosts": True}
+"""`shared_directory` of the ways to share a run that this system has."""
+needs_one_host = pytest.mark.skipif(not HAS_BYTE_LOCKS, reason="a run of one host has no files of its own here")
+
+
+def environment(**more):
+    """The environment in which a new interpreter finds this zerowait, beside what this one was given."""
+    path = [str(Path(suite.__file__).parents[2]), os.environ.get("PYTHONPATH")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), **more}
 
 
 @dataclass(frozen=True)

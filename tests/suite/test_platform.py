@@ -1,7 +1,9 @@
-"""What an operating system other than Linux gets, and a Linux without /proc."""
+"""What an operating system other than Linux gets: shown by taking away what only Linux has."""
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import subprocess
 import sys
@@ -9,18 +11,15 @@ import time
 from pathlib import Path
 
 import pytest
+from drivers import environment, with_pool
 
-from zerowait import suite
-from zerowait.suite.sharing import processes
+from zerowait.suite import Evaluation, Overhead, Query, Simulator
+from zerowait.suite.records.trace import write_trace
+from zerowait.suite.rules.errors import RunMismatchError
+from zerowait.suite.sharing import processes, system
 
-ELSEWHERE = """
-import fcntl, os, resource, sys
-import pandas, pyarrow  # built for this platform, which they find out when they are imported
-sys.platform = "darwin"
-for name in [name for name in dir(fcntl) if "OFD" in name]:
-    delattr(fcntl, name)
-del os.posix_fallocate
-"""
+ELSEWHERE = Path(__file__).resolve().parents[1] / "elsewhere"
+"""Takes away what only Linux has, from interpreters that find it (`make elsewhere` runs all tests of the core so)."""
 ASK_AND_TELL = """
 from zerowait.suite import Evaluation, Overhead, Query, simulate
 
@@ -34,11 +33,15 @@ assert trace["end"].tolist() == [2.0, 4.0]
 """
 
 
-def on_another_platform(program):
+def on_another_platform(*arguments):
     return subprocess.run(
-        [sys.executable, "-c", ELSEWHERE + program], capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(suite.__file__).parents[2])},
+        [sys.executable, *arguments], capture_output=True, text=True, check=False,
+        env=environment(PYTHONPATH=os.pathsep.join([str(ELSEWHERE), environment()["PYTHONPATH"]])),
     )  # fmt: skip
+
+
+def without_fcntl(program):
+    return on_another_platform("-c", 'import sys; sys.modules["fcntl"] = sys.modules["resource"] = None\n' + program)
 
 
 @pytest.mark.parametrize(
@@ -50,24 +53,107 @@ def on_another_platform(program):
         "import zerowait.suite.sharing.transport",
     ],
 )
-def test_the_simulator_says_that_it_needs_linux(program):
-    done = on_another_platform(program)
+def test_the_simulator_says_that_it_needs_posix(program):
+    done = without_fcntl(program)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "zerowait.suite.rules.errors.UnsupportedPlatformError: the multi-core Simulator needs Linux (locks of open "
-        "file descriptions, posix_fallocate), and this is darwin; `zerowait.simulate`, for ask-and-tell optimizers, "
-        "runs here as well"
+        "zerowait.suite.rules.errors.UnsupportedPlatformError: the multi-core Simulator needs a POSIX system, for its "
+        f"locks of files (fcntl), and this is {sys.platform}; `zerowait.simulate`, for ask-and-tell optimizers, runs "
+        "here as well"
     )
 
 
-def test_ask_and_tell_runs_elsewhere():
-    done = on_another_platform(ASK_AND_TELL)
-    assert done.returncode == 0, done.stderr
-
-
 def test_ask_and_tell_needs_no_module_that_windows_does_not_have():
-    done = on_another_platform('sys.modules["fcntl"] = None; sys.modules["resource"] = None\n' + ASK_AND_TELL)
+    done = without_fcntl(ASK_AND_TELL)
     assert done.returncode == 0, done.stderr
+
+
+# -- without what only Linux has ---------------------------------------------------------------------------------------
+
+
+def test_nothing_is_said_when_the_simulator_is_imported():
+    program = (
+        "import zerowait\nfrom zerowait import Simulator, SimulatedExecutor\n"
+        "from zerowait.suite.sharing import locks, system\n"
+        "import os; assert not (locks.HAS_BYTE_LOCKS or system.HAS_PROC or hasattr(os, 'posix_fallocate'))"
+    )
+    done = on_another_platform("-W", "error", "-c", program)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def trace_file(directory):
+    """Make a run of continued trainings, by three processes at once, and return the bytes of its trace's file."""
+    queries = [Query({"x": x}, float(z)) for z in (1, 3, 9) for x in range(6)]
+    trace = with_pool(
+        queries, a_minute_an_epoch, n_workers=3, max_evaluations=18, overhead=Overhead.fixed(0.7), continual=True,
+        directory=directory, seed=3,
+    )  # fmt: skip
+    return write_trace(trace, Path(directory, "trace.parquet")).read_bytes()
+
+
+def a_minute_an_epoch(config, fidelity):
+    return Evaluation(config["x"] / fidelity, 60.0 * fidelity * (1 + config["x"] % 4))
+
+
+def test_the_file_of_a_trace_is_the_same_to_the_last_byte(tmp_path):
+    program = f"from test_platform import trace_file; trace_file({str(tmp_path / 'elsewhere')!r})"
+    done = on_another_platform("-c", f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n{program}")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "elsewhere" / "run.json").read_text())["specification"]["locks"] == "files"
+    assert (tmp_path / "elsewhere" / "trace.parquet").read_bytes() == trace_file(tmp_path / "here")
+
+
+def test_a_run_of_another_platform_is_not_joined(tmp_path):
+    done = on_another_platform(
+        "-c", f"import zerowait; zerowait.Simulator(len, n_workers=2, directory={str(tmp_path)!r}, seed=3)"
+    )
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(RunMismatchError, match="holds a run with locks='files', not None"):
+        Simulator(len, n_workers=2, directory=tmp_path, seed=3, shared_directory=True)
+
+
+def test_some_tests_of_the_simulator(tmp_path):
+    """With processes that are killed among them; all tests of the core are `make elsewhere`."""
+    folder = Path(__file__).parent / "sharing"
+    done = on_another_platform(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'tests'}",
+        *(f"{folder / file}::{name}" for file, name in SOME_TESTS),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "skipped" not in done.stdout
+
+
+SOME_TESTS = [
+    ("test_locks.py", "test_a_number_is_taken_until_its_process_is_killed"),
+    ("test_shared_directory.py", "test_a_killed_worker_is_noticed[continue]"),
+    ("test_dead_workers.py", "test_all_threads_of_a_killed_process_are_lost_and_the_others_go_on"),
+    ("test_dead_workers.py", "test_a_child_that_outlives_a_killed_process_does_not_keep_its_slot"),
+    ("test_idle_rule.py", "test_a_master_that_polls_sleeps_or_waits_for_a_lock_is_idle[sleep]"),
+]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_file_gets_room_on_disk_or_an_error_where_none_can_be_reserved(tmp_path, monkeypatch, full):
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    path = tmp_path / "table"
+    path.write_bytes(b"begun")
+    os.truncate(path, 3 << 20)  # a hole, as of a map
+    with path.open("r+b") as file:
+        if full:
+            monkeypatch.setattr(os, "pwrite", lambda _, data, offset: _a_disk_of(1 << 20, data, offset))
+            with pytest.raises(OSError, match="No space left on device"):
+                system.allocate(file.fileno(), 4 << 20)
+            return
+        system.allocate(file.fileno(), (4 << 20) + 1)
+    assert path.read_bytes() == b"begun".ljust((4 << 20) + 1, b"\0")
+    assert path.stat().st_blocks * 512 >= 4 << 20
+
+
+def _a_disk_of(size, data, offset):
+    """Take what has room, as a full disk does, and say on the next attempt that there is none."""
+    if offset >= size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return min(len(data), size - offset)
 
 
 # -- CPU times without /proc -------------------------------------------------------------------------------------------

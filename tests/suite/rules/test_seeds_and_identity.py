@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from drivers import environment
 from hypothesis import given
 from hypothesis import strategies as st
 from modes import MODES, Scripted, queries
 
-from zerowait import suite
 from zerowait.suite import Evaluation, Overhead, Query, Simulator, read_trace, simulate
 from zerowait.suite.rules.errors import InvalidEvaluationError, SpecificationError
 from zerowait.suite.rules.identity import canonical_json, check_config, digest
@@ -202,10 +200,11 @@ def test_every_process_finds_the_same_identity_and_seeds():
     """Nothing comes from `hash()`, which is salted anew in every process."""
     answers = set()
     for salt in ("0", "1", "random"):
-        environment = {**os.environ, "PYTHONHASHSEED": salt, "PYTHONPATH": str(Path(suite.__file__).parents[2])}
         program = "\n".join(line.strip() for line in PROGRAM.splitlines())
         answers.add(
-            subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True).stdout
+            subprocess.run(
+                [sys.executable, "-c", program], env=environment(PYTHONHASHSEED=salt), capture_output=True, check=True
+            ).stdout
         )
     text = '{"a":"text","b":[1,2.5],"c":null}'
     identity = hashlib.blake2b(text.encode(), digest_size=16).digest()

@@ -10,9 +10,11 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from drivers import PLACES, needs_one_host
 
 from zerowait import Evaluation, Overhead, RunDirectoryError, Simulator
 from zerowait.suite.records.journal_to_trace import read_run
+from zerowait.suite.sharing.locks import HAS_BYTE_LOCKS
 
 
 def objective(config):
@@ -48,7 +50,7 @@ def lines(directory):
     return (directory / "journal").read_bytes().count(b"\n")
 
 
-@pytest.fixture(params=[False, True], ids=["one host", "several hosts"])
+@pytest.fixture(params=PLACES.values(), ids=PLACES)
 def several(request):
     return request.param
 
@@ -86,7 +88,7 @@ def test_a_creation_that_was_killed_is_begun_anew(tmp_path, several):
     assert lines(run) == 3
 
 
-FILES = ["lock", "slots", "journal", "members", "run.json", "ledger.0"]
+FILES = ["lock", "slots", "journal", "members", "run.json", "ledger.0", *([] if HAS_BYTE_LOCKS else ["lock.1"])]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -137,6 +139,7 @@ def test_a_link_in_the_place_of_a_folder_is_not_followed(tmp_path, name, before)
     assert not list(elsewhere.iterdir())
 
 
+@needs_one_host
 def test_a_link_in_the_place_of_a_fifo_is_not_written_to(tmp_path):
     run, precious = tmp_path / "run", tmp_path / "precious"
     use(run, n_workers=2, n=0)
@@ -148,6 +151,7 @@ def test_a_link_in_the_place_of_a_fifo_is_not_written_to(tmp_path):
     assert precious.read_bytes() == b"precious"
 
 
+@needs_one_host
 def test_a_file_in_the_place_of_a_fifo_is_refused(tmp_path):
     run = tmp_path / "run"
     use(run, n_workers=2, n=0)
@@ -159,7 +163,7 @@ def test_a_file_in_the_place_of_a_fifo_is_refused(tmp_path):
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("name", ["slots", "journal", "members", "run.json", "ledger.0", "lock"])
+@pytest.mark.parametrize("name", FILES)
 def test_a_fifo_in_the_place_of_a_file_hangs_nobody(tmp_path, name, several):
     run = tmp_path / "run"
     use(run, shared_directory=several)

@@ -16,6 +16,7 @@ from collections import Counter
 
 import pytest
 from crashes import HANG, Crew, after, before, die, die_at_line
+from drivers import PLACES
 
 import zerowait.suite.sharing.ledger
 import zerowait.suite.sharing.shared_directory
@@ -39,13 +40,12 @@ WATCHFUL = Idle(after=0.08, sign="never")
 
 
 SHARED_DIRECTORY = False
-PLACES = ["one host", "several hosts"]
 
 
 @pytest.fixture(params=PLACES, autouse=True)
 def place(request, monkeypatch):
     """Let every test run on both transports."""
-    monkeypatch.setitem(globals(), "SHARED_DIRECTORY", request.param == "several hosts")
+    monkeypatch.setitem(globals(), "SHARED_DIRECTORY", PLACES[request.param])
     return request.param
 
 
@@ -239,16 +239,15 @@ SHARED_DEATHS = {
 
 def on_its_place(local, shared):
     """Parametrise a test by moments, each on the transport that has it."""
-    one_host, several_hosts = PLACES
     return pytest.mark.parametrize(
         ("place", "moment"),
-        [*((one_host, moment) for moment in local), *((several_hosts, moment) for moment in shared)],
+        [(place, moment) for place, several in PLACES.items() for moment in (shared if several else local)],
         indirect=["place"],
     )
 
 
 def only_on(place):
-    return pytest.mark.parametrize("place", [place], indirect=True)
+    return pytest.mark.parametrize("place", [place] if place in PLACES else [], indirect=True)
 
 
 @on_its_place(DEATHS, SHARED_DEATHS)

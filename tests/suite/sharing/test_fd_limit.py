@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 from crashes import HANG
+from drivers import needs_one_host
 
 from zerowait.suite import Evaluation, Overhead, Simulator
 from zerowait.suite.rules.errors import RunDirectoryError
 from zerowait.suite.sharing import processes
 from zerowait.suite.sharing.fd_limit import RESERVE, open_descriptor
 from zerowait.suite.sharing.processes import cpu_times, this_process
+from zerowait.suite.sharing.system import HAS_PROC
 
 THREADS = 150
 
@@ -63,6 +65,7 @@ def call_from_many_threads(directory, on_worker_death):
     return sorted(returned), messages
 
 
+@needs_one_host
 def test_more_threads_than_the_soft_limit_has_descriptors_for_raise_it(tmp_path):
     def work():
         return call_from_many_threads(tmp_path, "raise"), resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -73,6 +76,7 @@ def test_more_threads_than_the_soft_limit_has_descriptors_for_raise_it(tmp_path)
     assert 128 < soft <= hard == 2048
 
 
+@needs_one_host
 @pytest.mark.parametrize("on_worker_death", ["raise", "continue"])
 def test_more_threads_than_the_hard_limit_has_descriptors_for_are_told_of_the_limit(tmp_path, on_worker_death):
     returned, messages = in_a_child(lambda: call_from_many_threads(tmp_path, on_worker_death), 128, 128)
@@ -97,6 +101,7 @@ def test_a_reserve_stays_for_what_else_has_to_be_opened():
     assert in_a_child(work, 64, 64) == (errno.EMFILE, 64 - RESERVE - 1)
 
 
+@pytest.mark.skipif(not HAS_PROC, reason="there is no /proc, whose files need descriptors")
 def test_processes_that_cannot_be_looked_at_are_not_taken_for_gone():
     """Otherwise nobody would seem to work when descriptors run out, and every free worker to be idle."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import pytest
 from crashes import HANG, Crew, die, state_of
-from drivers import Lookup
+from drivers import PLACES, Lookup
 
 from zerowait import suite
 from zerowait.suite import Evaluation, Overhead, Query, simulate
@@ -28,7 +28,7 @@ from zerowait.suite.sharing.processes import cpu_times, this_process
 SHARED_DIRECTORY = False
 
 
-@pytest.fixture(params=[False, True], ids=["one host", "several hosts"], autouse=True)
+@pytest.fixture(params=PLACES.values(), ids=PLACES, autouse=True)
 def transport(request, monkeypatch):
     """Let every test run on both transports."""
     monkeypatch.setitem(globals(), "SHARED_DIRECTORY", request.param)

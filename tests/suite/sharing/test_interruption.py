@@ -9,11 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
+from drivers import environment
 
-from zerowait import suite
 from zerowait.suite.records.check import check
 from zerowait.suite.sharing.interruption import main_thread_is_interrupted
 
@@ -68,7 +67,7 @@ def interrupted(tmp_path, how, sign, after, death="raise"):
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, tmp_path / "run", how, sign, str(after), death],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(Path(suite.__file__).parents[2])},
+        env=environment(),
     )  # fmt: skip
     try:
         assert process.stdout.readline() == "ready\n"

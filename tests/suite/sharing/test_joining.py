@@ -13,19 +13,20 @@ import sys
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 from crashes import die_at_line
+from drivers import environment, needs_one_host
 
-from zerowait import suite
 from zerowait.suite import Evaluation, Overhead, Simulator
 from zerowait.suite.naive import NaiveRun
 from zerowait.suite.records.check import check
 from zerowait.suite.rules.errors import BudgetExhausted, RunDirectoryError, RunMismatchError
 from zerowait.suite.rules.idle import Idle
-from zerowait.suite.sharing import journal, transport
+from zerowait.suite.sharing import journal, shared_directory, transport
+from zerowait.suite.sharing.locks import HAS_BYTE_LOCKS
+from zerowait.suite.sharing.rundir import RunDirectory
 
 HANG = 240.0
 """Real seconds after which a test is over whatever happens; what is waited for takes milliseconds."""
@@ -95,6 +96,7 @@ DIFFERENT = {
         "overhead={'name': 'fixed(1.0)', 'sampling': 'serial'}, not {'name': 'fixed(2.0)', 'sampling': 'serial'}",
     ),
 }
+OTHER_LOCKS = set() if HAS_BYTE_LOCKS else {"locks"}
 
 
 def test_every_part_of_the_specification_is_tried():
@@ -104,10 +106,12 @@ def test_every_part_of_the_specification_is_tried():
 
 def test_the_specification_in_the_directory_has_no_other_parts(tmp_path):
     join(tmp_path).close()
-    assert set(json.loads((tmp_path / "run.json").read_text())["specification"]) == set(DIFFERENT)
+    assert set(json.loads((tmp_path / "run.json").read_text())["specification"]) == {*DIFFERENT, *OTHER_LOCKS}
 
 
-@pytest.mark.parametrize("field", DIFFERENT)
+@pytest.mark.parametrize(
+    "field", [pytest.param(field, marks=needs_one_host if field == "shared_directory" else ()) for field in DIFFERENT]
+)
 def test_another_specification_is_refused_with_the_name_of_the_field(tmp_path, field):
     value, difference = DIFFERENT[field]
     with join(tmp_path) as simulator:
@@ -196,9 +200,8 @@ SPMD = """
 
 def test_programs_that_share_only_the_directory_make_one_run(tmp_path):
     (tmp_path / "program.py").write_text(textwrap.dedent(SPMD))
-    environment = {**os.environ, "PYTHONPATH": str(Path(suite.__file__).parents[2])}
     crew = [
-        subprocess.Popen([sys.executable, tmp_path / "program.py", tmp_path / "run", str(rank)], env=environment)
+        subprocess.Popen([sys.executable, tmp_path / "program.py", tmp_path / "run", str(rank)], env=environment())
         for rank in range(4)
     ]
     assert [process.wait(HANG) for process in crew] == [0, 0, 0, 0]
@@ -255,14 +258,15 @@ class Crowd:
 )
 def test_a_thousand_simultaneous_constructions_leave_one_run(tmp_path, monkeypatch, n_processes, n_threads):
     created = tmp_path / "created"
-    create = transport.create
+    way = transport if HAS_BYTE_LOCKS else shared_directory
+    create = way.create
 
     def counted(run, *arguments, **keywords):
         with created.open("a") as file:
             file.write("once\n")
         create(run, *arguments, **keywords)
 
-    monkeypatch.setattr(transport, "create", counted)
+    monkeypatch.setattr(way, "create", counted)
     crowd = Crowd(tmp_path / "run", n_processes, n_threads)
     crowd.run()
     assert all(crowd.constructed.acquire(block=False) for _ in range(n_processes * n_threads))
@@ -298,13 +302,13 @@ def test_a_creation_that_was_killed_at_any_line_is_started_anew(tmp_path, step):
 
 
 def test_a_creation_that_fails_is_started_anew(tmp_path, monkeypatch):
-    """As when the disk fills up while the FIFOs are made."""
+    """As when the disk fills up meanwhile."""
 
-    def fail(_path):
+    def fail(_run):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "mkfifo", fail)
+        patched.setattr(RunDirectory, "make_journal", fail)
         with pytest.raises(RunDirectoryError, match="cannot create the run"):
             join(tmp_path)
     assert not (tmp_path / "run.json").exists()

@@ -50,6 +50,20 @@ def test_what_is_no_regular_file_is_refused_without_waiting_for_it(
                 assert caught.value.errno == errno.EINVAL
 
 
+@pytest.mark.parametrize(
+    ("number", "said"), [(errno.EMLINK, "is a link, which is not followed"), (errno.EOPNOTSUPP, "is no regular file")]
+)
+def test_what_the_bsds_say_with_other_numbers_is_refused_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
+    def refuse(path: Path, *_: int) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(OSError, match=said):
+        open_regular(tmp_path / "file")
+
+
 def test_a_file_is_emptied_only_when_it_is_a_regular_one(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"old")
     os.close(open_regular(tmp_path / "file", os.O_WRONLY | os.O_TRUNC))

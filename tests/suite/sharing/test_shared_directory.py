@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drivers import Lookup, in_one_process, with_pool, with_threads
+from drivers import Lookup, environment, in_one_process, needs_one_host, with_pool, with_threads
 from oracle import timeline
 
 from zerowait.suite import Overhead, Query, Simulator
@@ -52,6 +52,7 @@ def thousand(config, *, fidelity=None):
     return {"value": 0.0, "runtime": 1000.0 * fidelity}
 
 
+@needs_one_host
 def test_a_run_of_one_host_is_not_joined_as_a_shared_one(tmp_path):
     with (
         Simulator(thousand, n_workers=2, directory=tmp_path),
@@ -122,8 +123,7 @@ def test_workers_in_namespaces_of_their_own_share_nothing_but_the_directory(tmp_
             f"mount --bind {shared} {place} && hostname host{number} && "
             f'exec {sys.executable} -c "$WORKER" {place}/run {number} 40'
         )
-        environment = {**os.environ, "WORKER": WORKER, "PYTHONPATH": str(ROOT)}
-        workers.append(subprocess.Popen([*isolated, "sh", "-c", script], env=environment))
+        workers.append(subprocess.Popen([*isolated, "sh", "-c", script], env=environment(WORKER=WORKER)))
     for worker in workers:
         assert worker.wait(timeout=300) == 0
     report = check(shared / "run")
@@ -145,7 +145,7 @@ simulator = Simulator(lambda config: Evaluation(0.0, config["s"]), n_workers=2, 
                       max_evaluations=6, overhead=Overhead.none(), shared_directory=True, on_worker_death={policy!r})
 simulator({{"s": 50.0}})
 """
-    victim = subprocess.Popen([sys.executable, "-c", source], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    victim = subprocess.Popen([sys.executable, "-c", source], env=environment())
     simulator = None
     deadline = time.monotonic() + 300
     while simulator is None or simulator.progress()["started"] < 1:
