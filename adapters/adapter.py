@@ -134,11 +134,12 @@ class Adapter:
     default_mode: ClassVar[Mode | None] = None
     """The mode that is taken where none is asked for: the fastest one whose results are the library's own. `ask_tell`
     where a test shows that it gives the native trace at equal seeds under no overhead; None: native, if it has that."""
-    uses_fidelity: ClassVar[bool] = False
-    """Whether it chooses the training budget of an evaluation; it then needs a benchmark with a fidelity."""
+    uses_fidelity: bool = False
+    """Whether it chooses the training budget of an evaluation; it then needs a benchmark with a fidelity. Of the class,
+    unless parameters decide."""
     several_objectives: ClassVar[bool] = False
     """Whether it takes several objectives; else it is refused where a run has more than the loss."""
-    continues: ClassVar[bool] = False
+    continues: bool = False
     """Whether it continues trainings rather than starting them again, unless `optimize` is told otherwise."""
     requires: ClassVar[Mapping[str, str]] = {}
     """Modules that must be importable, each with what to give `pip install` for it."""

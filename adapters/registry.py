@@ -30,7 +30,7 @@ BUILT_IN = {
     "optuna-cmaes": "zerowait.adapters.optuna.adapter:OptunaCmaEs",
     "optuna-gp": "zerowait.adapters.optuna.adapter:OptunaGP",
     "optuna-nsga2": "zerowait.adapters.optuna.adapter:OptunaNSGAII",
-    "optuna-hyperband": "zerowait.adapters.optuna.hyperband:OptunaHyperband",
+    "optuna-hyperband": "zerowait.adapters.optuna.adapter:OptunaHyperband",
     "smac-hpo": "zerowait.adapters.smac.adapter:SmacHpo",
     "smac-blackbox": "zerowait.adapters.smac.adapter:SmacBlackBox",
     "smac-mf": "zerowait.adapters.smac.adapter:SmacMultiFidelity",

@@ -21,6 +21,8 @@ from zerowait.suite.rules.overhead import Overhead
 if TYPE_CHECKING:
     import pandas as pd
 
+    from zerowait.suite.pending import Pending
+
 
 def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the design
     optimizer: AskTellOptimizer,
@@ -51,9 +53,10 @@ def simulate(  # noqa: PLR0913 - the specification of a run, each a word of the 
     ----------
     optimizer
         Has `ask() -> Query | None` and `tell(query, evaluation)`. None means that there is nothing to evaluate until
-        another result arrives; StopIteration ends the run's asking. An optimizer that survives failing objectives
-        has `tell_failure(query, error)`; without it the objective's exception ends the run, and a loss that is not
-        finite is told as infinity. Both are recorded as failed.
+        another result arrives; StopIteration ends the run's asking. A query that `tell` returns is what the same worker
+        does next, before `ask` is called again. An optimizer that survives failing objectives has
+        `tell_failure(query, error)`; without it the objective's exception ends the run, and a loss that is not finite
+        is told as infinity. Both are recorded as failed.
     objective
         Evaluates a configuration; see `zerowait.suite.rules.evaluation.Objective`.
     n_workers
@@ -158,7 +161,7 @@ class _AskTellRun:
     def _hand_out(self) -> None:
         """Ask for a configuration for every free worker, the one freed earliest first."""
         engine = self.engine
-        clock, latest, tells_on_arrival = engine.clock, engine.latest, engine.tells_on_arrival
+        tells_on_arrival = engine.tells_on_arrival
         while self.asking:
             while tells_on_arrival and engine.is_due():
                 self._deliver()
@@ -170,12 +173,17 @@ class _AskTellRun:
             query = self._ask()
             if query is None:
                 return
-            start, seconds = engine.sampled()
-            if start >= latest or engine.leaves_by(start):
-                engine.retire()
-                continue
-            clock.busy_until = start
-            engine.start(query, start, seconds)
+            self._begin(query)
+
+    def _begin(self, query: Query) -> None:
+        """Start a query that was sampled now on the worker whose turn it is, unless that can begin nothing more."""
+        engine = self.engine
+        start, seconds = engine.sampled()
+        if start >= engine.latest or engine.leaves_by(start):
+            engine.retire()
+            return
+        engine.clock.busy_until = start
+        engine.start(query, start, seconds)
 
     def _batches(self) -> Callable[[], None]:
         """Return the hand-out of synchronous batches: one is asked for when the previous one is complete."""
@@ -248,9 +256,10 @@ class _AskTellRun:
         pending = engine.deliver()
         query = pending.query
         told = as_told(pending)
+        goes_on: Query | None = None
         told_at = time.perf_counter() if engine.measured else 0.0
         if pending.error is None:
-            self.optimizer.tell(query, told)
+            goes_on = self.optimizer.tell(query, told)
         else:
             tell_failure = getattr(self.optimizer, "tell_failure", None)
             if tell_failure is not None:
@@ -264,3 +273,13 @@ class _AskTellRun:
             engine.spend(time.perf_counter() - told_at)
         if self.on_delivery is not None:
             self.on_delivery(query, told)
+        if isinstance(goes_on, Query):  # many an optimizer returns something else that nobody reads
+            self._go_on(goes_on, pending)
+
+    def _go_on(self, query: Query, last: Pending) -> None:
+        """Let the worker whose result was the last one go on with a query, before another one is asked for."""
+        if self.engine.may_call():
+            self.engine.keep_worker(last)
+            self._begin(query)
+        else:
+            self.engine.dropped = True

@@ -216,6 +216,13 @@ class Engine:
         self.gone += self._take_worker() >= 0
         self.dropped = True
 
+    def keep_worker(self, last: Pending) -> None:
+        """Make it the turn of the worker of the last result, whoever has been free for longer."""
+        self.free.appendleft(self.free.pop())
+        if self.workers is not None:
+            self.numbers[self.numbers.index((last.end, last.worker))] = (-math.inf, last.worker)
+            heapq.heapify(self.numbers)
+
     def _take_worker(self) -> int:
         self.free.popleft()
         return -1 if self.workers is None else heapq.heappop(self.numbers)[1]

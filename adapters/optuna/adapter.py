@@ -1,18 +1,19 @@
 """Optuna: `Study.optimize` with its own threads, or `Study.ask` and `Study.tell`.
 
-Optuna's samplers choose no training budget: every evaluation is a full training, unless a pruner ends it at a rung
-(`zerowait.adapters.optuna.hyperband`).
+Optuna's samplers choose no training budget: every evaluation is a full training, unless a pruner looks at the training
+while it goes on (`zerowait.adapters.optuna.pruners`).
 """
 
 from __future__ import annotations
 
 import inspect
 import warnings
-from collections import deque
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zerowait.adapters.adapter import Adapter, Benchmark, Run
+from zerowait.adapters.optuna.pruners import EveryEpoch, HyperbandRungs
 from zerowait.adapters.optuna.rungs import FULL_TRAINING, Rung, told_values, trial_id
 from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
 from zerowait.suite.rules.evaluation import Evaluation, Query
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     import optuna
 
+    from zerowait.adapters.optuna.pruners import Pruning
     from zerowait.adapters.optuna.space import OptunaSpace
     from zerowait.suite.rules.evaluation import AskTellOptimizer
     from zerowait.suite.simulator import Simulator
@@ -36,13 +38,16 @@ class OptunaAdapter(Adapter):
 
     Parameters
     ----------
+    pruner
+        Ends trainings that do not look promising, after any epoch: the name of a pruner, or a mapping with its `name`
+        and its arguments; see `zerowait.adapters.optuna.pruners.EveryEpoch`. Without it every training is a full one.
     **parameters
         The keyword arguments of the sampler, except its seed.
 
     Raises
     ------
     SpecificationError
-        A module is not installed, or the sampler does not take a parameter or its value.
+        A module is not installed, or sampler or pruner do not take a parameter or its value.
     """
 
     library = "optuna"
@@ -56,7 +61,7 @@ class OptunaAdapter(Adapter):
     """The sampler's name in `optuna.samplers`."""
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Arguments of the sampler that differ from Optuna's defaults."""
-    other_parameters: ClassVar[frozenset[str]] = frozenset()
+    other_parameters: ClassVar[frozenset[str]] = frozenset({"pruner"})
     """Parameters of the adapter that are not the sampler's."""
 
     def __init__(self, **parameters: Any) -> None:
@@ -72,12 +77,22 @@ class OptunaAdapter(Adapter):
             self.make_sampler(seed=0)
         except (TypeError, ValueError) as error:
             raise SpecificationError(f"{self.sampler} does not take {dict(parameters)}: {error}") from error
+        if self.pruning is not None:
+            self.pruning.check()
+            self.uses_fidelity = self.continues = True
+
+    @cached_property
+    def pruning(self) -> Pruning | None:
+        """When a pruner sees a trial, and which one; None when every training is a full one."""
+        pruner = self.parameters.get("pruner")
+        return None if pruner is None else EveryEpoch(pruner)
 
     def refuses(self, benchmark: Benchmark) -> str | None:
-        """Return what of the space Optuna or the sampler cannot take, or None."""
+        """Return what of the space or the fidelity Optuna, the sampler or the pruner cannot take, or None."""
         from zerowait.adapters.optuna.space import refuses_space
 
-        return super().refuses(benchmark) or refuses_space(benchmark.space)
+        reason = super().refuses(benchmark) or refuses_space(benchmark.space)
+        return reason if reason or self.pruning is None else self.pruning.refuses(benchmark.fidelity)
 
     def make_sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         """Return a fresh sampler; the random samplers inside it get the same seed."""
@@ -90,15 +105,21 @@ class OptunaAdapter(Adapter):
             sampler: optuna.samplers.BaseSampler = self._sampler_class()(**{**self.defaults, **given, "seed": seed})
         return sampler
 
-    def make_pruner(self, benchmark: Benchmark) -> optuna.pruners.BasePruner:  # noqa: ARG002 - for subclasses
-        """Return a fresh pruner: one that never prunes."""
+    def make_pruner(self, benchmark: Benchmark) -> optuna.pruners.BasePruner:
+        """Return a fresh pruner; without `pruning`, one that never prunes."""
         import optuna.pruners
 
-        return optuna.pruners.NopPruner()
+        return optuna.pruners.NopPruner() if self.pruning is None else self.pruning.make(benchmark.fidelity)
 
-    def rungs(self, benchmark: Benchmark) -> Sequence[Rung]:  # noqa: ARG002 - for subclasses
-        """Return at which fidelities a trial is evaluated: at the full training alone."""
-        return FULL_TRAINING
+    def rungs(self, benchmark: Benchmark) -> Sequence[Rung]:
+        """Return at which fidelities a trial is evaluated; without `pruning`, at the full training alone."""
+        return FULL_TRAINING if self.pruning is None else self.pruning.rungs(benchmark.fidelity)
+
+    def budgets(self, benchmark: Benchmark) -> list[float] | None:
+        """Return the fidelities of the rungs, or None."""
+        if self.pruning is None:
+            return None
+        return [float(rung.fidelity) for rung in self.rungs(benchmark) if rung.fidelity is not None]
 
     def session(self, run: Run) -> AbstractContextManager[None]:  # noqa: ARG002 - the same for every run
         """Return what silences Optuna's logger while the run lasts."""
@@ -189,6 +210,36 @@ class OptunaNSGAII(OptunaAdapter):
     sampler = "NSGAIISampler"
 
 
+class OptunaHyperband(OptunaTPE):
+    """TPE with Hyperband's pruner, which sees a trial at the rungs alone; see `HyperbandRungs`.
+
+    Parameters
+    ----------
+    reduction_factor
+        The eta of Hyperband, an integer of at least 2; 3 by default.
+    bootstrap_count
+        How many trials must have reached a rung before one goes on; 0 by default.
+    **parameters
+        The keyword arguments of the sampler, except its seed.
+
+    Raises
+    ------
+    SpecificationError
+        A module is not installed, or sampler or pruner do not take a parameter or its value.
+    """
+
+    name = "optuna-hyperband"
+    uses_fidelity = True
+    continues = True
+    several_objectives = False  # pruners of Optuna see one
+    other_parameters = frozenset({"reduction_factor", "bootstrap_count"})
+
+    @cached_property
+    def pruning(self) -> Pruning:
+        """When the pruner sees a trial."""
+        return HyperbandRungs(**{n: v for n, v in self.parameters.items() if n in self.other_parameters})
+
+
 @dataclass(frozen=True, slots=True)
 class TrialQuery(Query):
     """A query that remembers the trial it came from."""
@@ -225,29 +276,27 @@ class AskTellStudy:
         self._space = space
         self._rungs = rungs
         self._objectives = objectives
-        self._continued: deque[TrialQuery] = deque()
 
     def ask(self) -> TrialQuery:
-        """Return the next rung of a trial that goes on, or the configuration of a new one."""
-        if self._continued:
-            return self._continued.popleft()
+        """Return the first rung of a new trial."""
         trial = self._study.ask()
         return self._query(trial, self._space.suggest(trial), 0)
 
-    def tell(self, query: Query, evaluation: Evaluation) -> None:
-        """Complete the trial with the evaluation's objectives, or prune it, or let it go on."""
+    def tell(self, query: Query, evaluation: Evaluation) -> TrialQuery | None:
+        """Report the evaluation's value; then prune the trial, or complete it, or return its next rung."""
         from optuna.trial import TrialState
 
         assert isinstance(query, TrialQuery)
-        step = self._rungs[query.rung].step
-        if step is not None:
-            query.trial.report(evaluation.value, step)
-        if query.rung + 1 == len(self._rungs):
-            self._study.tell(query.trial, told_values(evaluation, self._objectives))
-        elif query.trial.should_prune():
-            self._study.tell(query.trial, state=TrialState.PRUNED)
+        rung, trial = self._rungs[query.rung], query.trial
+        if rung.step is not None:
+            trial.report(evaluation.value, rung.step)
+        if rung.prunes and trial.should_prune():
+            self._study.tell(trial, state=TrialState.PRUNED)
+        elif query.rung + 1 == len(self._rungs):
+            self._study.tell(trial, told_values(evaluation, self._objectives))
         else:
-            self._continued.append(self._query(query.trial, query.config, query.rung + 1))
+            return self._query(trial, query.config, query.rung + 1)
+        return None
 
     def tell_failure(self, query: Query, error: Exception) -> None:
         """Fail the trial; an error of the run itself is none of the trial's."""

@@ -23,9 +23,11 @@ class Rung:
     """The training budget, or None for the full training."""
     step: int | None
     """What Optuna's pruner knows the rung by; None when nothing is reported."""
+    prunes: bool = True
+    """Whether the pruner is asked when it is reported."""
 
 
-FULL_TRAINING = (Rung(None, None),)
+FULL_TRAINING = (Rung(None, None, prunes=False),)
 """The rungs of a trial that cannot be pruned."""
 
 

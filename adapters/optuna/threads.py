@@ -155,7 +155,7 @@ class _Threads:
             with self.ending(trial.study):
                 if rung.step is not None:
                     trial.report(evaluation.value, rung.step)
-                pruned = number < len(self._rungs) and trial.should_prune()
+                pruned = rung.prunes and trial.should_prune()
             if pruned:
                 raise optuna.TrialPruned
             if number < len(self._rungs):

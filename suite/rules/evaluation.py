@@ -120,8 +120,8 @@ class AskTellOptimizer(Protocol):
     def ask(self) -> Query | None:
         """Return the next query, or None when there is nothing to evaluate until another result arrives."""
 
-    def tell(self, query: Query, evaluation: Evaluation, /) -> None:
-        """Take the result of an earlier query."""
+    def tell(self, query: Query, evaluation: Evaluation, /) -> Query | None:
+        """Take the result of an earlier query; return what its worker goes on with, or None to be asked."""
 
 
 AnyObjective: TypeAlias = Callable[..., Evaluation | Mapping[str, Any]]
