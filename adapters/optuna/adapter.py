@@ -94,6 +94,16 @@ class OptunaAdapter(Adapter):
         reason = super().refuses(benchmark) or refuses_space(benchmark.space)
         return reason if reason or self.pruning is None else self.pruning.refuses(benchmark.fidelity)
 
+    def check_objectives(self, benchmark: Benchmark, objectives: object) -> tuple[str, ...] | None:
+        """Return the objectives of a run on this benchmark; see `Adapter.check_objectives`."""
+        several = super().check_objectives(benchmark, objectives)
+        if several is not None and self.pruning is not None:
+            raise SpecificationError(
+                f"{self.name!r} was given a pruner, which looks at one objective, and objectives has {len(several)} "
+                f"({', '.join(several)}); leave one of the two out"
+            )
+        return several
+
     def make_sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         """Return a fresh sampler; the random samplers inside it get the same seed."""
         from optuna.exceptions import ExperimentalWarning
@@ -280,7 +290,8 @@ class AskTellStudy:
     def ask(self) -> TrialQuery:
         """Return the first rung of a new trial."""
         trial = self._study.ask()
-        return self._query(trial, self._space.suggest(trial), 0)
+        config = self._space.suggest(trial)
+        return TrialQuery(config, self._rungs[0].fidelity, trial_id(trial, self._rungs), trial, 0)
 
     def tell(self, query: Query, evaluation: Evaluation) -> TrialQuery | None:
         """Report the evaluation's value; then prune the trial, or complete it, or return its next rung."""
@@ -295,7 +306,8 @@ class AskTellStudy:
         elif query.rung + 1 == len(self._rungs):
             self._study.tell(trial, told_values(evaluation, self._objectives))
         else:
-            return self._query(trial, query.config, query.rung + 1)
+            following = query.rung + 1
+            return TrialQuery(query.config, self._rungs[following].fidelity, query.config_id, trial, following)
         return None
 
     def tell_failure(self, query: Query, error: Exception) -> None:
@@ -306,6 +318,3 @@ class AskTellStudy:
         if isinstance(error, ZerowaitError):
             raise error
         self._study.tell(query.trial, state=TrialState.FAIL)
-
-    def _query(self, trial: optuna.Trial, config: Mapping[str, Any], rung: int) -> TrialQuery:
-        return TrialQuery(config, self._rungs[rung].fidelity, trial_id(trial, self._rungs), trial, rung)

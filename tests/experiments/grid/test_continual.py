@@ -56,3 +56,29 @@ def test_the_run_does_what_the_study_says(plan, tmp_path, text, continued):
     trace = read_trace(folders.finished(chosen.key) / "trace.parquet")
     assert trace.attrs["zerowait"]["specification"]["continual"] is continued
     assert trace["resumed_from"].notna().any() == continued
+
+
+def test_a_pruner_of_a_study_ends_trainings_that_it_continues(plan, tmp_path):
+    pruner = "{name = 'median', n_startup_trials = 1, n_warmup_steps = 12}"
+    made = plan(("{n_startup_trials = 4}", f"{{pruner = {pruner}}}"), ("max_evaluations = 12", "full_trainings = 4"))
+    chosen = next(found for found in made.cells if found.optimizer == "optuna-tpe")
+    folders = CellFolders(tmp_path)
+    assert run_cell(chosen, folders).error is None
+    trace = read_trace(folders.finished(chosen.key) / "trace.parquet")
+    epochs = trace.groupby("config_id")["fidelity"].max()
+    assert ((epochs > 12) & (epochs < 100)).any()  # Branin's fidelity is 11 to 100
+    assert trace["resumed_from"].notna().sum() == len(trace) - len(epochs)
+    labels = trace.attrs["zerowait"]["specification"]["labels"]
+    assert labels["pruner"] == {"name": "median", "n_startup_trials": 1, "n_warmup_steps": 12}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("optuna-tpe", r"optimizers\[1\].*pruner is 'meidan'; it must be one of median, percentile"),
+        ("optuna-hyperband", r"optimizers\[1\].*'optuna-hyperband' was given 'pruner'"),
+    ],
+)
+def test_a_pruner_that_cannot_be_is_refused_before_anything_runs(plan, name, message):
+    with pytest.raises(SpecificationError, match=message):
+        plan((TPE, f'name = "{name}"'), ("{n_startup_trials = 4}", "{pruner = 'meidan'}"))
