@@ -70,8 +70,8 @@ class OptunaAdapter(Adapter):
         unknown = sorted(parameters.keys() - taken)
         if unknown:
             raise SpecificationError(
-                f"{self.name!r} was given {', '.join(map(repr, unknown))}; {self.sampler} takes "
-                f"{', '.join(sorted(taken)) or 'no parameters'} (its seed is derived from the run's)"
+                f"{self.name!r} was given {', '.join(map(repr, unknown))}; it takes {', '.join(sorted(taken))} "
+                f"(the seed of {self.sampler} is derived from the run's)"
             )
         try:
             self.make_sampler(seed=0)

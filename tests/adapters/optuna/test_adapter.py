@@ -240,7 +240,7 @@ def test_parameters_reach_the_sampler():
 def test_unknown_parameters_are_refused_with_the_known_ones():
     with pytest.raises(SpecificationError, match=r"'optuna-tpe' was given 'n_startup', 'seed'; .* n_startup_trials"):
         load("optuna-tpe", n_startup=3, seed=1)
-    with pytest.raises(SpecificationError, match="RandomSampler takes no parameters"):
+    with pytest.raises(SpecificationError, match=r"given 'size'; it takes pruner \(the seed of RandomSampler"):
         load("optuna-random", size=3)
 
 

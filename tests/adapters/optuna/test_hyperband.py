@@ -231,7 +231,7 @@ def test_parameters_reach_sampler_and_pruner(epochs):
         ({"reduction_factor": 1}, "reduction_factor is 1; it must be an integer of at least 2"),
         ({"reduction_factor": 2.5}, "reduction_factor is 2.5; it must be an integer of at least 2"),
         ({"bootstrap_count": -1}, "bootstrap_count is -1; it must be an integer of at least 0"),
-        ({"eta": 3}, "was given 'eta'; TPESampler takes .*reduction_factor"),
+        ({"eta": 3}, "was given 'eta'; it takes .*reduction_factor"),
     ],
 )
 def test_unusable_parameters_are_refused_when_loading(parameters, message):
