@@ -26,6 +26,7 @@ from zerowait.plots.figures import (
     comparison,
     critical_difference,
     degradation,
+    fronts,
     performance,
     ranks_by_workers,
     running_time,
@@ -34,9 +35,8 @@ from zerowait.plots.figures import (
 )
 from zerowait.plots.studies.labels import NO_LABELS, Labels
 from zerowait.plots.studies.loading import load_study
-from zerowait.plots.studies.results import SCORE
+from zerowait.plots.studies.results import SCORE, Rule
 from zerowait.plots.studies.study import Study
-from zerowait.suite.records.incumbents import Result
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -91,8 +91,14 @@ class FigureKind:
     """Whether it shows results, so that it has the options `result` and `score`."""
     needs_reference: bool = False
     """Whether it compares with a second study, so that a study alone does not have this figure."""
+    needs_objectives: bool = False
+    """Whether it shows several objectives, so that a study of the loss alone does not have this figure."""
     pages: tuple[str, ...] = ()
     """Columns of its table that tell panels apart: by the first one, then by the next, it is split over pages."""
+
+    def is_of(self, study: Study) -> bool:
+        """Tell whether a study alone has this figure."""
+        return not self.needs_reference and (bool(study.objectives) or not self.needs_objectives)
 
     def caption(self, table: pd.DataFrame) -> str:
         """Return how a table of this figure was computed, what was left out, and what regret is measured from."""
@@ -251,7 +257,7 @@ class FigureKind:
             raise SpecificationError(f"the figure {self.name} has no option {name!r}; it has: {there}")
 
 
-def _results(*, result: Result | None = None, score: str = SCORE) -> None:
+def _results(*, result: Rule | None = None, score: str = SCORE) -> None:
     """Hold the options of all figures of results; see `zerowait.plots.studies.results`."""
 
 
@@ -302,6 +308,16 @@ _KINDS = (
         anytime.rank_table,
         anytime.draw_rank,
         pages=("n_workers",),
+    ),
+    FigureKind(
+        "attained_fronts",
+        "Attained fronts",
+        "What half of an optimizer's runs attain in two objectives, with a band (empirical attainment).",
+        fronts.attained_fronts_table,
+        fronts.draw_attained_fronts,
+        judges=False,
+        needs_objectives=True,
+        pages=("benchmark", "n_workers"),
     ),
     FigureKind(
         "rank_by_workers",

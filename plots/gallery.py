@@ -71,7 +71,7 @@ def small_png(drawn: Drawn) -> bytes:
 def _figures(study: Study) -> Iterator[tuple[Drawn, str]]:
     few = sorted(study.cells["benchmark"].unique())[:MOST_BENCHMARKS]
     for kind in FIGURES.values():
-        if kind.needs_reference:
+        if not kind.is_of(study):
             continue
         part = study
         if kind.name == "performance_over_time":

@@ -111,6 +111,8 @@ def draw(
     columns = dict.fromkeys(name for kind in kinds for name in kind.columns)
     loaded = load_study(folder, columns=tuple(columns), where=where, labels=labels_for(study, folder, names))
     for kind in kinds:
+        if figure == ALL and not kind.is_of(loaded):
+            continue
         try:
             drawn = kind.make(loaded, look=look, width=width, **parsed)  # type: ignore[arg-type]  # checked by make
         except SpecificationError as error:

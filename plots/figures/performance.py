@@ -19,6 +19,7 @@ How the numbers are made, and what they do not hide:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,6 +45,7 @@ from zerowait.plots.statistics.arithmetic import (
 )
 from zerowait.plots.studies.blocks import counted
 from zerowait.plots.studies.labels import NO_LABELS, Labels
+from zerowait.plots.studies.objectives import HYPERVOLUME
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
 
 Statistic = Literal["mean", "median"]
 Interval = Literal["standard_error", "bootstrap"]
+Quantity = Literal["regret", "value", "hypervolume"]
+LABELS: Mapping[Quantity, str] = {"regret": "regret", "value": "best value", "hypervolume": "hypervolume"}
 POINTS = 200
 """Times in the grid of one benchmark."""
 OPTIMUM = "optimum"
@@ -66,7 +70,7 @@ def performance_table(
 ) -> pd.DataFrame:
     """Return exactly the numbers that the figure shows, one row a point.
 
-    Columns: `benchmark`, `n_workers`, `optimizer`, `time` (simulated seconds), `quantity` ("regret" or "value"),
+    Columns: `benchmark`, `n_workers`, `optimizer`, `time` (simulated seconds), `quantity` (`Quantity`),
     `mean` or `median`, `standard_error` or `lower` and `upper` (NaN for one seed), `n_seeds`, `optimum` (NaN when
     unknown).
 
@@ -97,10 +101,11 @@ def performance_table(
     for (benchmark,), runs in study.groups("benchmark"):
         curves = _curves(study, runs, points, statistic, interval)
         optimum = float(study.cells["optimum"].iloc[runs[0]])
-        quantity = "value"
+        quantity: Quantity = "hypervolume" if study.rule[0] == HYPERVOLUME else "value"
         if not math.isnan(optimum) and all(np.all(curve.centre >= optimum) for curve in curves):
             quantity = "regret"
-        shift = optimum if quantity == "regret" else 0.0
+        shift = optimum if quantity == "regret" else 1.0 if quantity == "hypervolume" else 0.0
+        sign = -1.0 if quantity == "hypervolume" else 1.0
         rows += [
             pd.DataFrame(
                 {
@@ -109,8 +114,8 @@ def performance_table(
                     "optimizer": curve.optimizer,
                     "time": curve.times,
                     "quantity": quantity,
-                    statistic: curve.centre - shift,
-                    **curve.spread(interval, shift),
+                    statistic: sign * (curve.centre - shift),
+                    **curve.spread(interval, shift, sign),
                     "n_seeds": curve.n_seeds,
                     "optimum": optimum,
                 }
@@ -154,8 +159,7 @@ def draw_performance(table: pd.DataFrame, canvas: Canvas) -> Any:
             if position == 0 or rows_each > 1:
                 canvas.title(panel, workers_title(workers[at]))
         for panel in rows[:, 0]:
-            quantity = "regret" if (of_row["quantity"] == "regret").all() else "best value"
-            canvas.ylabel(panel, canvas.name(benchmark), quantity)
+            canvas.ylabel(panel, canvas.name(benchmark), LABELS[of_row["quantity"].iloc[0]])
         _scale_row(first, of_row)
     canvas.xlabel("simulated time [s]", _what_is_drawn(table))
     canvas.legend(panels.flat, last=(OPTIMUM,))
@@ -200,10 +204,11 @@ class _Curve:
     high: Floats
     n_seeds: int
 
-    def spread(self, interval: Interval, shift: float) -> dict[str, Floats]:
+    def spread(self, interval: Interval, shift: float, sign: float) -> dict[str, Floats]:
         if interval == "standard_error":
             return {"standard_error": self.error}
-        return {"lower": self.low - shift, "upper": self.high - shift}
+        bounds = sign * (self.low - shift), sign * (self.high - shift)
+        return dict(zip(("lower", "upper"), bounds if sign > 0 else bounds[::-1], strict=True))
 
 
 def _curves(study: Study, runs: Integers, points: int, statistic: Statistic, interval: Interval) -> list[_Curve]:

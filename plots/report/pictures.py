@@ -48,7 +48,7 @@ def pictures(material: Material, look: str) -> tuple[list[Picture], list[str], d
     made: dict[str, Drawn] = {}
     whole = replace(style.look(look), page=math.inf)
     for kind in FIGURES.values():
-        if kind.needs_reference:
+        if not kind.is_of(material.study):
             continue
         chunks = _chunks(kind, material.study)
         for at, chunk in enumerate(chunks, 1):
@@ -84,7 +84,11 @@ def pictures(material: Material, look: str) -> tuple[list[Picture], list[str], d
 def _chunks(kind: FigureKind, study: Study) -> list[list[str]]:
     """Return the benchmarks that go into a picture each: some of them, where each has panels of its own."""
     names = study.labels.ordered(study.cells["benchmark"].unique())
-    panels = {"performance_over_time": study.cells["n_workers"].nunique(), "expected_running_time": 1}.get(kind.name)
+    panels = {
+        "performance_over_time": study.cells["n_workers"].nunique(),
+        "attained_fronts": study.cells["n_workers"].nunique(),
+        "expected_running_time": 1,
+    }.get(kind.name)
     each = len(names) if panels is None else max(1, MOST_PANELS // panels)
     return [names[at : at + each] for at in range(0, len(names), each)]
 

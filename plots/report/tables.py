@@ -12,6 +12,7 @@ import numpy as np
 
 from zerowait.plots.figures.runtime import readable
 from zerowait.plots.statistics.arithmetic import mean_and_standard_error
+from zerowait.plots.studies.objectives import HYPERVOLUME
 from zerowait.suite.rules.overhead import Overhead
 
 if TYPE_CHECKING:
@@ -148,12 +149,13 @@ def _count(finished: int, planned: int | None) -> Count:
 
 
 def final_table(study: Study, index: Index) -> Table:
-    """Return the best losses at the time until which a benchmark's optimizers are compared."""
-    rows = []
+    """Return the best losses, or the hypervolumes, at the time until which a benchmark's optimizers are compared."""
+    rows, is_hypervolume = [], study.rule[0] == HYPERVOLUME
     for (benchmark, n), runs in study.groups("benchmark", "n_workers"):
         until = float(study.cells.iloc[runs].groupby("optimizer")["until"].median().min())
         for (optimizer,), of in study.groups_of(runs, "optimizer"):
-            values = study.best_at(of, np.array([until]))
+            best = study.best_at(of, np.array([until]))
+            values = 1 - best if is_hypervolume else best
             optimum = float(study.references.loc[benchmark, "reference"])
             known = study.references.loc[benchmark, "source"] == "optimum"
             mean, error = (float(x[0]) for x in mean_and_standard_error(values))
@@ -161,7 +163,7 @@ def final_table(study: Study, index: Index) -> Table:
                 Row(
                     [
                         index.named(benchmark), _integer(n), index.named(optimizer), _integer(len(of)), _number(mean),
-                        _number(error), _number(float(np.median(values))), _number(float(np.min(values))),
+                        _number(error), _number(float(np.median(values))), _number(float(values[np.argmin(best)][0])),
                         _number(mean - optimum if known else math.nan), _duration(until),
                     ],
                     index.keys(o=optimizer, b=benchmark, p=n),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from zerowait.plots.studies.objectives import HYPERVOLUME
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ def numbered(numbers: Sequence[int], noun: str) -> str:
 
 def reference_sentence(study: Study, benchmarks: Sequence[str]) -> str:
     """Return which value counts as regret 0 on these benchmarks: the known optimum, or the best that the study saw."""
+    if study.rule[0] == HYPERVOLUME:
+        return "Regret is measured from the hypervolume of what all runs of the study delivered together."
     source = study.references.loc[sorted(set(benchmarks)), "source"]
     seen = list(source[source == "best seen"].index)
     if not seen:

@@ -15,10 +15,11 @@ from zerowait.plots.studies.study import (
     EVALUATION_COLUMNS,
     FACTS,
     KEYS,
+    OBJECTIVES,
     Study,
-    cluster_text,
     study_of,
     study_of_runs,
+    text_of,
 )
 from zerowait.suite.records.selection import Where
 from zerowait.suite.records.store_cells import CELLS_FILE, STORE, own_traces
@@ -106,7 +107,9 @@ def _of_store(folder: Path, columns: Sequence[str]) -> Study:
         columns = [name for name in columns if name in archived[1]]
     for name in FACTS:
         cells[name] = cells[name].astype("float64")
-    cells[CLUSTER] = [cluster_text(json.loads(text)) for text in cells["specification"]]
+    specifications = [json.loads(text) for text in cells["specification"]]
+    for name in (CLUSTER, OBJECTIVES):
+        cells[name] = [text_of(name, one) for one in specifications]
     cells = cells.sort_values(list(KEYS), kind="stable", ignore_index=True)
     counts = cells["evaluations"].to_numpy(dtype=np.int64)
     begins = dict(zip(cells["cell"], np.cumsum(counts) - counts, strict=True))
@@ -138,7 +141,7 @@ def _of_store(folder: Path, columns: Sequence[str]) -> Study:
     there = set(cells["cell"])
     listed = listed_cells(listing) if listing.is_file() else {}
     missing = [label for name, label in listed.items() if Path(name).name not in there]
-    return study_of(cells[[*KEYS, *FACTS, CLUSTER]], pd.DataFrame(found, copy=False), counts, missing)
+    return study_of(cells[[*KEYS, *FACTS, CLUSTER, OBJECTIVES]], pd.DataFrame(found, copy=False), counts, missing)
 
 
 def _archived(folder: Path) -> tuple[Mapping[str, int], Sequence[str]] | None:

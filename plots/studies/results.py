@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from zerowait.plots.statistics.arithmetic import Floats, Integers
 
+Rule = Literal["recommended", "full", "any", "hypervolume"]
+"""What counts as a result: one of the rules of incumbents, or the hypervolume of a run with several objectives."""
 SCORE = "value"
 """Of a recommendation: `full.value`; `test_cross_entropy` stands for `full.test_cross_entropy`."""
 _SENTENCES = {
@@ -29,7 +31,7 @@ _SENTENCES = {
 }
 
 
-def sentence(result: Result, score: str, *, known: bool) -> str:
+def sentence(result: Rule, score: str, *, known: bool) -> str:
     """Return what a caption says of the rule; `known` tells whether the traces hold what a recommendation is worth."""
     text = _SENTENCES[result].format("loss" if score == SCORE else score)
     if result == "any" and not known:

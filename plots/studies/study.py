@@ -13,8 +13,18 @@ import numpy as np
 
 from zerowait.plots.statistics.arithmetic import best_at, last_at, normalised_regret
 from zerowait.plots.studies.labels import NO_LABELS, Labels
+from zerowait.plots.studies.objectives import (
+    HYPERVOLUME,
+    delivered_columns,
+    hypervolume_references,
+    hypervolume_sentence,
+    missing_hypervolumes,
+    objective_values,
+    without_noise,
+)
 from zerowait.plots.studies.results import (
     SCORE,
+    Rule,
     chosen_rule,
     counted_values,
     full_columns,
@@ -34,13 +44,13 @@ if TYPE_CHECKING:
 
     from zerowait.plots.statistics.arithmetic import Floats, Integers, Mask
     from zerowait.plots.studies.run import Run
-    from zerowait.suite.records.incumbents import Result
 
 KEYS = ("benchmark", "n_workers", "optimizer", "seed")
 """What names a run, in the order by which runs are sorted."""
 FACTS = ("optimum", "max_time", "max_evaluations", "wall_time")
 """Further columns of `Study.cells`: least possible loss, budget (simulated s, evaluations), real s; NaN: unknown."""
 CLUSTER = "cluster"
+OBJECTIVES = "objectives"
 EVALUATION_COLUMNS = (
     "worker", "freed", "start", "end", "runtime", "value", "fidelity", "status", "config_id", "overhead",
 )  # fmt: skip
@@ -54,7 +64,7 @@ class Study:
     cells: pd.DataFrame
     """One row a run, with the columns `KEYS`, `FACTS`, `makespan` (simulated s until the last delivery), `until`
     (simulated s until which the run spent its budget: `max_time` if that alone ended it, else the makespan) and
-    `cluster` (JSON; empty where workers are perfect)."""
+    `cluster` (JSON; empty where workers are perfect) and `objectives` (JSON; empty where there is the loss alone)."""
     evaluations: pd.DataFrame
     """One row an evaluation: run after run, in delivery order; some of `EVALUATION_COLUMNS`."""
     offsets: Integers
@@ -69,7 +79,7 @@ class Study:
     """Highest fidelity of each benchmark, of all runs of the study; NaN where it has none."""
     others: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     """`references` under other rules of results: by `full`, or by the column that a recommendation is judged by."""
-    rule: tuple[Result, str] = ("any", SCORE)
+    rule: tuple[Rule, str] = ("any", SCORE)
     """What counts as a result, and the score that a recommendation is judged by."""
     judged_sentence: str = ""
     """What a caption says of the rule."""
@@ -115,13 +125,16 @@ class Study:
     def judged(self, result: str | None = None, score: str = SCORE) -> Study:
         """Return the study with the values of its incumbents under a rule; see `zerowait.plots.studies.results`.
 
-        Without a wish, recommendations count where the traces say what they are worth, else the least value of all.
+        Without a wish, hypervolumes count where there are several objectives, else recommendations where the traces say
+        what they are worth, else the least value of all.
 
         Raises
         ------
         SpecificationError
             There is no such rule or score, or a trace lacks what it needs.
         """
+        if result == HYPERVOLUME or (result is None and score == SCORE and self.objectives):
+            return self.by_hypervolume
         rule, known = chosen_rule(self.evaluations, self.offsets, result, score)
         text = sentence(rule, score, known=known)
         if rule == "any":
@@ -137,6 +150,44 @@ class Study:
             self, cells=cells, evaluations=evaluations, offsets=_offsets(counts), references=references,
             rule=(rule, score), judged_sentence=text,
         )  # fmt: skip
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The objectives of its runs where they are several and the same; runs of the loss alone may be beside them."""
+        found = sorted(set(self.cells[OBJECTIVES]) - {""})
+        return tuple(json.loads(found[0])) if len(found) == 1 else ()
+
+    @functools.cached_property
+    def by_hypervolume(self) -> Study:
+        """The study with the hypervolume that is missing to its runs in the place of losses.
+
+        Raises
+        ------
+        SpecificationError
+            The runs have one objective, or different ones.
+        """
+        if not self.objectives or HYPERVOLUME not in self.others:
+            found = sorted(set(self.cells[OBJECTIVES]) - {""})
+            which = f"different objectives: {', '.join(found)}" if found else "one objective, the loss"
+            raise SpecificationError(
+                f"a hypervolume is of several objectives, the same in all runs; those of this study have {which}"
+            )
+        import pandas as pd
+
+        references = self.others[HYPERVOLUME]
+        values = self.objective_values()
+        rows, missing, counts = missing_hypervolumes(self.cells, values, self.offsets, references, self.objectives)
+        text = hypervolume_sentence(self.objectives, noise_free=without_noise(self.evaluations, self.objectives))
+        return replace(
+            self, cells=self.cells.assign(optimum=math.nan),
+            evaluations=pd.DataFrame({"end": self.ends[rows], "value": missing}), offsets=_offsets(counts),
+            references=references, rule=(HYPERVOLUME, SCORE), judged_sentence=text,
+        )  # fmt: skip
+
+    def objective_values(self) -> Floats:
+        """Return what each evaluation is worth in the objectives; see `zerowait.plots.studies.objectives`."""
+        tops = np.array([self.highest.get(name, math.nan) for name in self.cells["benchmark"]], dtype=np.float64)
+        return objective_values(self.evaluations, self.objectives, np.repeat(tops, np.diff(self.offsets)))
 
     @functools.cached_property
     def first_success(self) -> Floats:
@@ -232,7 +283,7 @@ def study_of(cells: pd.DataFrame, evaluations: pd.DataFrame, counts: Integers, u
     if not len(cells):
         raise SpecificationError("there are no runs to draw; give at least one")
     offsets = _offsets(counts)
-    absent = dict.fromkeys(FACTS, math.nan) | {CLUSTER: ""}
+    absent = dict.fromkeys(FACTS, math.nan) | {CLUSTER: "", OBJECTIVES: ""}
     cells = cells.assign(**{name: value for name, value in absent.items() if name not in cells}).reset_index(drop=True)
     ends = np.asarray(evaluations["end"], dtype=np.float64)
     cells["makespan"] = _reduce(np.maximum, ends, offsets, 0.0)
@@ -246,7 +297,7 @@ def study_of(cells: pd.DataFrame, evaluations: pd.DataFrame, counts: Integers, u
     _refuse_repeated_runs(cells)
     references = _references(cells, np.asarray(evaluations["value"], dtype=np.float64), offsets)
     highest = highest_fidelities(cells, evaluations, offsets)
-    return Study(
+    study = Study(
         cells,
         evaluations,
         offsets,
@@ -256,6 +307,10 @@ def study_of(cells: pd.DataFrame, evaluations: pd.DataFrame, counts: Integers, u
         MappingProxyType(dict(highest)),
         MappingProxyType(_other_references(cells, evaluations, offsets, highest)),
     )
+    if not study.objectives:
+        return study
+    found = hypervolume_references(cells, study.objective_values(), offsets, study.objectives)
+    return replace(study, others=MappingProxyType({**study.others, HYPERVOLUME: found}))
 
 
 def _other_references(
@@ -337,20 +392,24 @@ def study_of_runs(runs: Sequence[Run], unfinished: Sequence[str] = (), columns: 
             "max_time": np.array([_fact(run, "specification", "max_time") for run in runs]),
             "max_evaluations": np.array([_fact(run, "specification", "max_evaluations") for run in runs]),
             "wall_time": np.array([_fact(run, "measured", "wall_time") for run in runs]),
-            CLUSTER: [cluster_text(run.trace.attrs.get(ATTRIBUTE, {}).get("specification", {})) for run in runs],
+            CLUSTER: [text_of(CLUSTER, run.trace.attrs.get(ATTRIBUTE, {}).get("specification", {})) for run in runs],
+            OBJECTIVES: [
+                text_of(OBJECTIVES, run.trace.attrs.get(ATTRIBUTE, {}).get("specification", {})) for run in runs
+            ],
         }
     )
     evaluations = pd.DataFrame({name: np.concatenate([run.trace[name].to_numpy() for run in runs]) for name in wanted})
-    full += [LOST_TIME] if any(LOST_TIME in run.trace for run in runs) else []
+    several = {one for text in cells[OBJECTIVES] if text for one in delivered_columns(json.loads(text))} - set(wanted)
+    full += sorted(name for name in {LOST_TIME, *several} if any(name in run.trace for run in runs))
     for name in full:  # older traces have none, nor have those of perfect workers
         parts = [run.trace[name] if name in run.trace else np.full(len(run.trace), math.nan) for run in runs]
         evaluations[name] = np.concatenate([np.asarray(part, dtype=np.float64) for part in parts])
     return study_of(cells, evaluations, np.array([len(run.trace) for run in runs], dtype=np.int64), unfinished)
 
 
-def cluster_text(specification: Mapping[str, Any]) -> str:
-    """Return the cluster of a run's specification as JSON; empty where its workers are perfect."""
-    return json.dumps(specification[CLUSTER], sort_keys=True) if CLUSTER in specification else ""
+def text_of(name: str, specification: Mapping[str, Any]) -> str:
+    """Return the cluster or the objectives of a run's specification as JSON; empty where it has none."""
+    return json.dumps(specification[name], sort_keys=True) if name in specification else ""
 
 
 def _fact(run: Run, part: str, name: str) -> float:

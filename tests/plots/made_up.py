@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from zerowait.plots.catalogue import FIGURES
 from zerowait.plots.studies.run import Run
 from zerowait.plots.studies.study import study_of_runs
 from zerowait.suite.records.trace import ATTRIBUTE
@@ -44,6 +45,24 @@ def on_clusters(study, deviations=(0.5, 1.0)):
             trace.attrs[ATTRIBUTE] = {"specification": {"cluster": cluster}}
             runs.append(dataclasses.replace(run, optimizer=f"{run.optimizer} (stragglers {deviation:g})", trace=trace))
     return study_of_runs(runs)
+
+
+def with_latency(study, objectives=("value", "latency")):
+    """The study with a second objective that contradicts the loss."""
+    runs = []
+    for run in study.runs():
+        number = np.arange(len(run.trace))
+        trace = run.trace.assign(**{"metric.latency": 0.1 / (0.1 + run.trace["value"]) + (number * 7 % 5) / 50})
+        trace.attrs[ATTRIBUTE] = {"specification": {"objectives": list(objectives)}}
+        runs.append(dataclasses.replace(run, trace=trace))
+    return study_of_runs(runs)
+
+
+def study_for(name, study):
+    """The study, also on other clusters or with another objective for the figures of these."""
+    if name == "degradation":
+        return on_clusters(study)
+    return with_latency(study) if FIGURES[name].needs_objectives else study
 
 
 def label(number, letters):

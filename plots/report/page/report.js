@@ -14,7 +14,7 @@ function performancePanels(chosen) {
     const [low, high] = extent(values) || [1, 1];
     const room = log ? 0 : 0.05 * (high - low || 1);
     const [begin, end] = extent(times);
-    const y = { log, domain: log ? [low * 0.7, high * 1.4] : [low - room, high + room], label: log ? "regret" : "best value" };
+    const y = { log, domain: log ? [low * 0.7, high * 1.4] : [low - room, high + room], label: drawn[0].group.quantity === "value" ? "best value" : drawn[0].group.quantity };
     const x = { log: begin > 0 && end >= data.logarithmicFrom * begin, domain: [begin, end], label: "simulated time [s]" };
     for (const { group, curves } of drawn) {
       panels.push({

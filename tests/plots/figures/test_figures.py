@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up import on_clusters
+from made_up import study_for
 
 from zerowait.plots.catalogue import FIGURES, figure_kind
 from zerowait.plots.drawing import style
@@ -53,11 +53,6 @@ def runs():
 @pytest.fixture(scope="module")
 def study(runs):
     return study_of_runs(runs)
-
-
-def study_for(name, study):
-    """The study, also on other clusters for the figure that compares them."""
-    return on_clusters(study) if name == "degradation" else study
 
 
 def options_of(name, study):
@@ -189,7 +184,7 @@ def test_a_figure_of_one_run_is_drawn_or_refused_in_one_line(name):
         ):
             FIGURES[name].make(study)
     else:
-        assert len(FIGURES[name].make(study).table)
+        assert len(FIGURES[name].make(study_for(name, study)).table)
 
 
 def test_colours_do_not_depend_on_which_runs_are_drawn(study):

@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import label, made_up_run, made_up_study, on_clusters
+from made_up import label, made_up_run, made_up_study, study_for
 
 from zerowait.plots.catalogue import FIGURES
 from zerowait.plots.drawing import style
@@ -61,7 +61,7 @@ def make(name, study, **options):
     needed |= {"baseline": study.optimizers[-1]} if name == "scores_over_time" else {}
     # With a hundred workers the made-up runs are too short for the target of other figures.
     needed |= {"target": 0.5} if name in {"performance_profile", "expected_running_time"} else {}
-    return FIGURES[name].make(on_clusters(study) if name == "degradation" else study, **options, **needed)
+    return FIGURES[name].make(study_for(name, study), **options, **needed)
 
 
 def texts_of(figure):

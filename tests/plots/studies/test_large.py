@@ -23,7 +23,7 @@ made = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 begin, cpu = time.perf_counter(), time.process_time()
 study = study_of_table(table)
 del table
-kinds = [kind for kind in FIGURES.values() if not kind.needs_reference and kind.name != "degradation"]
+kinds = [kind for kind in FIGURES.values() if kind.is_of(study) and kind.name != "degradation"]
 rows = {{kind.name: len(kind.table(study)) for kind in kinds}}
 seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
 kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -42,9 +42,7 @@ def test_every_table_of_a_small_one_is_made():
     study = large_study(benchmarks=2, seeds=2, evaluations=60)
     assert len(study) == 240
     # The last needs workers that are not perfect, and the table has none.
-    assert all(
-        len(kind.table(study)) for name, kind in FIGURES.items() if not kind.needs_reference and name != "degradation"
-    )
+    assert all(len(kind.table(study)) for name, kind in FIGURES.items() if kind.is_of(study) and name != "degradation")
 
 
 @pytest.mark.stress

@@ -114,6 +114,6 @@ def test_what_older_traces_lack_is_said(make_run, lucky):
 
 def test_the_options_are_those_of_figures_that_show_results():
     assert FIGURES["speed_up"].parse(["result=full", "score=value"]) == {"result": "full", "score": "value"}
-    assert FIGURES["speed_up"].accepts("result") == "recommended|full|any"
+    assert FIGURES["speed_up"].accepts("result") == "recommended|full|any|hypervolume"
     with pytest.raises(SpecificationError, match="the figure wall_time has no option 'result'"):
         FIGURES["wall_time"].parse(["result=full"])
