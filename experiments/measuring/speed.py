@@ -31,6 +31,7 @@ from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
 from zerowait.suite.rules.budget import Budget
 
 Config = dict[str, float]
+Contender = Callable[[list[Config], int], float]
 PEER = "mfhpo-simulator"
 _PEER_MODULE = "benchmark_simulator"
 
@@ -166,25 +167,71 @@ def _simulated(
     return took
 
 
-def dehb_native(configs: list[Config], workers: int) -> float:
-    """Time DEHB with its own processes, which its library starts and asks."""
-    return _dehb(configs, workers, "native")
+def dehb(mode: Mode) -> Contender:
+    """Return what times DEHB: with its own processes, or its own loop over simulated workers in this process."""
+    return partial(_optimized, lambda: (adapters.load("dehb"), benchmarks.load("branin")), mode=mode)
 
 
-def dehb_simulated(configs: list[Config], workers: int) -> float:
-    """Time DEHB's own loop over simulated workers in this process."""
-    return _dehb(configs, workers, "native-simulated")
+def pruned(mode: Mode) -> Contender:
+    """Return what times Optuna's random search with a pruner that is asked after each of 52 epochs and ends nothing."""
+    return partial(
+        _optimized,
+        lambda: (
+            adapters.load("optuna-random", pruner={"name": "median", "n_startup_trials": 10**9}),
+            benchmarks.load("branin", fidelity_range=[49, 100]),
+        ),
+        mode=mode,
+    )
 
 
-def _dehb(configs: list[Config], workers: int, mode: Mode) -> float:
-    optimizer, benchmark = adapters.load("dehb"), benchmarks.load("branin")
+def pruned_alone(configs: list[Config], workers: int) -> float:
+    """Time the same reports in a loop of Optuna, one trial after the other."""
+    del workers
+    import optuna
+
+    from zerowait.adapters.optuna.threads import quiet
+
+    branin, left = benchmarks.load("branin", fidelity_range=[49, 100]), len(configs)
+    with quiet():
+        study = optuna.create_study(
+            sampler=optuna.samplers.RandomSampler(seed=0), pruner=optuna.pruners.MedianPruner(n_startup_trials=10**9)
+        )
+
+    def train(trial: optuna.Trial) -> float:
+        nonlocal left
+        config = {name: trial.suggest_float(name, 0.0, 1.0) for name in ("x0", "x1")}
+        for epoch in range(49, 101):
+            value = branin(config, fidelity=epoch, seed=0).value
+            trial.report(value, epoch)
+            left -= 1
+            if trial.should_prune():
+                raise optuna.TrialPruned
+            if not left:
+                study.stop()
+                break
+        return value
+
+    with quiet():
+        began = time.perf_counter()
+        study.optimize(train)
+        return time.perf_counter() - began
+
+
+def _optimized(
+    make: Callable[[], tuple[adapters.Adapter, benchmarks.Benchmark]],
+    configs: list[Config],
+    workers: int,
+    *,
+    mode: Mode,
+) -> float:
+    optimizer, benchmark = make()
     began = time.perf_counter()
     trace = optimizer.optimize(
         benchmark, n_workers=workers, seed=0, budget=Budget(len(configs)), overhead=Overhead.none(), mode=mode
     )
     took = time.perf_counter() - began
     if len(trace) != len(configs):
-        raise AssertionError(f"DEHB made {len(trace)} of {len(configs)} evaluations")
+        raise AssertionError(f"{optimizer.name} made {len(trace)} of {len(configs)} evaluations")
     return took
 
 
@@ -271,8 +318,6 @@ def scratch() -> Iterator[Path]:
 
 # -- the measurement --------------------------------------------------------------------------------------------------
 
-Contender = Callable[[list[Config], int], float]
-
 
 def measure(what: str, contenders: Mapping[str, Contender], workers: int, evaluations: int, turns: int) -> Row:
     """Let the contenders take turns on the same workload, another one first in each, and return their times."""
@@ -297,7 +342,10 @@ THREADS: Mapping[str, Contender] = MappingProxyType({ASKED: bare_threads_asked, 
 SHARED: Mapping[str, Contender] = MappingProxyType({ASKED: bare_pool_asked, OURS: simulated_shared_directory})
 EXECUTOR: Mapping[str, Contender] = MappingProxyType({BARE: bare_loop, OURS: simulated_executor})
 LOOP: Mapping[str, Contender] = MappingProxyType({BARE: bare_loop, OURS: simulated_loop})
-DEHB: Mapping[str, Contender] = MappingProxyType({NATIVE: dehb_native, OURS: dehb_simulated})
+DEHB: Mapping[str, Contender] = MappingProxyType({NATIVE: dehb("native"), OURS: dehb("native-simulated")})
+PRUNED: Mapping[str, Contender] = MappingProxyType(
+    {BARE: pruned_alone, NATIVE: pruned("native"), OURS: pruned("ask_tell")}
+)
 
 POOL_WORKERS = (1, 4, 8, 32, 64, 256, 1024)
 OTHER_WORKERS = (1, 8, 64, 1024)
@@ -332,6 +380,8 @@ def plan(
         yield "executor", EXECUTOR, p, 5 * evaluations, turns
     if usual <= MOST_DEHB_WORKERS and importlib.util.find_spec("dehb"):
         yield "DEHB, native-simulated", DEHB, usual, max(1, evaluations // 100), turns
+    if importlib.util.find_spec("optuna"):
+        yield "Optuna, 52 reports a trial", PRUNED, usual, evaluations, turns
     loop_peer: dict[str, Contender] = {PEER: peer_loop} if peers else {}
     for p in workers or LOOP_WORKERS:
         n = max(5 * evaluations, 3 * p * evaluations // 4000)  # of the usual 4000, three for each worker
@@ -371,7 +421,7 @@ def main(evaluations: int = 4000, workers: list[int] | None = None, *, peers: bo
     console.print(
         f"{os.cpu_count()} cores; microseconds per evaluation, medians of {turns} turns; ratios of paired turns\n"
         f"floors: {BARE}: a pool that has all tasks from the beginning, or a loop; {ASKED}: a pool that is asked for "
-        f"one evaluation after the other; {NATIVE}: the library's own processes",
+        f"one evaluation after the other; {NATIVE}: the library's own processes or threads",
         soft_wrap=True,
     )
     rows: list[Row] = []

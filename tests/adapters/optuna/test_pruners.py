@@ -62,6 +62,7 @@ class Training:
     fidelity: Fidelity = field(default_factory=lambda: Fidelity("epoch", 1, EPOCHS, integer=True))
     durations: dict = field(default_factory=dict)
     """Seconds since the start by x and epoch, where they were measured."""
+    unit: float = 1.0
     label: str = "training"
     name: str = "training"
 
@@ -71,7 +72,7 @@ class Training:
 
     def __call__(self, config, *, fidelity):
         x, y = config["x"], config["y"]
-        took = self.durations.get((x, fidelity)) if self.durations else seconds(x, y, fidelity)
+        took = self.durations.get((x, fidelity)) if self.durations else self.unit * seconds(x, y, fidelity)
         return {"value": loss(x, y, fidelity), "runtime": took}
 
 
@@ -227,6 +228,16 @@ def test_a_trial_is_charged_epoch_by_epoch_on_its_worker(run, tmp_path):
         assert trial["start"].tolist()[1:] == trial["freed"].tolist()[1:] == trial["end"].tolist()[:-1]
         assert len(set(trial["worker"])) == 1
         assert trial["runtime"].sum() == pytest.approx(seconds(x, y, len(epochs)))
+
+
+@pytest.mark.parametrize("mode", ["native", "ask_tell"])
+def test_a_trial_keeps_its_worker_when_the_time_of_the_sampler_is_measured(run, mode):
+    # Epochs of milliseconds: results come while Optuna samples, and several are told before it is asked again.
+    short = Training(unit=1e-3)
+    trace = run(load("optuna-random", pruner="median"), short, mode, 4, evaluations=150, overhead=Overhead.measured())
+    for _, trial in trace.groupby("config_id"):
+        assert len(set(trial["worker"])) == 1
+        assert trial["freed"].tolist()[1:] == trial["end"].tolist()[:-1]
 
 
 def test_without_continuation_every_report_is_a_training_from_scratch(run):
