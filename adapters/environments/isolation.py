@@ -148,7 +148,8 @@ def _outcome(call: bytes, command: Sequence[str], path: Sequence[str], *, patien
             _interrupt(process, patience)
             raise
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(PermissionError):  # macOS says so of a group of which only the ended process is left
+                os.killpg(process.pid, signal.SIGKILL)
             code = process.wait()
             assert process.stdin is not None
             process.stdin.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -40,6 +41,13 @@ def gone(pid):
         return True
 
 
+def group_of(pid):
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
+
+
 def start_a_sleeper():
     return subprocess.Popen(["sleep", "600"]).pid
 
@@ -50,6 +58,22 @@ def test_the_function_runs_in_another_process_and_returns_here():
         3,
     )
     assert run_isolated(os.getpid) != os.getpid()
+
+
+def test_where_no_descriptor_tells_of_the_end_and_a_group_that_ended_is_refused_a_signal(monkeypatch):
+    """As on macOS; what the function has left behind is killed with its group all the same."""
+
+    def killpg(group, sign):
+        if all(gone(pid) for pid in psutil.pids() if group_of(pid) == group):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        kill(group, sign)
+
+    kill = os.killpg
+    monkeypatch.setattr(os, "killpg", killpg)
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    assert run_isolated(pow, 2, 3) == 8
+    sleeper = run_isolated(start_a_sleeper)
+    wait_until(lambda: gone(sleeper), "the sleeper was killed")
 
 
 def test_the_environment_is_fixed_whatever_the_callers_is(monkeypatch):
