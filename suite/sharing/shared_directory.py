@@ -3,7 +3,8 @@
 The same state machine as on one host, with what a network file system offers: byte-range locks instead of flock,
 `pread` and `pwrite` instead of a mapping, and a bounded exponential back-off instead of FIFOs. The locks are taken on
 the table's own file, because a client reads a file anew when it locks it and writes it back before it unlocks it; the
-journal is another file and is flushed before the lock is given up.
+journal is another file and is flushed before the lock is given up. On other systems than Linux every run is such a one,
+under locks of whole files.
 
 The table exists twice. A critical section works on a copy in memory, writes it over the older one, and then turns the
 pointer, so a process that is killed at any moment leaves the table that was valid before.

@@ -14,10 +14,15 @@ from zerowait import suite
 from zerowait.suite import Evaluation, Query, Simulator, simulate
 from zerowait.suite.rules.errors import BudgetExhausted
 from zerowait.suite.sharing.locks import HAS_BYTE_LOCKS
+from zerowait.suite.sharing.system import HAS_PROC
 
 PLACES = {"one host": False, "several hosts": True} if HAS_BYTE_LOCKS else {"several hosts": True}
 """`shared_directory` of the ways to share a run that this system has."""
 needs_one_host = pytest.mark.skipif(not HAS_BYTE_LOCKS, reason="a run of one host has no files of its own here")
+
+needs_waits = pytest.mark.skipif(
+    not HAS_PROC, reason="only /proc tells who waits for a core; elsewhere a busy machine decides"
+)
 
 
 def environment(**more):

@@ -7,8 +7,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from drivers import environment, with_pool
@@ -16,7 +18,8 @@ from drivers import environment, with_pool
 from zerowait.suite import Evaluation, Overhead, Query, Simulator
 from zerowait.suite.records.trace import write_trace
 from zerowait.suite.rules.errors import RunMismatchError
-from zerowait.suite.sharing import processes, system
+from zerowait.suite.sharing import activity, processes, system
+from zerowait.suite.sharing.activity import Watch
 
 ELSEWHERE = Path(__file__).resolve().parents[1] / "elsewhere"
 """Takes away what only Linux has, from interpreters that find it (`make elsewhere` runs all tests of the core so)."""
@@ -179,3 +182,48 @@ def test_psutil_tells_what_proc_tells(monkeypatch):
         child.kill()
         child.wait()
     assert not processes.is_alive(child.pid, me[1])
+
+
+def test_what_waiting_uses_up_is_no_work_where_threads_are_not_told_apart(monkeypatch):
+    """Each of many threads that wait looks at the table now and then; together that is more than a tenth of a core."""
+    monkeypatch.setattr(activity, "HAS_PROC", False)
+    monkeypatch.setattr(activity, "cpu_times", lambda _: {os.getpid(): time.process_time()})
+    watch = Watch(0.1)
+    with activity.among_waiting():
+        watch.begin(watch.look([]))
+        in_a_thread(lambda: wait_and_use(0.1))
+        use(0.1)  # as the thread that watches does for its looks
+        assert watch.workers(watch.look([]), 0.5, 0.1) == set()
+        in_a_thread(lambda: use(0.1))
+        assert watch.workers(watch.look([]), 0.5, 0.1) == {(os.getpid(), 0)}
+
+
+def in_a_thread(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def use(seconds):
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        sum(range(1000))
+
+
+def wait_and_use(seconds):
+    with activity.among_waiting():
+        use(seconds)
+
+
+def test_who_wakes_up_late_has_waited_for_a_core(monkeypatch):
+    """0.5 s were asked for, and 2 s passed; that was not quiet for 1.5 s."""
+    monkeypatch.setattr(activity, "HAS_PROC", False)
+    moments = iter([10.0, 12.0])
+    clock = SimpleNamespace(monotonic=lambda: next(moments), sleep=lambda _: None, thread_time=time.thread_time)
+    monkeypatch.setattr(activity, "time", clock)
+    watch, seen = Watch(0.1), activity.Look({}, {})
+    watch.begin(seen)
+    activity.sleep(0.5)
+    assert watch.held_up(seen) == 1.5
+    watch.begin(seen)
+    assert watch.held_up(seen) == 0.0

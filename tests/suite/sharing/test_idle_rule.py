@@ -11,7 +11,7 @@ import warnings
 
 import pytest
 from crashes import HANG
-from drivers import Lookup
+from drivers import Lookup, needs_waits
 
 from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
 from zerowait.suite.records.check import check, render
@@ -391,6 +391,7 @@ def test_a_master_that_polls_sleeps_or_waits_for_a_lock_is_idle(action):
     assert metadata(trace, "idle_releases") == 1
 
 
+@needs_waits
 def test_a_master_that_spins_for_sixty_times_the_bound_ends_the_run():
     with (
         pytest.raises(StalledError, match=r"without a call.*Idle\(sign='grace'\)"),
@@ -399,6 +400,7 @@ def test_a_master_that_spins_for_sixty_times_the_bound_ends_the_run():
         master(spin, Idle(after=0.05, stall_after=0.05))
 
 
+@needs_waits
 def test_an_optimizer_that_computes_is_not_released_when_the_bound_is_reached(monkeypatch):
     """It computes for ten times the bound, and then makes its call."""
     monkeypatch.setattr(waiting, "LONGEST_COMPUTING", 1e9)  # on a busy machine it takes long
