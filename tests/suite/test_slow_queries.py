@@ -25,6 +25,8 @@ from zerowait.suite.records.check import check, render
 from zerowait.suite.rules.idle import Idle
 from zerowait.suite.sharing import journal
 from zerowait.suite.sharing.delivery_wait import DeliveryWait
+from zerowait.suite.sharing.locks import HAS_BYTE_LOCKS
+from zerowait.suite.sharing.shared_directory import SharedDirectoryTransport
 from zerowait.suite.sharing.transport import LocalTransport
 
 TOLERANCE = 0.02
@@ -81,12 +83,14 @@ class Noted:
 
 
 _instants = threading.local()
+TRANSPORT = LocalTransport if HAS_BYTE_LOCKS else SharedDirectoryTransport
+"""How a run of one host is shared here."""
 
 
 @pytest.fixture(autouse=True)
 def instants(monkeypatch):
     """Note in every thread when its call came in and when its result left, on the clock of the simulator."""
-    take, describe = LocalTransport.take, Simulator._describe
+    take, describe = TRANSPORT.take, Simulator._describe
 
     def noted_take(self, slot):
         take(self, slot)
@@ -96,7 +100,7 @@ def instants(monkeypatch):
         _instants.entered = entered
         return describe(self, config, fidelity, config_id, entered)
 
-    monkeypatch.setattr(LocalTransport, "take", noted_take)
+    monkeypatch.setattr(TRANSPORT, "take", noted_take)
     monkeypatch.setattr(Simulator, "_describe", noted_describe)
 
 
@@ -117,7 +121,7 @@ def from_a_master(case, simulator, way):
     with simulator, executor_of(way, case.n_workers) as executor:
         list(executor.map(abs, range(case.n_workers)))  # the pool's processes are there before time begins
         simulator.start()
-        now = time.perf_counter
+        now = TRANSPORT.now
         noted.checkpoints.append(("begin", now()))
         todo = iter(range(len(case.sampling)))
         while True:
@@ -232,13 +236,13 @@ def from_workers(case, simulator, way):
             evaluation = simulator({"k": k})
             with told:
                 told.value += 1
-            calls.append((known, evaluation.start, evaluation.end, before, _instants.entered, time.perf_counter()))
+            calls.append((known, evaluation.start, evaluation.end, before, _instants.entered, TRANSPORT.now()))
 
     kind = threading.Thread if way == "threads" else context.Process
     with simulator:
         answers = queue.Queue() if way == "threads" else context.Queue()
         simulator.start()
-        began = time.perf_counter()
+        began = TRANSPORT.now()
         workers = [kind(target=work, args=(answers,), daemon=True) for _ in range(case.n_workers)]
         for worker in workers:
             worker.start()
