@@ -6,6 +6,7 @@ from zerowait.benchmarks.data.errors import DamagedDataError, DataMissingError
 from zerowait.benchmarks.own_table.family import from_dataframe
 from zerowait.benchmarks.protocol import Benchmark, Fidelity
 from zerowait.benchmarks.registry import Descriptor, Family, available, load
+from zerowait.benchmarks.several_fidelities import with_fidelities
 
 __all__ = [
     "Benchmark",
@@ -17,4 +18,5 @@ __all__ = [
     "available",
     "from_dataframe",
     "load",
+    "with_fidelities",
 ]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from zerowait.benchmarks.data.errors import DataMissingError
 from zerowait.benchmarks.facts import Facts
 from zerowait.benchmarks.protocol import Benchmark, check_task
+from zerowait.benchmarks.several_fidelities import with_fidelities
 from zerowait.suite.factory_spec import remember
 from zerowait.suite.rules import arguments
 from zerowait.suite.rules.errors import SpecificationError
@@ -131,6 +132,9 @@ def available() -> list[Descriptor]:
 def load(name: str, *, task: str | None = None, **parameters: Any) -> Benchmark:
     """Return a benchmark by its name, its task and its own parameters; its data is read on first use.
 
+    Every benchmark takes `fidelities` and `along` beside its own parameters: parameters of its space that are
+    fidelities, see `with_fidelities`.
+
     Raises
     ------
     SpecificationError
@@ -148,10 +152,14 @@ def load(name: str, *, task: str | None = None, **parameters: Any) -> Benchmark:
             f"it must be one of: {', '.join(family.tasks)}"
         )
     check_task(name, task, family.tasks)
-    given = {"task": task, **parameters} if family.tasks else parameters
+    given = {"task": task, **parameters} if family.tasks else {**parameters}
+    own = inspect.signature(family.make).parameters
+    several = {key: given.pop(key) for key in ("fidelities", "along") if key in given and key not in own}
     _check_parameters(family, given)
     _check_present(family, task)
     benchmark = family.make(**given)
+    if several:
+        benchmark = with_fidelities(benchmark, **several)
     # An optimizer in another environment makes the same benchmark there.
     remember(benchmark, "zerowait.benchmarks.registry:load", {"name": name, "task": task, **parameters})
     return benchmark

@@ -79,7 +79,8 @@ class JAHS:
         Whether a configuration names N, W and Resolution by their index ("indices", as in the reference paper's
         experiments) or by themselves ("values").
     resolution
-        The fixed resolution of the images, 0.25, 0.5 or 1; None makes it a parameter.
+        The fixed resolution of the images, 0.25, 0.5 or 1; None makes it a parameter ("free" in a study file, which has
+        no None).
     metrics
         Further numbers to predict: FLOPS, latency, size_MB, test-acc, train-acc. Each is a surrogate of its own, which
         is loaded only if it is asked for.
@@ -100,7 +101,7 @@ class JAHS:
         *,
         allow_pickle: bool = False,
         space: SpaceKind = "indices",
-        resolution: float | None = 1.0,
+        resolution: float | Literal["free"] | None = 1.0,
         metrics: Sequence[str] = (),
         fidelity_range: Sequence[int] = DEFAULT_FIDELITY_RANGE,
         clock: Clock = "surrogate",
@@ -114,8 +115,11 @@ class JAHS:
             )
         if space not in get_args(SpaceKind):
             raise SpecificationError(f"{NAME}/{task}: space is {space!r}; it must be 'indices' or 'values'")
+        resolution = None if resolution == "free" else resolution
         if isinstance(resolution, bool) or resolution not in (None, *SIZES["Resolution"]):
-            raise SpecificationError(f"{NAME}/{task}: resolution is {resolution!r}; it must be 0.25, 0.5, 1, or None")
+            raise SpecificationError(
+                f"{NAME}/{task}: resolution is {resolution!r}; it must be 0.25, 0.5, 1, or None ('free' in a study)"
+            )
         if not isinstance(metrics, list | tuple) or len(set(metrics)) < len(metrics) or set(metrics) - set(METRICS):
             raise SpecificationError(
                 f"{NAME}/{task}: metrics is {metrics!r}; it must be a list of some of: {', '.join(METRICS)}"

@@ -18,8 +18,8 @@ import numpy as np
 
 from zerowait.experiments.exports.pairs import Pair, pairs, refuse_existing
 from zerowait.suite.records import store
-from zerowait.suite.records.incumbents import incumbents
-from zerowait.suite.records.trace import FULL
+from zerowait.suite.records.incumbents import incumbents, training_levels
+from zerowait.suite.records.trace import FIDELITY, FULL
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _write(out: Path, pair: Pair, n_workers: int, cells: pd.DataFrame, function:
     # Every run of a pair has the same parameters in the same places, also one that never used some of them.
     columns = {column for trace in pair.traces.values() for column in trace.columns}
     parameters = sorted(column for column in columns if column.startswith("config."))
-    full = sorted(column for column in columns if column.startswith(FULL))
+    full = sorted(column for column in columns if column.startswith((FIDELITY, FULL)))
     runs: list[dict[str, Any]] = []
     texts: list[str] = []
     empty: list[str] = []
@@ -124,7 +124,7 @@ def _rows(trace: pd.DataFrame, values: np.ndarray[Any, np.dtype[np.float64]], fu
     before = np.concatenate([[math.inf], np.minimum.accumulate(shown)[:-1]])
     keep = shown < before
     keep[[0, -1]] = True
-    keep[incumbents(values, trace["fidelity"].to_numpy(dtype=np.float64), "recommended")] = True
+    keep[incumbents(values, training_levels(trace), "recommended")] = True
     columns = [shown, *(trace[name] if name in trace else np.full(len(trace), math.nan) for name in _NUMBERS + full)]
     rows = np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])
     lines = [" ".join([*ATTRIBUTES, *full])]

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from zerowait.experiments.exports.pairs import pairs, refuse_existing
-from zerowait.suite.records.trace import FULL
+from zerowait.suite.records.trace import FIDELITY, FULL
 from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
 from zerowait.suite.rules.objectives import VALUE, metric_of, sign_of
 
@@ -221,7 +221,7 @@ def _trial(row: Mapping[str, Any], space: _Space, objectives: Sequence[str]) -> 
     complete = row["status"] == "ok" and not math.isnan(value)
     attributes = {name: _plain(row[name]) for name in ATTRIBUTES}
     attributes["status"] = str(row["status"])
-    attributes |= {name: _plain(number) for name, number in row.items() if name.startswith(("metric.", FULL))}
+    attributes |= {name: _plain(number) for name, number in row.items() if name.startswith(("metric.", FIDELITY, FULL))}
     trial = create_trial(
         state=TrialState.COMPLETE if complete else TrialState.FAIL,
         values=[float(row[name if name == VALUE else f"metric.{name}"]) for name in objectives] if complete else None,

@@ -11,6 +11,7 @@ import numpy as np
 from zerowait.plots.drawing import style
 from zerowait.plots.drawing.panels import Canvas, described
 from zerowait.plots.studies.blocks import called, counted, listed
+from zerowait.plots.studies.results import other_fidelities
 from zerowait.plots.studies.study import KEYS, Study
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -26,24 +27,26 @@ MOST_COLUMNS = 4
 def matched(simulated: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     """Return the evaluations that two traces have in common, in the order of the reference.
 
-    Evaluations are the same when configuration and fidelity are; of several such ones, the first of one trace is that
+    Evaluations are the same when configuration and fidelities are; of several such ones, the first of one trace is that
     of the other, and so on. Columns: `reference_order` and `order` (from 1, in delivery order of the whole trace),
     `reference_end` and `end` (simulated s).
 
     Parameters
     ----------
     simulated, reference
-        Evaluations in delivery order with `config_id`, `fidelity` and `end`.
+        Evaluations in delivery order with `config_id`, `fidelity`, further `fidelity.` columns, and `end`.
     """
     both = []
+    others = [name for name in other_fidelities(simulated) if name in reference]
+    same = ["config_id", "fidelity", *others]
     for trace in (reference, simulated):
-        table = trace[["config_id", "fidelity", "end"]].reset_index(drop=True)
+        table = trace[[*same, "end"]].reset_index(drop=True)
         table["config_id"] = table["config_id"].astype(str)
-        table["fidelity"] = table["fidelity"].fillna(math.inf)
-        table["occurrence"] = table.groupby(["config_id", "fidelity"]).cumcount()
+        table[same[1:]] = table[same[1:]].fillna(math.inf)
+        table["occurrence"] = table.groupby(same).cumcount()
         table["order"] = np.arange(1, len(table) + 1)
         both.append(table)
-    joined = both[0].merge(both[1], on=["config_id", "fidelity", "occurrence"], suffixes=("_reference", "_simulated"))
+    joined = both[0].merge(both[1], on=[*same, "occurrence"], suffixes=("_reference", "_simulated"))
     joined = joined.rename(
         columns={
             "order_reference": "reference_order",

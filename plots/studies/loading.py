@@ -23,7 +23,7 @@ from zerowait.plots.studies.study import (
 )
 from zerowait.suite.records.selection import Where
 from zerowait.suite.records.store_cells import CELLS_FILE, STORE, own_traces
-from zerowait.suite.records.trace import FULL, LOST_TIME
+from zerowait.suite.records.trace import FIDELITY, FULL, LOST_TIME
 from zerowait.suite.rules.errors import TraceError
 from zerowait.suite.sharing.regular_files import read_json
 
@@ -68,7 +68,7 @@ def load_study(
 
     folder = Path(folder)
     if any((folder / name).exists() for name in (STORE, CELLS_FILE)):
-        full = [name for name in store.free_columns(folder) if name.startswith(FULL) or name == LOST_TIME]
+        full = [name for name in store.free_columns(folder) if name.startswith((FIDELITY, FULL)) or name == LOST_TIME]
         study = _of_store(folder, [*(columns or EVALUATION_COLUMNS), *full])
     else:
         study = study_of_runs(load_runs(folder), unfinished(folder), columns)

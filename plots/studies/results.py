@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from zerowait.suite.records.incumbents import FULL_VALUE, Result, checked_result, incumbents
-from zerowait.suite.records.trace import FULL
+from zerowait.suite.records.incumbents import FULL_VALUE, Result, checked_result, incumbents, training_levels
+from zerowait.suite.records.trace import FIDELITY, FULL
 from zerowait.suite.rules.errors import SpecificationError, shown
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ Rule = Literal["recommended", "full", "any", "hypervolume"]
 """What counts as a result: one of the rules of incumbents, or the hypervolume of a run with several objectives."""
 SCORE = "value"
 """Of a recommendation: `full.value`; `test_cross_entropy` stands for `full.test_cross_entropy`."""
+LEVEL = "level"
+"""Column of how full a training each evaluation is, where there are several fidelities."""
 _SENTENCES = {
     "any": "A result is the least value delivered, at whatever fidelity (result=any).",
     "full": "A result is the least value delivered at the highest fidelity (result=full).",
@@ -87,7 +89,7 @@ def counted_values(evaluations: pd.DataFrame, highest: Floats, column: str) -> d
     values = np.asarray(evaluations["value"], dtype=np.float64)
     found = {}
     if "fidelity" in evaluations:
-        fidelities = np.asarray(evaluations["fidelity"], dtype=np.float64)
+        fidelities = _levels(evaluations)
         is_full = (fidelities == highest) | np.isnan(fidelities)  # what has no fidelity is a full training
         found["full"] = np.where(is_full, values, math.nan)
     if column in evaluations:
@@ -95,12 +97,32 @@ def counted_values(evaluations: pd.DataFrame, highest: Floats, column: str) -> d
     return found
 
 
+def other_fidelities(evaluations: pd.DataFrame) -> list[str]:
+    """Return the columns of the fidelities beside `fidelity`, of runs with several."""
+    return [str(name) for name in evaluations if str(name).startswith(FIDELITY)]
+
+
+def with_levels(cells: pd.DataFrame, evaluations: pd.DataFrame, offsets: Integers) -> pd.DataFrame:
+    """Return evaluations with the column `level` where there are several fidelities: see `training_levels`."""
+    if "fidelity" not in evaluations or not other_fidelities(evaluations):
+        return evaluations
+    levels = np.asarray(evaluations["fidelity"], dtype=np.float64).copy()
+    of_each = np.repeat(cells["benchmark"].to_numpy(), np.diff(offsets))
+    for rows in evaluations.groupby(of_each, sort=False).indices.values():
+        levels[rows] = training_levels(evaluations.iloc[rows])
+    return evaluations.assign(**{LEVEL: levels})
+
+
+def _levels(evaluations: pd.DataFrame) -> Floats:
+    return np.asarray(evaluations[LEVEL if LEVEL in evaluations else "fidelity"], dtype=np.float64)
+
+
 def incumbent_rows(
     evaluations: pd.DataFrame, offsets: Integers, highest: Floats, result: Result
 ) -> tuple[Integers, Integers]:
     """Return the rows at which incumbents change, and how many each run has; `highest` is of each run's benchmark."""
     values = np.asarray(evaluations["value"], dtype=np.float64)
-    fidelities = np.asarray(evaluations["fidelity"], dtype=np.float64)
+    fidelities = _levels(evaluations)
     found = [
         int(a) + incumbents(values[a:b], fidelities[a:b], result, float(top))
         for a, b, top in zip(offsets[:-1], offsets[1:], highest, strict=True)
@@ -113,7 +135,7 @@ def highest_fidelities(cells: pd.DataFrame, evaluations: pd.DataFrame, offsets: 
     """Return the highest fidelity that any run has delivered a value at, by benchmark; NaN where there is none."""
     if "fidelity" not in evaluations:
         return {}
-    fidelities = np.asarray(evaluations["fidelity"], dtype=np.float64)
+    fidelities = _levels(evaluations)
     fidelities = np.where(np.isnan(np.asarray(evaluations["value"], dtype=np.float64)), math.nan, fidelities)
     found: dict[str, float] = {}
     for run, benchmark in enumerate(cells["benchmark"]):

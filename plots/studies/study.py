@@ -30,7 +30,9 @@ from zerowait.plots.studies.results import (
     full_columns,
     highest_fidelities,
     incumbent_rows,
+    other_fidelities,
     sentence,
+    with_levels,
 )
 from zerowait.suite.records.incumbents import FULL_VALUE
 from zerowait.suite.records.selection import Where, parse
@@ -296,6 +298,7 @@ def study_of(cells: pd.DataFrame, evaluations: pd.DataFrame, counts: Integers, u
         cells, offsets = cells.iloc[order].reset_index(drop=True), _offsets(np.diff(offsets)[order])
     _refuse_repeated_runs(cells)
     references = _references(cells, np.asarray(evaluations["value"], dtype=np.float64), offsets)
+    evaluations = with_levels(cells, evaluations, offsets)
     highest = highest_fidelities(cells, evaluations, offsets)
     study = Study(
         cells,
@@ -363,7 +366,7 @@ def study_of_table(table: pd.DataFrame) -> Study:
     for name in ("benchmark", "optimizer"):
         cells[name] = cells[name].astype(object)
     # A selection of columns would copy them, gigabytes of a large study.
-    names = [*(name for name in EVALUATION_COLUMNS if name in table), *full_columns(table)]
+    names = [*(name for name in EVALUATION_COLUMNS if name in table), *full_columns(table), *other_fidelities(table)]
     evaluations = pd.DataFrame({name: table[name] for name in names}, copy=False)
     return study_of(cells, evaluations, counts)
 
@@ -381,7 +384,7 @@ def study_of_runs(runs: Sequence[Run], unfinished: Sequence[str] = (), columns: 
     if not runs:
         raise SpecificationError("there are no runs to draw; give at least one")
     wanted = [name for name in columns or EVALUATION_COLUMNS if all(name in run.trace for run in runs)]
-    full = sorted({name for run in runs for name in full_columns(run.trace)})
+    full = sorted({name for run in runs for name in [*full_columns(run.trace), *other_fidelities(run.trace)]})
     cells = pd.DataFrame(
         {
             "benchmark": [run.benchmark for run in runs],

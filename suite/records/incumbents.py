@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from zerowait.suite.records.trace import FULL
+from zerowait.suite.records.trace import FIDELITY, FULL
 from zerowait.suite.rules.errors import SpecificationError, shown
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import pandas as pd
 
@@ -40,6 +40,31 @@ def checked_result(result: object) -> Result:
     if result not in RESULTS:
         raise SpecificationError(f"result is {shown(result)}; it must be one of {', '.join(RESULTS)}")
     return result
+
+
+def training_levels(table: pd.DataFrame) -> Floats:
+    """Return how full a training each evaluation of one benchmark is, to compare, shape (n,); NaN for a full one.
+
+    That is its fidelity. Where there are several, it is so for evaluations at the highest of the others that has been
+    delivered, and the rest lie below them all: by the others in the order of their names, and then by the fidelity.
+    """
+    levels: Floats = table["fidelity"].to_numpy(dtype=np.float64)
+    others = sorted(str(name) for name in table if str(name).startswith(FIDELITY))
+    known = table["value"].notna().to_numpy()
+    if not others or not known.any():
+        return levels
+    beside = table[others].to_numpy(dtype=np.float64)[known]
+    tops = np.nan_to_num(np.fmax.reduce(beside, axis=0))  # of a full training, as for the first fidelity
+    _, rank = np.unique(np.where(np.isnan(beside), tops, beside), axis=0, return_inverse=True)
+    lower = rank.reshape(-1) < rank.max()
+    own = levels[known]
+    if lower.any():
+        full = np.where(np.isnan(own), math.inf, own)
+        _, order = np.unique(np.column_stack([rank.reshape(-1), full])[lower], axis=0, return_inverse=True)
+        own[lower] = np.nanmin(own, initial=0.0) - 1.0 - order.max() + order.reshape(-1)
+        levels = levels.copy()
+        levels[known] = own
+    return levels
 
 
 def incumbents(values: Floats, fidelities: Floats, result: Result, highest: float = math.nan) -> Integers:
@@ -94,8 +119,8 @@ def load_incumbents(
 
     Columns: `optimizer`, `benchmark`, `n_workers`, `run_seed`, `end` (simulated s), `evaluation`, `fidelity`, `value`
     (as it was delivered), `full.value` and further `full.` columns (without noise at the highest fidelity; `full.value`
-    is NaN where the traces do not hold it). The highest fidelity of a benchmark is the highest that any run kept has
-    delivered.
+    is NaN where the traces do not hold it), and `fidelity.` columns where there are several fidelities. The highest
+    fidelity of a benchmark is the highest that any run kept has delivered.
 
     Parameters
     ----------
@@ -116,22 +141,34 @@ def load_incumbents(
     from zerowait.suite.records.store import load_study
 
     rule = checked_result(result)
-    columns = [*_COLUMNS]
-    try:
-        table = load_study(study, columns=[*columns, f"{FULL}*"], where=where)
-    except SpecificationError as error:
-        if f"{FULL}*" not in str(error):
-            raise
-        table = load_study(study, columns=columns, where=where)
+    table = _load(load_study, study, where)
     if FULL_VALUE not in table:
         table[FULL_VALUE] = math.nan
-    highest = table[table["value"].notna()].groupby("benchmark", observed=True)["fidelity"].max()
+    table["level"] = math.nan
+    for _, of in table.groupby("benchmark", observed=True, sort=False):
+        table.loc[of.index, "level"] = training_levels(of)
+    highest = table[table["value"].notna()].groupby("benchmark", observed=True)["level"].max()
     chosen = []
     for (_, benchmark), of in table.groupby(["cell", "benchmark"], observed=True, sort=False):
         top = float(highest.get(benchmark, math.nan))
-        rows = incumbents(of["value"].to_numpy(), of["fidelity"].to_numpy(), rule, top)
+        rows = incumbents(of["value"].to_numpy(), of["level"].to_numpy(), rule, top)
         chosen.append(of.index.to_numpy()[rows])
     order = np.sort(np.concatenate(chosen))
-    others = [name for name in table if str(name).startswith(FULL) and name != FULL_VALUE]
+    others = [name for name in table if str(name).startswith((FIDELITY, FULL)) and name != FULL_VALUE]
     kept = ["optimizer", "benchmark", "n_workers", "run_seed", "end", "evaluation", "fidelity", "value", FULL_VALUE]
     return table.loc[order, [*kept, *others]].reset_index(drop=True)
+
+
+def _load(
+    load_study: Callable[..., pd.DataFrame], study: str | os.PathLike[str], where: Mapping[str, Any] | None
+) -> pd.DataFrame:
+    """Read what rules of results look at; columns that not every study has are left out where there are none."""
+    wanted = [f"{FIDELITY}*", f"{FULL}*"]
+    while True:
+        try:
+            return load_study(study, columns=[*_COLUMNS, *wanted], where=where)
+        except SpecificationError as error:
+            absent = next((pattern for pattern in wanted if pattern in str(error)), None)
+            if absent is None:
+                raise
+            wanted.remove(absent)

@@ -391,6 +391,26 @@ def test_indices_and_values_and_resolutions_name_the_same_networks(models):
     assert values.optimum is None
 
 
+def test_sizes_are_fidelities_on_request(models):
+    options = {"allow_pickle": True, "space": "values", "resolution": None, "fidelity_range": [1, 200]}
+    several = load("jahs", task="cifar10", fidelities={"Resolution": 0.5, "N": 3, "W": 8}, **options)
+    assert load("jahs", task="cifar10", **options | {"resolution": "free"}).label == several.benchmark.label
+    assert several.fidelity.name == "epoch"
+    assert set(several.space) == set(DEFAULT) - {"N", "W"}
+    config = {name: value for name, value in DEFAULT.items() if name not in {"N", "W"}}
+    for n, (epoch, resolution) in enumerate(zip((1, 22, 200), SIZES["Resolution"], strict=True)):
+        row = {**raw({**DEFAULT, "N": n, "W": n}, epoch, resolution)}
+        expected = predictions(models["runtime"], HEADERS, [row])[0]
+        asked = {name: row[name] for name in ("epoch", "Resolution", "N", "W")}
+        assert several(config, fidelity=asked).runtime == max(0.0, expected)
+    held = {**raw({**DEFAULT, "N": 1, "W": 1}, 22, 0.5)}
+    assert several(config, fidelity=22).runtime == max(0.0, predictions(models["runtime"], HEADERS, [held])[0])
+    full = {**raw({**DEFAULT, "N": 2, "W": 2}, 200, 1.0)}
+    assert several(config).runtime == max(0.0, predictions(models["runtime"], HEADERS, [full])[0])
+    with pytest.raises(SpecificationError, match=r"'Resolution' is 0\.75; it must be one of"):
+        several(config, fidelity={"epoch": 9, "Resolution": 0.75, "N": 1, "W": 4})
+
+
 OUTSIDE = st.sampled_from([-1, 3.5, 5, 17, math.nan, math.inf, None, "Op", [0], 1e-6])
 
 

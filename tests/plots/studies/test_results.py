@@ -11,6 +11,7 @@ import pytest
 from made_up import on_clusters
 
 from zerowait.plots.catalogue import FIGURES
+from zerowait.plots.figures.agreement import matched
 from zerowait.plots.studies.study import study_of_runs
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -60,6 +61,29 @@ def test_an_optimizer_that_names_no_fidelity_trains_to_the_end(make_run):
     study = study_of_runs([rungs, alone]).judged("full")
     assert study.best_at([1], np.array([1.0, 2.0]))[0].tolist() == [5.0, 3.0]
     assert study.references.loc["toy", ["reference", "first"]].tolist() == [3.0, 4.5]
+
+
+def test_of_several_fidelities_only_the_highest_of_all_is_a_full_training(make_run):
+    """A training of all epochs on half of the images counts less than one of a single epoch on whole ones."""
+    deliveries = [(1, 5.0), (2, 0.1), (3, 4.0), (4, 3.0)]
+    run = with_full(make_run(deliveries, optimizer="a"), [1.0, 9.0, 1.0, 9.0], [6.0, 8.0, 4.5, 3.5])
+    run.trace["fidelity.share"] = [0.5, 0.5, 1.0, 1.0]
+    study = study_of_runs([run, with_full(make_run([(1, 2.0)], optimizer="random"), math.nan, [2.0])])
+    assert study.highest == {"toy": 9.0}
+    assert curve(study, result="any") == [5.0, 0.1, 0.1, 0.1]
+    assert [None if math.isnan(v) else v for v in curve(study, result="full")] == [None, None, None, 3.0]
+    assert curve(study, result="recommended") == [6.0, 8.0, 4.5, 3.5]
+    assert study.references.loc["toy", "reference"] == 0.1
+    assert study.judged("full").references.loc["toy", "reference"] == 2.0
+
+
+def test_evaluations_of_two_studies_are_the_same_when_all_fidelities_are():
+    columns = ["config_id", "fidelity", "fidelity.share", "end"]
+    one = pd.DataFrame([("a", 9.0, 0.5, 1.0), ("a", 9.0, 1.0, 2.0), ("b", math.nan, 1.0, 3.0)], columns=columns)
+    other = one.iloc[[1, 0, 2]].assign(end=[10.0, 20.0, 30.0])
+    found = matched(other, one)
+    assert found["order"].tolist() == [2, 1, 3]
+    assert found["end"].tolist() == [20.0, 10.0, 30.0]
 
 
 def test_regret_is_measured_from_what_counts_in_the_whole_study(lucky):

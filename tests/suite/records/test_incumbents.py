@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import zerowait
-from zerowait.suite.records.incumbents import incumbents
+from zerowait.suite.records.incumbents import incumbents, training_levels
 from zerowait.suite.rules.errors import SpecificationError
 
 losses = st.one_of(st.just(math.nan), st.integers(0, 5).map(float))
@@ -55,6 +56,38 @@ def test_a_new_fidelity_takes_over_even_with_a_worse_value():
     assert incumbents(values, fidelities, "recommended").tolist() == [0, 1, 2, 3]
     assert incumbents(values, fidelities, "full", 9.0).tolist() == [2, 3]
     assert incumbents(values, fidelities, "any").tolist() == [0, 1, 4]
+
+
+several = st.lists(
+    st.tuples(losses, st.sampled_from([1.0, 3.0, 9.0, math.nan]), *[st.sampled_from([0.5, 1.0, math.nan])] * 2),
+    max_size=30,
+)
+
+
+@pytest.mark.parametrize("result", ["recommended", "full", "any"])
+@given(several)
+def test_of_several_fidelities_the_others_come_first(result, run):
+    """A full training is one at the highest of all of them; a row is compared by the others and then by the first."""
+    delivered = [row for row in run if not math.isnan(row[0])]
+    top_others = [max((v for row in delivered if not math.isnan(v := row[k])), default=math.nan) for k in (2, 3)]
+
+    def of(row):
+        others = [top if math.isnan(v) else v for v, top in zip(row[2:], top_others, strict=True)]
+        return (*others, 9.0 if math.isnan(row[1]) else row[1])
+
+    highest_others = max((of(row)[:2] for row in delivered), default=None)
+    rank = {level: n for n, level in enumerate(sorted({of(row) for row in delivered}))}
+    ranks = [float(rank.get(of(row), -1)) for row in run]
+    highest = float(rank.get((*(highest_others or ()), 9.0), math.inf))
+    expected = by_definition([row[0] for row in run], ranks, result, highest)
+    changes = [row for row, before in zip(expected, [None, *expected], strict=False) if row not in (None, before)]
+    table = pd.DataFrame(run, columns=["value", "fidelity", "fidelity.a", "fidelity.b"], dtype=float)
+    assert incumbents(table["value"].to_numpy(), training_levels(table), result, 9.0).tolist() == changes
+
+
+def test_with_others_that_are_the_same_everywhere_the_levels_are_the_fidelities():
+    table = pd.DataFrame({"value": [1.0, 2.0, math.nan], "fidelity": [3.0, math.nan, 9.0], "fidelity.a": 0.5})
+    np.testing.assert_array_equal(training_levels(table), table["fidelity"])
 
 
 def test_an_unknown_rule_is_named():
