@@ -163,9 +163,9 @@ def voluntary_switches(thread: Thread) -> int:
 
 
 def is_runnable(thread: Thread) -> bool:
-    """Tell whether a thread runs or waits for a core: the kernel notes that wait only when it is over."""
+    """Tell whether a thread runs or waits for a core, which the kernel notes only when it is over, or was stopped."""
     try:
-        return stat_fields(Path(f"/proc/{thread[0]}/task/{thread[1]}/stat").read_bytes())[0] == b"R"
+        return stat_fields(Path(f"/proc/{thread[0]}/task/{thread[1]}/stat").read_bytes())[0] in (b"R", b"T", b"t")
     except OSError as error:
         return _ended(error, nothing=False)
 

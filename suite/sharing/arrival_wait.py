@@ -38,7 +38,7 @@ def claim(run: Coordinator, call: Call) -> int:
             with among_waiting():
                 while (slot := run.claim(call, pause)) is None:
                     wait.look()
-                    time.sleep(_LOOK_AGAIN)
+                    wait.sleep()
         return slot
     finally:
         for text in call.warnings:
@@ -59,6 +59,12 @@ class ArrivalWait(Wait):
         self._quiescence: Quiescence = Quiescence(run.rules.idle)
         self._look_at = 0.0
 
+    def sleep(self) -> None:
+        """Sleep until there may be news."""
+        began = time.monotonic()
+        time.sleep(_LOOK_AGAIN)
+        self._note_sleep(_LOOK_AGAIN, time.monotonic() - began)
+
     def look(self) -> None:
         """See to the run's health, from time to time."""
         run, table, now = self._run, self._run.table, time.monotonic()
@@ -70,7 +76,8 @@ class ArrivalWait(Wait):
             run.advance(None)
             events, needed = table.ints[header.EVENTS], idle.needed_now(table, run.rules.idle)
             others = any(table.slots_in(state) for state in _IN_A_CALL)
-        quiet = self._quiescence.seconds(events, run.participants()) if run.rules.idle.sign != "never" else 0.0
+        halted, never = self._halted_since(), run.rules.idle.sign == "never"
+        quiet = 0.0 if never else self._quiescence.seconds(events, run.participants(), halted)
         with run.transport:
             if not others and table.ints[header.EVENTS] == events and self._release_for(quiet, needed, events):
                 self._call.early = False

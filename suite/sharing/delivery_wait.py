@@ -73,12 +73,15 @@ class DeliveryWait(Wait):
                 due = self._until_due()
 
     def _wait(self, timeout: float) -> bool:
+        began = time.monotonic()
         try:
-            return self._run.transport.wait(self._slot, timeout)
+            woken = self._run.transport.wait(self._slot, timeout)
         except OSError as error:
             # The others would be told that a worker died. (With too many threads, there is no descriptor to wait on.)
             self._run.fail(error)
             raise
+        self._note_sleep(timeout, time.monotonic() - began)
+        return woken
 
     def _until_due(self) -> float:
         """Deliver what is due; return the real seconds until the clocks of the free slots reach this slot's end."""
@@ -94,6 +97,7 @@ class DeliveryWait(Wait):
     def _look(self) -> float:
         """See to the run's health; return after how many real seconds to look again."""
         run, slot, table, ints = self._run, self._slot, self._run.table, self._run.table.ints
+        halted = self._halted_since()
         self._leave_if_interrupted()
         if self._is_somebody_elses_turn():
             return self._turn()
@@ -105,7 +109,7 @@ class DeliveryWait(Wait):
         if first and not is_tail and run.rules.idle.sign != "never":
             if self._quiescence is None:
                 self._quiescence = Quiescence(run.rules.idle)
-            quiet = self._quiescence.seconds(events, run.participants())
+            quiet = self._quiescence.seconds(events, run.participants(), halted)
         with run.transport:
             if run.rules.query_timeout < math.inf:
                 run.end_if_hung()
@@ -115,7 +119,7 @@ class DeliveryWait(Wait):
             scanned = self._look_for_dead_workers()
             run.advance(None)
             if ints[header.EVENTS] == events and table.least_finished() == slot:
-                quiet = min(quiet, run.now() - table.floats[header.LAST_RETURN])
+                quiet = min(quiet, run.now() - table.floats[header.LAST_RETURN] - halted)
                 needed = idle.needed_now(table, run.rules.idle)
                 release = None
                 if self._only_free_slots_block():

@@ -226,6 +226,7 @@ class Quiescence:
         self._now = now
         self._events: int | None = None
         self._since = 0.0
+        self._halted = 0.0
         self._watch = Watch(idle.busy_share)
         self.computed_at = -math.inf
         """When something was last found to compute, and not merely to poll."""
@@ -236,19 +237,22 @@ class Quiescence:
         self.shortest_interval = 0.0
         """Real seconds that should lie between two questions, so that looking through all processes stays cheap."""
 
-    def seconds(self, events: int, processes: Iterable[Process]) -> float:
+    def seconds(self, events: int, processes: Iterable[Process], halted: float = 0.0) -> float:
         """Return how many seconds neither the run's event counter has moved nor its processes have worked.
 
         `processes` take part in the run; their descendants are watched too. To be asked from one thread, which does
-        nothing else meanwhile: what it spends on watching does not count.
+        nothing else meanwhile: what it spends on watching does not count. Nor do the seconds of them for which it has
+        been `halted` since it was asked last, because the others may have been, too.
         """
         now = self._now()
-        quiet = now - self._since
+        self._halted += halted
+        awake = now - self._since - self._halted
         self.looks_since += 1
         if self._idle.sign != "cpu":
             if events != self._events:
-                self._events, self._since = events, now
-            return now - self._since
+                self._events, self._since, self._halted = events, now, 0.0
+                return 0.0
+            return awake
         seen = self._watch.look(processes)
         self.work = seen.seconds()
         self.shortest_interval = _LOOKING * self._watch.looking
@@ -257,11 +261,11 @@ class Quiescence:
         if events != self._events:
             working = set()
         else:
-            working = self._watch.workers(seen, quiet, self._idle.busy_share)
+            working = self._watch.workers(seen, awake, self._idle.busy_share)
             if not working:
-                return quiet - self._watch.held_up(seen)
-            if self._watch.workers(seen, quiet, max(POLLING_SHARE, self._idle.busy_share)):
+                return min(awake, now - self._since - self._watch.held_up(seen))
+            if self._watch.workers(seen, awake, max(POLLING_SHARE, self._idle.busy_share)):
                 self.computed_at, self.looks_since = seen_at, 0
-        self._events, self._since = events, seen_at
+        self._events, self._since, self._halted = events, seen_at, 0.0
         self._watch.begin(seen, working)
         return 0.0

@@ -14,6 +14,7 @@ from zerowait.suite.sharing.journal_schema import Release
 from zerowait.suite.sharing.table import StopReason
 
 _PATIENCE = 4.0  # real seconds without an event after which a caller leaves that Ctrl-C has left alone
+_OVERSLEPT = 0.01  # real seconds; less is how timers are
 _LOOKS = 3  # that find nobody computing, before a run counts as stalled
 
 
@@ -24,10 +25,24 @@ class Wait:
         self._run = run
         self._quiescence: Quiescence | None = None  # few waits are long enough to need it
         self._stalled: tuple[int, float] | None = None  # at how many events only free slots block, since when
+        self._halted = 0.0
         self._warned = False
         self._interrupted: tuple[int, float] | None = None  # at how many events, since when
         self.warnings: list[str] = []
         """What the caller is to be warned of."""
+
+    def _note_sleep(self, asked: float, slept: float) -> None:
+        """Note for how many real seconds this caller wanted to sleep, and did.
+
+        After Ctrl-Z, or in a virtual machine without its cores, the optimizer was as quiet as this caller.
+        """
+        if slept - asked > _OVERSLEPT:
+            self._halted += slept - asked
+
+    def _halted_since(self) -> float:
+        """Return for how many real seconds this caller could not do what it wanted since it was asked last."""
+        halted, self._halted = self._halted, 0.0
+        return halted
 
     def _leave_if_interrupted(self) -> None:
         """Raise when Ctrl-C has ended what the main thread did and nothing happens any more: nobody tells this thread.

@@ -5,6 +5,9 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -146,7 +149,10 @@ def test_an_expectation_that_is_no_number_of_calls_is_refused(n):
 
 
 def sampled_slowly(simulator, pauses, *, start=False):
-    """Sample without CPU time in the main thread, one configuration after the other, for a pool of three."""
+    """Sample without CPU time in the main thread, one configuration after the other, for a pool of three.
+
+    A pause is a number of seconds, or, if it has none, lasts for one after the first guess.
+    """
     running = set()
     with executor_of("threads", 3) as executor:
         if start:
@@ -156,13 +162,17 @@ def sampled_slowly(simulator, pauses, *, start=False):
                 done, running = concurrent.futures.wait(running, HANG, concurrent.futures.FIRST_COMPLETED)
                 for future in done:
                     future.result()
-            time.sleep(pause)
+            while pause is None and not simulator.progress()["idle_releases"]:
+                time.sleep(0.05)
+            time.sleep(1.0 if pause is None else pause)
             running.add(executor.submit(simulator, {"x": x}))
         for future in running:
             future.result(HANG)
 
 
 SLOW = Lookup((0.4, 0.45, 2.0, 3.0, 4.0))
+FOR_LONG = Lookup((4000.0, 4500.0, 20000.0, 30000.0, 40000.0))
+"""Nothing is due before somebody is taken to be idle, however long that takes."""
 
 
 def test_a_sampler_that_waits_is_known_from_its_first_pause():
@@ -176,10 +186,10 @@ def test_a_sampler_that_waits_is_known_from_its_first_pause():
 
 
 def test_a_guess_that_a_call_contradicts_is_counted_and_said_and_not_made_again(tmp_path):
-    simulator = Simulator(SLOW, n_workers=3, directory=tmp_path, max_evaluations=5, idle=Idle(after=0.1))
+    simulator = Simulator(FOR_LONG, n_workers=3, directory=tmp_path, max_evaluations=5, idle=Idle(after=0.1))
     with simulator:
         with pytest.warns(UserWarning, match=r"called after .* idle=Idle\(sign='never'\)"):
-            sampled_slowly(simulator, [0.0] + [1.2] * 4)
+            sampled_slowly(simulator, [0.0, None, 0.1, 0.1, 0.1])
         with pytest.warns(UserWarning, match="1 times a free worker was taken to be idle and called after all"):
             trace = simulator.trace()
     assert metadata(trace, "wrong_guesses") == 1
@@ -189,10 +199,10 @@ def test_a_guess_that_a_call_contradicts_is_counted_and_said_and_not_made_again(
 def test_a_run_may_end_at_a_wrong_guess():
     suspicious = Idle(after=0.1, on_wrong_guess="raise")
     with (
-        Simulator(SLOW, n_workers=3, max_evaluations=5, idle=suspicious) as simulator,
+        Simulator(FOR_LONG, n_workers=3, max_evaluations=5, idle=suspicious) as simulator,
         pytest.raises(WrongGuessError, match="from zerowait import Idle"),
     ):
-        sampled_slowly(simulator, [0.0] + [1.2] * 4)
+        sampled_slowly(simulator, [0.0, None, 0.1, 0.1, 0.1])
 
 
 def test_the_longest_quiet_lengthens_what_is_needed():
@@ -342,6 +352,69 @@ def test_while_the_watcher_waits_for_a_core_nobody_is_found_idle(monkeypatch):
     )
     quiet, _ = scripted.quiet()
     assert quiet == (scripted.seconds - 1) / 4
+
+
+@pytest.mark.parametrize("sign", ["cpu", "grace"])
+def test_what_the_watcher_was_halted_for_is_no_quiet(monkeypatch, sign):
+    """It asked to look each second, and was woken after ten: Ctrl-Z, or a virtual machine without its cores."""
+    scripted = Scripted(monkeypatch, 0.0, 0.0, 0)
+    quiescence = Quiescence(Idle(sign=sign), now=lambda: float(scripted.seconds))
+    quiescence.seconds(0, [])
+    for looks in range(1, 5):
+        scripted.seconds += 10
+        assert quiescence.seconds(0, [], 9.0) == looks
+    assert quiescence.seconds(1, [], 9.0) == 0.0
+    scripted.seconds += 1
+    assert quiescence.seconds(1, []) == 1.0
+
+
+STOPPED = """
+import threading
+from zerowait import Evaluation, Idle, Overhead, Simulator
+
+def work(*steps):
+    for x in steps:
+        if x is None:
+            print("waits", flush=True)
+            input()
+        else:
+            simulator({"x": x})
+
+objective = lambda config: Evaluation(0.0, (1.0, 0.5, 2.0)[config["x"]])
+with Simulator(objective, n_workers=2, max_evaluations=3, overhead=Overhead.none(), idle=Idle(after=3.0)) as simulator:
+    threads = [threading.Thread(target=work, args=steps) for steps in ((0, None, 1), (2,))]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    print(simulator.trace()["end"].tolist(), simulator.progress()["idle_releases"])
+"""
+
+
+@pytest.mark.stress
+def test_a_run_that_is_stopped_and_goes_on_guesses_nothing():
+    """Ctrl-Z while the optimizer waits for a service, for longer than what is taken for idle; then `fg`."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout.readline() == "waits\n"
+        time.sleep(2.5)  # the first look has been
+        program.send_signal(signal.SIGSTOP)
+        time.sleep(4.0)
+        program.send_signal(signal.SIGCONT)
+        time.sleep(0.2)
+        program.stdin.write("reply\n")
+        program.stdin.flush()
+        assert program.stdout.readline() == "[1.0, 1.5, 2.0] 0\n"
+
+
+@pytest.mark.parametrize("slept", [0.25, 0.255, 0.125])
+def test_who_sleeps_as_long_as_it_wanted_was_not_halted(slept):
+    wait = waiting.Wait(None)
+    for _ in range(2):
+        wait._note_sleep(0.25, slept)
+    assert wait._halted_since() == 0.0
+    wait._note_sleep(0.25, 10.25)
+    wait._note_sleep(0.25, 4.25)
+    assert (wait._halted_since(), wait._halted_since()) == (14.0, 0.0)
 
 
 @pytest.mark.parametrize("waits", [False, True])

@@ -525,7 +525,14 @@ def test_an_optimizer_that_sleeps_less_than_idle_after_is_not_idle(way):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_an_optimizer_that_does_nothing_for_longer_than_idle_after_is_taken_for_idle_and_that_is_counted(way):
-    trace = a_takes_a_break(way, lambda: time.sleep(2.0), QUICK)
+    def until_it_is_taken_for_idle():
+        while not simulator.progress()["idle_releases"]:
+            time.sleep(0.05)
+
+    objective = Lookup((1.0, 0.5, 2.0))
+    with Simulator(objective, n_workers=2, max_evaluations=3, overhead=Overhead.none(), idle=QUICK) as simulator:
+        WAYS[way](worker(simulator, 0, until_it_is_taken_for_idle, 1), worker(simulator, 2))
+        trace = simulator.trace()
     assert spans(trace) == A_WAS_TAKEN_FOR_IDLE
     assert idle_releases(trace) == 1
 
