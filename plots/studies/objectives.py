@@ -42,19 +42,24 @@ def without_noise(evaluations: pd.DataFrame, objectives: Sequence[str]) -> bool:
     return bool(evaluations.loc[evaluations[VALUE].notna(), columns].notna().all(axis=None))
 
 
+def value_columns(evaluations: pd.DataFrame, objectives: Sequence[str]) -> list[str]:
+    """Return the columns by which evaluations are judged; none where one is not there, as in an archive."""
+    if without_noise(evaluations, objectives):
+        return [f"{FULL}{metric_of(one)}" for one in objectives]
+    columns = delivered_columns(objectives)
+    return columns if all(name in evaluations for name in columns) else []
+
+
 def objective_values(evaluations: pd.DataFrame, objectives: Sequence[str], highest: Floats) -> Floats:
     """Return what each evaluation is worth, all minimised, shape (evaluations, objectives); NaN: it does not count.
 
     Those at the highest fidelity count, `highest` of the benchmark of each, by what they are worth without noise where
     the traces say that.
     """
-    columns = delivered_columns(objectives)
-    if without_noise(evaluations, objectives):
-        columns = [f"{FULL}{metric_of(one)}" for one in objectives]
-    values = np.full((len(evaluations), len(objectives)), math.nan)
-    for at, (name, one) in enumerate(zip(columns, objectives, strict=True)):
-        if name in evaluations:
-            values[:, at] = sign_of(one) * np.asarray(evaluations[name], dtype=np.float64)
+    values = np.array([
+        sign_of(one) * np.asarray(evaluations[name], dtype=np.float64)
+        for name, one in zip(value_columns(evaluations, objectives), objectives, strict=True)
+    ]).T  # fmt: skip
     counts = np.isfinite(values).all(axis=1) & evaluations[VALUE].notna().to_numpy()
     if "fidelity" in evaluations:
         fidelities = np.asarray(evaluations["fidelity"], dtype=np.float64)

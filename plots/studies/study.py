@@ -20,6 +20,7 @@ from zerowait.plots.studies.objectives import (
     hypervolume_sentence,
     missing_hypervolumes,
     objective_values,
+    value_columns,
     without_noise,
 )
 from zerowait.plots.studies.results import (
@@ -37,7 +38,7 @@ from zerowait.plots.studies.results import (
 from zerowait.suite.records.incumbents import FULL_VALUE
 from zerowait.suite.records.selection import Where, parse
 from zerowait.suite.records.trace import ATTRIBUTE, FULL, LOST_TIME
-from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.errors import SpecificationError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -136,6 +137,8 @@ class Study:
             There is no such rule or score, or a trace lacks what it needs.
         """
         if result == HYPERVOLUME or (result is None and score == SCORE and self.objectives):
+            if score != SCORE:
+                raise SpecificationError(f"score is {shown(score)}; only result=recommended is judged by another score")
             return self.by_hypervolume
         rule, known = chosen_rule(self.evaluations, self.offsets, result, score)
         text = sentence(rule, score, known=known)
@@ -155,9 +158,13 @@ class Study:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """The objectives of its runs where they are several and the same; runs of the loss alone may be beside them."""
+        """The objectives of its runs where they are several, the same and in the traces.
+
+        Runs of the loss alone may be beside them.
+        """
         found = sorted(set(self.cells[OBJECTIVES]) - {""})
-        return tuple(json.loads(found[0])) if len(found) == 1 else ()
+        several = tuple(json.loads(found[0])) if len(found) == 1 else ()
+        return several if value_columns(self.evaluations, several) else ()
 
     @functools.cached_property
     def by_hypervolume(self) -> Study:
@@ -169,8 +176,8 @@ class Study:
             The runs have one objective, or different ones.
         """
         if not self.objectives or HYPERVOLUME not in self.others:
-            found = sorted(set(self.cells[OBJECTIVES]) - {""})
-            which = f"different objectives: {', '.join(found)}" if found else "one objective, the loss"
+            found = ", ".join(sorted(set(self.cells[OBJECTIVES]) - {""}))
+            which = f"{found}, or their traces lack some" if found else "one objective, the loss"
             raise SpecificationError(
                 f"a hypervolume is of several objectives, the same in all runs; those of this study have {which}"
             )

@@ -48,11 +48,12 @@ def on_clusters(study, deviations=(0.5, 1.0)):
 
 
 def with_latency(study, objectives=("value", "latency")):
-    """The study with a second objective that contradicts the loss."""
+    """The study with a second objective that contradicts the loss, and a third one."""
     runs = []
     for run in study.runs():
         number = np.arange(len(run.trace))
-        trace = run.trace.assign(**{"metric.latency": 0.1 / (0.1 + run.trace["value"]) + (number * 7 % 5) / 50})
+        latency = 0.1 / (0.1 + run.trace["value"]) + (number * 7 % 5) / 50
+        trace = run.trace.assign(**{"metric.latency": latency, "metric.speed": number % 4 / 3})
         trace.attrs[ATTRIBUTE] = {"specification": {"objectives": list(objectives)}}
         runs.append(dataclasses.replace(run, trace=trace))
     return study_of_runs(runs)

@@ -86,7 +86,7 @@ def test_runs_of_the_loss_alone_stand_beside_them_by_the_same_numbers():
 
 @pytest.mark.parametrize(("objectives", "message"), [
     ([(), ()], r"of several objectives, the same in all runs; those of this study have one objective, the loss$"),
-    ([("value", "-speed"), ("-speed", "value")], r'have different objectives: \["-speed", "value"\], \["value", "-sp'),
+    ([("value", "-speed"), ("-speed", "value")], r'have \["-speed", "value"\], \["value", "-sp'),
 ])  # fmt: skip
 def test_without_the_same_objectives_there_is_no_hypervolume(objectives, message):
     runs = [run_of(str(at), FIRST, objectives=of) for at, of in enumerate(objectives)]
@@ -94,6 +94,20 @@ def test_without_the_same_objectives_there_is_no_hypervolume(objectives, message
     with pytest.raises(SpecificationError, match=message):
         study.judged("hypervolume")
     assert study.judged().rule[0] == "any"
+
+
+def test_traces_that_lack_an_objective_as_in_an_archive_are_of_the_loss():
+    runs = [dataclasses.replace(one, trace=one.trace.drop(columns="metric.speed")) for one in by_hand().runs()]
+    for run in runs:
+        run.trace.attrs[ATTRIBUTE] = {"specification": {"objectives": ["value", "-speed"]}}
+    assert study_of_runs(runs).judged().rule[0] == "any"
+    with pytest.raises(SpecificationError, match=r'have \["value", "-speed"\], or their traces lack some'):
+        study_of_runs(runs).judged("hypervolume")
+
+
+def test_a_hypervolume_has_no_other_score():
+    with pytest.raises(SpecificationError, match="score is 'test'; only result=recommended"):
+        by_hand().judged("hypervolume", "test")
 
 
 def test_another_rule_can_be_asked_for():
