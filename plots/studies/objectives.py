@@ -50,21 +50,17 @@ def value_columns(evaluations: pd.DataFrame, objectives: Sequence[str]) -> list[
     return columns if all(name in evaluations for name in columns) else []
 
 
-def objective_values(evaluations: pd.DataFrame, objectives: Sequence[str], highest: Floats) -> Floats:
+def objective_values(evaluations: pd.DataFrame, objectives: Sequence[str], counted: Floats) -> Floats:
     """Return what each evaluation is worth, all minimised, shape (evaluations, objectives); NaN: it does not count.
 
-    Those at the highest fidelity count, `highest` of the benchmark of each, by what they are worth without noise where
-    the traces say that.
+    That is what they give without noise where the traces say it. `counted` are the losses of those at the highest
+    fidelity, NaN for others.
     """
     values = np.array([
         sign_of(one) * np.asarray(evaluations[name], dtype=np.float64)
         for name, one in zip(value_columns(evaluations, objectives), objectives, strict=True)
     ]).T  # fmt: skip
-    counts = np.isfinite(values).all(axis=1) & evaluations[VALUE].notna().to_numpy()
-    if "fidelity" in evaluations:
-        fidelities = np.asarray(evaluations["fidelity"], dtype=np.float64)
-        counts &= np.isnan(fidelities) | (fidelities == highest)
-    values[~counts] = math.nan
+    values[np.isnan(counted) | ~np.isfinite(values).all(axis=1)] = math.nan
     return values
 
 

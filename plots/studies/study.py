@@ -196,7 +196,8 @@ class Study:
     def objective_values(self) -> Floats:
         """Return what each evaluation is worth in the objectives; see `zerowait.plots.studies.objectives`."""
         tops = np.array([self.highest.get(name, math.nan) for name in self.cells["benchmark"]], dtype=np.float64)
-        return objective_values(self.evaluations, self.objectives, np.repeat(tops, np.diff(self.offsets)))
+        counted = counted_values(self.evaluations, np.repeat(tops, np.diff(self.offsets)), SCORE)
+        return objective_values(self.evaluations, self.objectives, counted.get("full", self.losses))
 
     @functools.cached_property
     def first_success(self) -> Floats:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import optuna
 import pytest
+from optuna._hypervolume import compute_hypervolume
 
 import zerowait as package
+from zerowait import benchmarks
 from zerowait.experiments.exports.optuna import export_optuna
 from zerowait.experiments.grid import store
 from zerowait.experiments.grid.cells import Cell
@@ -17,6 +20,9 @@ from zerowait.experiments.grid.runner import StudyFolder, run_grid
 from zerowait.experiments.grid.study_check import check_study
 from zerowait.experiments.studies.like import study_like
 from zerowait.experiments.studies.study import load_study
+from zerowait.plots.report.material import gather
+from zerowait.plots.report.report import render
+from zerowait.plots.studies.loading import load_study as load
 from zerowait.suite.rules.errors import SpecificationError
 
 CONFLICT = '''\
@@ -93,3 +99,29 @@ def test_bad_objectives_of_a_study_are_one_line_before_anything_starts(study_fil
     assert str(caught.value).startswith(f"{path}: ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.stress
+def test_a_study_of_error_and_memory_on_yahpo_has_its_report(plan, tmp_path):
+    reason = next(family.reason for family in benchmarks.available() if family.name == "rbv2_rpart")
+    if reason is not None:
+        pytest.skip(reason)
+    objectives = ("seeds = 2", 'seeds = 2\nobjectives = ["-acc", "memory"]')
+    planned = plan(objectives, ('"branin"', '"rbv2_rpart"\ntasks = ["40981"]'))
+    folder = StudyFolder(tmp_path / "out")
+    assert not run_grid("two", planned.cells, folder, InProcess()).failed
+    store.update(folder.path)
+    study = load(folder.path)
+    assert study.objectives == ("-acc", "memory")
+    # An independent library, from the store's own columns.
+    traces = package.load_study(folder.path)
+    values = traces[["full.acc", "full.memory"]].to_numpy() * (-1, 1)
+    scaled = (values - values.min(axis=0)) / (values.max(axis=0) - values.min(axis=0))
+    judged = study.judged()
+    of_runs = traces.groupby(["n_workers", "optimizer", "run_seed"], observed=True).indices
+    for run in judged.runs():
+        points = scaled[of_runs[run.n_workers, run.optimizer, run.seed]]
+        assert 1 - run.values[-1] == pytest.approx(compute_hypervolume(points, np.ones(2)), rel=1e-12)
+    page = render(gather(folder.path))
+    for text in ("Attained fronts", "the hypervolume of what was delivered", "acc (maximised)"):
+        assert text in page

@@ -74,8 +74,11 @@ def test_what_a_configuration_gives_without_noise_counts_where_traces_say_it():
     assert "by what they give without noise in value and speed (maximised)" in study.judged().judged_sentence
 
 
-def test_only_evaluations_at_the_highest_fidelity_count():
-    runs = [run_of("first", FIRST, fidelity=[9.0, 3.0, 9.0, 9.0]), run_of("second", SECOND, fidelity=math.nan)]
+@pytest.mark.parametrize("fidelities", [
+    {"fidelity": [9.0, 3.0, 9.0, 9.0]}, {"fidelity": [9.0] * 4, "fidelity.width": [2.0, 1.0, 2.0, 2.0]},
+])  # fmt: skip
+def test_only_evaluations_at_the_highest_fidelity_count(fidelities):
+    runs = [run_of("first", FIRST, **fidelities), run_of("second", SECOND, fidelity=math.nan)]
     assert hypervolumes_of(study_of_runs(runs))["first"] == [(1.0, 0.0), (3.0, 0.125), (4.0, 0.5)]
 
 
