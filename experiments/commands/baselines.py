@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from zerowait.experiments.commands.export import Folder
+from zerowait.experiments.studies.output import print_out
 from zerowait.experiments.studies.shipped import archive_folder
 
 ARCHIVE, FIGURES, PAGE = Path("results/baselines"), Path("results/parallelism"), Path("docs/parallelism.md")
@@ -49,9 +49,9 @@ def archive(
 
     n = make_archive(study_folder(study), out, only or (), replace=replace)
     size = sum(path.stat().st_size for path in out.rglob("*.parquet"))
-    _out(f"{n:,} runs, {size / 1e6:.2f} MB: {out}")
+    print_out(f"{n:,} runs, {size / 1e6:.2f} MB: {out}")
     for line in absent(out):
-        _out(f"not whole: {line}")
+        print_out(f"not whole: {line}")
 
 
 @app.command()
@@ -71,9 +71,9 @@ def verify(
     # In the environment that cells find: it decides how many threads linear algebra takes.
     results = run_interruptible(verify_archive, archive_folder(folder).absolute(), sample, seed)
     for name, problem in results:
-        _out(f"{name}: {problem or 'the same'}")
+        print_out(f"{name}: {problem or 'the same'}")
     different = sum(bool(problem) for _, problem in results)
-    _out(f"{len(results)} runs were made again: {different or 'none'} {'differ' if different != 1 else 'differs'}")
+    print_out(f"{len(results)} runs were made again: {different or 'none'} {'differ' if different != 1 else 'differs'}")
     if different:
         raise typer.Exit(DIFFERS)
 
@@ -92,8 +92,4 @@ def page(
     from zerowait.experiments.verification.parallelism import write_page
 
     for file in write_page(archive_folder(folder), page, out):
-        _out(relative(file))
-
-
-def _out(text: str) -> None:
-    print(text, file=sys.stdout, flush=True)  # noqa: T201 - the command's output
+        print_out(relative(file))

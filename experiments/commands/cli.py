@@ -8,7 +8,7 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,6 +22,7 @@ from zerowait.experiments.commands import report as report_cli
 from zerowait.experiments.commands import study as study_cli
 from zerowait.experiments.commands import table as table_cli
 from zerowait.experiments.commands import verify as verify_cli
+from zerowait.experiments.studies.output import print_err, print_out
 from zerowait.suite.rules.errors import SpecificationError, ZerowaitError, one_line
 
 # Everything else is imported inside the commands, so that `zerowait --help` answers at once. Paths are not `readable`
@@ -58,11 +59,11 @@ def main() -> None:
     try:
         app()
     except ZerowaitError as error:
-        _err(f"zerowait: {one_line(error)}")
+        print_err(f"zerowait: {one_line(error)}")
         sys.exit(BAD_INPUT)
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
-        _err(f"zerowait: {error.strerror or error}{place}; make it readable and writable, or name another folder")
+        print_err(f"zerowait: {error.strerror or error}{place}; make it readable and writable, or name another folder")
         sys.exit(BAD_INPUT)
 
 
@@ -70,7 +71,7 @@ def _version(value: bool) -> None:  # noqa: FBT001 - the signature of an option'
     if value:
         from importlib.metadata import version
 
-        _out(f"zerowait {version('zerowait')}")
+        print_out(f"zerowait {version('zerowait')}")
         raise typer.Exit
 
 
@@ -122,7 +123,7 @@ def list_(
             f"nothing that is listed has {' and '.join(map(repr, words))}; list all: zerowait list"
         )
     if as_json:
-        _out(
+        print_out(
             json.dumps({str(kind): [entry.as_json() for entry in entries] for kind, entries in found.items()}, indent=1)
         )
         return
@@ -131,7 +132,7 @@ def list_(
             listing.print_in_full(entries)
         elif entries:
             listing.print_overview(kind.removesuffix("s"), entries, kind)
-            _out("")
+            print_out("")
 
 
 @app.command()
@@ -152,7 +153,7 @@ def check(
     if (named / "run.json").exists() and not (named / "cell.json").exists():
         report = check_run(named)
         for line in render(report):
-            _out(line)
+            print_out(line)
         raise typer.Exit(report.exit_code)
     from zerowait.experiments.grid.study_check import StudyReport, check_cell, check_study
 
@@ -167,7 +168,7 @@ def check(
     else:
         found = check_study(study_folder(named))
     for line in found.lines():
-        _out(line)
+        print_out(line)
     raise typer.Exit(int(bool(found.problems)))
 
 
@@ -183,7 +184,7 @@ def complete(
     """Add `full.value` and `full.<metric>` to results of version 0.1, without running an optimizer again."""
     from zerowait.experiments.grid.completion import complete as complete_store
 
-    _out(f"{complete_store(store, _err):,} evaluations have full.value now")
+    print_out(f"{complete_store(store, print_err):,} evaluations have full.value now")
 
 
 @app.command()
@@ -217,7 +218,7 @@ def bench(
     if benchmarks:
         from zerowait.experiments.measuring import query_speed
 
-        query_speed.print_rows(query_speed.report((), _err))
+        query_speed.print_rows(query_speed.report((), print_err))
         return
     from zerowait.experiments.measuring import speed
 
@@ -241,18 +242,10 @@ def overhead(
     """Measure what optimizers spend on an evaluation, and how much of that is their library waiting."""
     from zerowait.experiments.measuring import overhead_report
 
-    rows = overhead_report.report(optimizers or (), workers or overhead_report.DEFAULT_WORKERS, evaluations, _err)
+    rows = overhead_report.report(optimizers or (), workers or overhead_report.DEFAULT_WORKERS, evaluations, print_err)
     overhead_report.print_rows(rows)
     if table is not None:
         overhead_report.write_csv(rows, table)
-
-
-def _out(*text: Any) -> None:
-    print(*text)  # noqa: T201 - the command's output
-
-
-def _err(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 - the command's messages
 
 
 def _let_paragraphs_flow(commands: typer.Typer) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from zerowait.experiments.commands.export import Folder
+from zerowait.experiments.studies.output import print_err, print_out
 from zerowait.experiments.studies.shipped import archive_folder, study_file
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -64,9 +65,9 @@ def compare(
         raise SpecificationError(f"{study} has not run, for there is no {folder}; run it first: zerowait run {study}")
     target = folder.with_name(f"{folder.resolve().name}-with-{archive.resolve().name}") if out is None else out
     for line in compare_runs(folder, archive, target, where):
-        typer.echo(f"left out: {line}", err=True)
-    typer.echo(f"compared: {described(target, archive.resolve().name)}")
-    typer.echo(f"next: zerowait report {relative(target)}, or zerowait plot {relative(target)} rank_by_workers")
+        print_err(f"left out: {line}")
+    print_out(f"compared: {described(target, archive.resolve().name)}")
+    print_out(f"next: zerowait report {relative(target)}, or zerowait plot {relative(target)} rank_by_workers")
 
 
 def new_study(
@@ -99,4 +100,4 @@ def new_study(
             file.write(text)
     except FileExistsError:
         raise SpecificationError(f"{target} is there already; name another file with --out, or remove it") from None
-    typer.echo(f"study: {target}; next: zerowait run {target}, then zerowait compare {target}")
+    print_out(f"study: {target}; next: zerowait run {target}, then zerowait compare {target}")

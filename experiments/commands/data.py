@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zerowait.experiments.studies.output import print_err, print_out
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -55,7 +57,7 @@ def list_() -> None:
     from zerowait.experiments.studies.listing import print_blocks, print_text
 
     given = "$ZEROWAIT_DATA" if os.environ.get("ZEROWAIT_DATA") else "set ZEROWAIT_DATA for another"
-    _out(f"data folder: {data_folder()} ({given})\n")
+    print_out(f"data folder: {data_folder()} ({given})\n")
     blocks = [
         (
             found.name,
@@ -110,9 +112,9 @@ def fetch(name: Name, *, mirror: Mirror = None) -> None:
     except KeyboardInterrupt:
         from rich.filesize import decimal
 
-        _err(f"interrupted: {decimal(fetching.unfinished(wanted))} are kept; continue with: {wanted.command}")
+        print_err(f"interrupted: {decimal(fetching.unfinished(wanted))} are kept; continue with: {wanted.command}")
         raise typer.Exit(INTERRUPTED) from None
-    _out(f"{name}: {'now in' if was_missing else 'is there already, in'} {wanted.place}")
+    print_out(f"{name}: {'now in' if was_missing else 'is there already, in'} {wanted.place}")
 
 
 @app.command()
@@ -130,7 +132,7 @@ def verify(names: Names = None) -> None:
         chosen = {found.name: found for found in DATA_SETS if _is_begun(found)}
         for absent in DATA_SETS:
             if absent.name not in chosen:
-                _out(f"{absent.name}: absent; get it with: {absent.command}")
+                print_out(f"{absent.name}: absent; get it with: {absent.command}")
         if packaged.missing() is None:
             chosen[packaged.NAME] = None
     damaged = False
@@ -139,11 +141,11 @@ def verify(names: Names = None) -> None:
             report(f"verify {name}", 0, None)
             found = packaged.problems() if examined is None else problems(examined)
         for problem in found:
-            _out(f"{name}: {problem}")
+            print_out(f"{name}: {problem}")
         if found and examined is not None:
-            _err(f"{name}: remove what is damaged and get it again with: {examined.command}")
+            print_err(f"{name}: remove what is damaged and get it again with: {examined.command}")
         if not found:
-            _out(f"{name}: as it should be, in {packaged.PLACE if examined is None else examined.place}")
+            print_out(f"{name}: as it should be, in {packaged.PLACE if examined is None else examined.place}")
         damaged |= bool(found)
     if damaged:
         raise typer.Exit(DAMAGED)
@@ -171,7 +173,7 @@ def examine(
 
     for n, benchmark in enumerate(_examined(name, parameters or [])):
         if n:
-            _out("")
+            print_out("")
         _print_examination(ask(benchmark, configurations))
 
 
@@ -202,16 +204,16 @@ def _examined(name: str, parameters: list[str]) -> Iterator[Benchmark]:
 def _print_examination(found: Examination) -> None:
     from zerowait.experiments.measuring.examination import in_words
 
-    _out(f"{found.label}: {found.configurations} random configurations")
-    _out(f"{found.fidelity.name:>10}  seconds  linear  falls  correlation  best tenth  below optimum  failed")
+    print_out(f"{found.label}: {found.configurations} random configurations")
+    print_out(f"{found.fidelity.name:>10}  seconds  linear  falls  correlation  best tenth  below optimum  failed")
     for level in found.levels:
-        _out(
+        print_out(
             f"{level.fidelity:>10g}  {level.share:>7.1%}  {level.fidelity / found.fidelity.upper:>6.1%}  "
             f"{level.falls:>5.1%}  {level.rank_correlation:>11.2f}  {level.best_overlap:>10.0%}  "
             f"{level.below_optimum:>13}  {level.failures:>6}"
         )
     for sentence in in_words(found):
-        _out(f"* {sentence}")
+        print_out(f"* {sentence}")
 
 
 def _status(found: DataSet) -> str | None:
@@ -290,12 +292,4 @@ class _PlainProgress:
             return
         self._what, self._printed_at = what, now
         amount = f": {decimal(done)}" if done else ""
-        _err(f"{what}{amount}{f' of {decimal(total)}' if total and done else ''}")
-
-
-def _out(text: str) -> None:
-    print(text)  # noqa: T201 - the command's output
-
-
-def _err(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the command's messages
+        print_err(f"{what}{amount}{f' of {decimal(total)}' if total and done else ''}")

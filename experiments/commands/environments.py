@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from zerowait.experiments.studies.output import print_err, print_out
 
 if TYPE_CHECKING:
     from zerowait.adapters import Adapter, Mode
@@ -28,7 +29,7 @@ def create(name: Name) -> None:
     """Build an environment unless it exists: a virtual environment with pinned versions, a minute or two."""
     from zerowait.adapters.environments import environments
 
-    environments.create(name, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201 - the command's output
+    environments.create(name, print_err)
 
 
 @app.command("list")
@@ -73,11 +74,11 @@ def verify(name: Name) -> None:
     if not problems and adapters_of_it:
         problems += _failure(wanted, adapters_of_it[0])
     for problem in problems:
-        print(f"{name}: {problem}")  # noqa: T201 - the command's output
+        print_out(f"{name}: {problem}")
     if problems:
-        print(f"{name}: {wanted.remedy()}", file=sys.stderr)  # noqa: T201 - the command's output
+        print_err(f"{name}: {wanted.remedy()}")
         raise typer.Exit(DAMAGED)
-    print(f"{name}: as pinned, in {wanted.folder}")  # noqa: T201 - the command's output
+    print_out(f"{name}: as pinned, in {wanted.folder}")
 
 
 @app.command()
@@ -87,9 +88,9 @@ def remove(name: Name) -> None:
 
     gone = environments.remove(name)
     for folder in gone:
-        print(f"removed {folder}")  # noqa: T201 - the command's output
+        print_out(f"removed {folder}")
     if not gone:
-        print(f"{name}: there is none")  # noqa: T201 - the command's output
+        print_out(f"{name}: there is none")
 
 
 def _adapters_of(environment: Environment) -> list[type[Adapter]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from zerowait.experiments.commands.plot import STUDY_HELP, study_folder
+from zerowait.experiments.studies.output import print_err, print_out
 
 app = typer.Typer(
     name="export",
@@ -44,8 +44,8 @@ def optuna(
     """Write an Optuna storage, one Optuna study a run; look at it with: optuna-dashboard FILE."""
     from zerowait.experiments.exports.optuna import export_optuna
 
-    n = export_optuna(study_folder(folder), out, where, _err)
-    _out(f"{n} runs: {out}")
+    n = export_optuna(study_folder(folder), out, where, print_err)
+    print_out(f"{n} runs: {out}")
 
 
 @app.command()
@@ -59,8 +59,8 @@ def ioh(
     from zerowait.experiments.exports.ioh import export_ioh
 
     for label in export_ioh(study_folder(folder), out, where):
-        _err(f"left out, because it has no result: {label}")
-    _out(f"data: {out}")
+        print_err(f"left out, because it has no result: {label}")
+    print_out(f"data: {out}")
 
 
 @app.command()
@@ -78,12 +78,4 @@ def csv(
     from zerowait.experiments.exports.csv import export_csv
 
     for path in export_csv(study_folder(folder), out, where, column or None):
-        _out(f"table: {path}")
-
-
-def _out(text: str) -> None:
-    print(text)  # noqa: T201 - the command's output
-
-
-def _err(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 - the command's messages
+        print_out(f"table: {path}")

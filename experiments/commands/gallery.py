@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from zerowait.experiments.commands.plot import STUDY_HELP, study_folder
+from zerowait.experiments.studies.output import print_out
 
 
 def main(
@@ -23,7 +24,7 @@ def main(
     from zerowait.plots.gallery import write_gallery
 
     for path in write_gallery(study_folder(study), folder):
-        print(path)  # noqa: T201 - the command's output
+        print_out(path)
 
 
 if __name__ == "__main__":

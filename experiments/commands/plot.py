@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zerowait.experiments.studies.output import print_err, print_out
 from zerowait.experiments.studies.shipped import shipped_studies
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -118,11 +119,11 @@ def draw(
         except SpecificationError as error:
             if figure != ALL:
                 raise
-            _out(f"left out: {kind.name}: {error}")
+            print_out(f"left out: {kind.name}: {error}")
             continue
         _report(drawn.save(_stem(out, folder, kind.name)))
         if figure != ALL:
-            _out(f"caption: {drawn.caption}")
+            print_out(f"caption: {drawn.caption}")
 
 
 def labels_for(study: Path, folder: Path, names: Sequence[str]) -> Labels | None:
@@ -167,10 +168,9 @@ def study_folder(study: Path) -> Path:
     described = load_study(study)
     copy = described.folder / STUDY_COPY
     if copy.is_file() and not described.describes_the_runs_of(load_study(copy)):
-        typer.echo(
+        print_err(
             f"{study} has been changed since {described.folder} was made, and this shows what is there; "
-            f"zerowait run {study} makes what it describes now",
-            err=True,
+            f"zerowait run {study} makes what it describes now"
         )
     return described.folder
 
@@ -178,27 +178,23 @@ def study_folder(study: Path) -> Path:
 def _report(files: FigureFiles) -> None:
     from zerowait.experiments.grid.reporting import relative
 
-    _out(f"figure: {relative(files.pdf)}")
+    print_out(f"figure: {relative(files.pdf)}")
     for png in (files.png, *files.further):
-        _out(f"figure: {relative(png)}")
-    _out(f"table:  {relative(files.csv)}")
+        print_out(f"figure: {relative(png)}")
+    print_out(f"table:  {relative(files.csv)}")
     if files.tex is not None:
-        _out(f"LaTeX:  {relative(files.tex)}")
+        print_out(f"LaTeX:  {relative(files.tex)}")
 
 
 def _list() -> None:
     from zerowait.plots.catalogue import FIGURES
 
     for kind in FIGURES.values():
-        _out(f"{kind.name}\n    {kind.summary}")
+        print_out(f"{kind.name}\n    {kind.summary}")
         for name, parameter in kind.options().items():
             default = "" if parameter.default is None else f" (default {_shown(parameter.default)})"
-            _out(f"    --set {name}={kind.accepts(name)}{default}")
+            print_out(f"    --set {name}={kind.accepts(name)}{default}")
 
 
 def _shown(value: Any) -> str:
     return ",".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
-
-
-def _out(text: str) -> None:
-    print(text)  # noqa: T201 - the command's output

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zerowait.experiments.commands.plot import STUDY_HELP, Names, labels_for, study_folder
+from zerowait.experiments.studies.output import print_out
 from zerowait.experiments.studies.shipped import study_file
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -70,7 +71,7 @@ def report(
         notes=notes,
         study_file=text,
     )
-    print(f"report: {relative(path)} ({path.stat().st_size / 1e6:.1f} MB)")  # noqa: T201 - the command's output
+    print_out(f"report: {relative(path)} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 def saved(material: Material) -> tuple[list[Fact], list[str]]:

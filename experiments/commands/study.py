@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zerowait.experiments.studies.output import print_err, print_out
 from zerowait.experiments.studies.shipped import shipped_studies
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -122,11 +123,11 @@ def run(  # noqa: PLR0913 - one parameter an option
     engine = _engine(jobs, in_process, scheduler, slurm, slurm_option or [], certificates)
     name, plan, folder = _planned(study, output, skip_missing_data=skip_missing_data)
     for line in [*_skipped_lines(plan, only), *(f"warning: {text}" for text in plan.warnings)]:
-        _err(line)
+        print_err(line)
     chosen = plan.cells if not only else select(plan.cells, only)
     if dry_run:
         if (problem := folder.try_out()) is not None:
-            _err(problem)
+            print_err(problem)
             raise typer.Exit(SOME_FAILED)
         raise typer.Exit(SOME_FAILED if _print_dry_run(plan, chosen, folder, jobs) else 0)
     folder.keep_file(study_file(study))
@@ -137,14 +138,14 @@ def run(  # noqa: PLR0913 - one parameter an option
     except KeyboardInterrupt:
         finished = folder.cells.finished_keys().intersection(cell.key for cell in chosen)
         again = shlex.join(["zerowait", *sys.argv[1:]])
-        _err(f"interrupted: {len(finished)} of {len(chosen)} cells are finished and kept; continue with: {again}")
+        print_err(f"interrupted: {len(finished)} of {len(chosen)} cells are finished and kept; continue with: {again}")
         raise typer.Exit(INTERRUPTED) from None
     for line in [*summary_lines(summary), *energy_lines(summary, plan.cells), *mode_lines(plan.cells)]:
-        _out(line)
+        print_out(line)
     for line in [*failure_lines(summary, chosen, folder.cells), *_reminder(_skipped_lines(plan, only))]:
-        _err(line)
+        print_err(line)
     if summary.already_failed:
-        _err(f"{len(summary.already_failed)} cells failed before; run them again with --retry-failed")
+        print_err(f"{len(summary.already_failed)} cells failed before; run them again with --retry-failed")
     if summary.finished:
         update(folder.path)
         _draw(folder.path)
@@ -175,11 +176,11 @@ def _draw(folder: Path) -> None:
 
     try:
         for line in draw_study(folder, None):
-            _out(line)
+            print_out(line)
     except SpecificationError as error:
-        _err(f"figure left out: {error}")
+        print_err(f"figure left out: {error}")
     except Exception as error:  # noqa: BLE001 - the study is finished all the same, and its exit code says so
-        _err(f"figure left out: {type(error).__name__}: {error}")
+        print_err(f"figure left out: {type(error).__name__}: {error}")
 
 
 def status(study: StudyFile, *, output: Output = None, skip_missing_data: SkipMissingData = False) -> None:
@@ -195,7 +196,7 @@ def status(study: StudyFile, *, output: Output = None, skip_missing_data: SkipMi
     found = status_of(plan.cells, folder.cells)
     print_status(found)
     for line in [*failed_lines(found, folder.cells), *_skipped_lines(plan, None)]:
-        _err(line)
+        print_err(line)
     raise typer.Exit(found.exit_code)
 
 
@@ -245,13 +246,13 @@ def _engine(
 
         if jobs is not None:
             raise SpecificationError("--scheduler uses the workers that the cluster has; leave out --jobs")
-        return RemoteDask(scheduler, certificates, _err)
+        return RemoteDask(scheduler, certificates, print_err)
     if slurm:
         from zerowait.experiments.grid.slurm import Slurm, parse_options
 
         if jobs is None:
             raise SpecificationError("--slurm needs to know how many jobs to submit; add --jobs NUMBER")
-        return Slurm(jobs, parse_options(slurm_options), _err)
+        return Slurm(jobs, parse_options(slurm_options), print_err)
     return LocalDask(jobs)
 
 
@@ -279,7 +280,7 @@ def _print_dry_run(plan: Plan, chosen: Sequence[Cell], folder: StudyFolder, jobs
     missing = [cell for cell in chosen if cell.key not in finished]
     print_rows(rows(chosen))
     of_all = "" if len(chosen) == len(plan.cells) else f" of the study's {len(plan.cells):,}"
-    _out(f"\n{len(chosen):,} cells{of_all}, {len(chosen) - len(missing):,} of them finished")
+    print_out(f"\n{len(chosen):,} cells{of_all}, {len(chosen) - len(missing):,} of them finished")
     if not missing:
         return False
     with tempfile.TemporaryDirectory(prefix="zerowait-") as temporary:
@@ -289,17 +290,9 @@ def _print_dry_run(plan: Plan, chosen: Sequence[Cell], folder: StudyFolder, jobs
         found = run_interruptible(estimate, fit, Path(temporary) / "estimate") if fit else []
     if found:
         for line in estimate_lines(found, jobs or cores()):
-            _out(line)
+            print_out(line)
     for line in mode_lines(chosen):
-        _out(line)
+        print_out(line)
     for line in trial_lines(trials, missing):
-        _err(line)
+        print_err(line)
     return bool(trials) or any(one.problem is not None for one in found)
-
-
-def _out(text: str) -> None:
-    print(text)  # noqa: T201 - the command's output
-
-
-def _err(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 - the command's messages

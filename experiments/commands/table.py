@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zerowait.experiments.studies.output import print_out
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -91,7 +93,7 @@ def _columns(file: Path, given: dict[str, Any]) -> None:
     meaning.check_text(str(file))
     meaning.check_file(path, str(file))
     _print(describe_columns(path, meaning, str(file)))
-    _out(
+    print_out(
         "\nSay what the columns are: --params A,B --value LOSS --runtime SECONDS [--fidelity EPOCH]\n"
         'In a study:\n[[benchmarks]]\nname = "table"\n'
         f'parameters = {{path = "{file}", params = ["A", "B"], value = "LOSS", runtime = "SECONDS"}}'
@@ -103,7 +105,7 @@ def _understood(parameters: dict[str, Any]) -> None:
     from zerowait.benchmarks.own_table.family import load_table
 
     benchmark = load_table(**parameters)
-    _out(benchmark.label)
+    print_out(benchmark.label)
     _print(describe(benchmark))
 
 
@@ -122,8 +124,4 @@ def _print(lines: Iterable[tuple[str, str]]) -> None:
     found = list(lines)
     width = max(len(word) for word, _ in found)
     for word, text in found:
-        _out(f"  {word:<{width}}  {text}")
-
-
-def _out(text: str) -> None:
-    print(text)  # noqa: T201 - the command's output
+        print_out(f"  {word:<{width}}  {text}")

@@ -7,9 +7,11 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from zerowait.experiments.studies.output import print_err, print_out
 
 DEFAULT_FOLDER = Path("verification")
 GATE_FAILED = 1
@@ -60,7 +62,7 @@ def verify(
 
     if name == LIST:
         for experiment, (_, description) in EXPERIMENTS.items():
-            _out(f"{experiment:18}{description}")
+            print_out(f"{experiment:18}{description}")
         return
     request = Request(
         quick=not full,
@@ -69,7 +71,7 @@ def verify(
         syne_tune=syne_tune,
         study=None if study is None else study_folder(study),
         page=page,
-        tell=_err,
+        tell=print_err,
     )
     passed = True
     for experiment in EXPERIMENTS if name == ALL else (name,):
@@ -78,7 +80,7 @@ def verify(
         facts = {"command": command(), "full": full, "seconds": round(time.perf_counter() - began, 1)}
         show(outcome)
         for path in write(outcome, out, facts):
-            _err(f"written: {path}")
+            print_err(f"written: {path}")
         passed = passed and outcome.passed
     if not passed:
         raise typer.Exit(GATE_FAILED)
@@ -96,11 +98,3 @@ def _anywhere(word: str) -> str:
     with contextlib.suppress(ValueError):
         return str(path.relative_to(Path.cwd()))
     return f".../{path.name}"
-
-
-def _out(text: str) -> None:
-    print(text)  # noqa: T201 - the command's output
-
-
-def _err(text: Any) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 - the command's messages

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zerowait import adapters, benchmarks
+from zerowait.experiments.studies.output import print_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -136,7 +137,7 @@ def _lines(text: str, begin: int) -> list[str]:
 def _print_beside(begin: str, lines: Sequence[str]) -> None:
     """Print lines below one another, behind the beginning of the first one."""
     for i, line in enumerate(lines):
-        _out(f"{begin if i == 0 else ' ' * len(begin)}{line}".rstrip())
+        print_out(f"{begin if i == 0 else ' ' * len(begin)}{line}".rstrip())
 
 
 def print_environments(rows: Iterable[tuple[str, str, str, str, Path]]) -> None:
@@ -175,7 +176,7 @@ def print_blocks(blocks: Iterable[tuple[str, str | None, Mapping[str, str]]]) ->
         for label, text in texts.items():
             lines = [line for one in text.splitlines() for line in _lines(one, room)]
             _print_beside(f"  {label:{room - 2}}", lines or [""])
-        _out("")
+        print_out("")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -210,7 +211,3 @@ def _print(table: Table) -> None:
 def console() -> Console:
     """Return a console that does not wrap what is not read on a terminal."""
     return Console(width=None if sys.stdout.isatty() else UNLIMITED_WIDTH)
-
-
-def _out(text: str) -> None:
-    print(text)  # noqa: T201 - a listing
