@@ -10,7 +10,6 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +20,7 @@ import numpy as np
 from zerowait.experiments.verification.effects import experiment as effects
 from zerowait.experiments.verification.effects.reruns import different
 from zerowait.experiments.verification.effects.traces import EARLIEST, FRACTIONS, Reading, losses_at
-from zerowait.experiments.verification.outcome import Gate, Outcome
+from zerowait.experiments.verification.outcome import Gate, Outcome, draw_figure
 from zerowait.plots.studies.blocks import Blocks, blocks, listed
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -123,8 +122,7 @@ def verify(folder: Path, request: Request) -> Outcome:
              max(float(np.abs(r.sum(axis=-1) - r.shape[-1] * (r.shape[-1] + 1) / 2).max()) for r in ranks), "<=",
              effects.ROUNDING),
     ]  # fmt: skip
-    outcome = Outcome("clocks", table, gates, notes, details)
-    return replace(outcome, more=partial(_draw, optimizers))
+    return Outcome("clocks", table, gates, notes, details, partial(_draw, optimizers))
 
 
 def clocks_of(cells: pd.DataFrame) -> dict[str, tuple[str, str]]:
@@ -216,15 +214,9 @@ def full_alone(folder: Path, names: Mapping[str, tuple[str, str]]) -> tuple[int,
 
 
 def _draw(optimizers: pd.DataFrame, folder: Path) -> Sequence[Path]:
-    from zerowait.plots.drawing import style
-    from zerowait.plots.drawing.panels import Canvas, described, new_figure, save_figure
+    from zerowait.plots.drawing.style import styles
 
-    table = described(optimizers.copy(), "Changes of average ranks when one clock is exchanged for another.")
-    look = style.LOOKS["web"]
-    with style.context(look):
-        canvas = Canvas(new_figure(), style.styles(table["optimizer"].unique()), look)
-        draw(table, canvas)
-        files = save_figure(canvas.figure, table, folder / STEM, look)
+    files = draw_figure(partial(draw, optimizers), styles(optimizers["optimizer"].unique()), folder / STEM, optimizers)
     return [files.pdf, files.png]
 
 

@@ -7,13 +7,18 @@ import math
 import operator
 import os
 import platform
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from zerowait.plots.drawing.panels import Canvas, FigureFiles
+    from zerowait.plots.drawing.style import Style
 
 Relation = Literal["==", "<=", ">="]
 _HOLDS: Mapping[Relation, Callable[[float, float], bool]] = {"==": operator.eq, "<=": operator.le, ">=": operator.ge}
@@ -97,6 +102,27 @@ def write(outcome: Outcome, folder: Path, facts: Mapping[str, Any]) -> list[Path
     paths.append(folder / f"{outcome.name}.json")
     paths[-1].write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return [*paths, *outcome.more(folder)]
+
+
+def draw_figure(
+    draw: Callable[[Canvas], object], styles: Mapping[str, Style], stem: Path, table: pd.DataFrame | None = None
+) -> FigureFiles:
+    """Draw a figure for the web and write it as `stem`.pdf and `stem`.png, and the table behind it if there is one."""
+    import pandas as pd
+
+    from zerowait.plots.drawing import style
+    from zerowait.plots.drawing.panels import Canvas, new_figure, save_figure
+
+    look = style.LOOKS["web"]
+    with style.context(look):
+        canvas = Canvas(new_figure(), styles, look)
+        draw(canvas)
+        if table is not None:
+            return save_figure(canvas.figure, table, stem, look)
+        with tempfile.TemporaryDirectory() as folder:
+            files = save_figure(canvas.figure, pd.DataFrame(), Path(folder) / stem.name, look)
+            pdf, png = (Path(shutil.move(path, stem.parent / path.name)) for path in (files.pdf, files.png))
+    return replace(files, pdf=pdf, png=png)
 
 
 def _plain(number: float) -> float | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.experiments.verification.outcome import Gate, Outcome
+from zerowait.experiments.verification.outcome import Gate, Outcome, draw_figure
 from zerowait.plots.statistics.arithmetic import bootstrap_means, generator, percentile_interval
 from zerowait.suite.asktell import simulate
 from zerowait.suite.rules.cluster import Cluster
@@ -324,17 +324,12 @@ def _simulations(by_cell: Mapping[Any, tuple[Floats, Floats]]) -> pd.DataFrame:
 
 
 def _draw(simulations: pd.DataFrame, folder: Path) -> Sequence[Path]:
-    from zerowait.plots.drawing import style
-    from zerowait.plots.drawing.panels import Canvas, described, new_figure, save_figure
+    from zerowait.plots.drawing.style import styles
 
     groups = simulations.groupby([*CELL, "scheduler"], sort=False)[list(MEASURES)].agg(["mean", "sem"])
     groups.columns = [f"{measure}{error}" for measure in MEASURES for error in ("", "_error")]
-    table = described(groups.reset_index(), "Configurations trained to the end, and the time before the first is.")
-    look = style.LOOKS["web"]
-    with style.context(look):
-        canvas = Canvas(new_figure(), style.styles((ASHA, SHA)), look)
-        draw(table, canvas)
-        files = save_figure(canvas.figure, table, folder / STEM, look)
+    table = groups.reset_index()
+    files = draw_figure(partial(draw, table), styles((ASHA, SHA)), folder / STEM, table)
     return [files.pdf, files.png]
 
 

@@ -10,6 +10,7 @@ import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +169,7 @@ def verify(folder: Path, scope: effects_reruns.Scope, request: Request) -> Outco
         )
     gates = [*_gates(study, found, finals), *gates]
     outcome = Outcome("effects", _table([row_of(one) for one in found]), gates, notes, details)
-    return effects_page.with_figure_and_page(outcome, request.page)
+    return replace(outcome, more=partial(effects_page.write, outcome, request.page))
 
 
 def _rerun(

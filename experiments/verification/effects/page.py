@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zerowait.experiments.exports.markdown import filled, markdown_table, read_page
+from zerowait.experiments.verification.outcome import Outcome, draw_figure
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zerowait.experiments.verification.outcome import Outcome
     from zerowait.plots.drawing.panels import Canvas
 
 BEGIN, END = "<!-- effects: begin, written by zerowait verify effects -->", "<!-- effects: end -->"
@@ -28,11 +27,6 @@ SHOWN = 0.05
 """A change of an average rank that a reader would see in a table with one digit."""
 
 
-def with_figure_and_page(outcome: Outcome, page: Path | None) -> Outcome:
-    """Return the outcome, to be written with its figure, and with its numbers in a page if there is one."""
-    return dataclasses.replace(outcome, more=partial(_write, outcome, page))
-
-
 def check(page: Path) -> None:
     """Raise `SpecificationError` when a page is missing or lacks the lines between which it is filled."""
     try:
@@ -41,16 +35,12 @@ def check(page: Path) -> None:
         raise SpecificationError(f"{page}: {error}") from None
 
 
-def _write(outcome: Outcome, page: Path | None, folder: Path) -> list[Path]:
-    from zerowait.plots.drawing import style
-    from zerowait.plots.drawing.panels import Canvas, described, new_figure, save_figure
+def write(outcome: Outcome, page: Path | None, folder: Path) -> list[Path]:
+    """Write the figure of an outcome into a folder, and its numbers into a page if there is one; return the paths."""
+    from zerowait.plots.drawing.style import styles
 
-    table = described(outcome.details["optimizers"].copy(), "Average ranks, right and wrong.")
-    look = style.LOOKS["web"]
-    with style.context(look):
-        canvas = Canvas(new_figure(), style.styles(table["optimizer"].unique()), look)
-        draw(table, canvas)
-        files = save_figure(canvas.figure, table, folder / STEM, look)
+    table = outcome.details["optimizers"]
+    files = draw_figure(partial(draw, table), styles(table["optimizer"].unique()), folder / STEM, table)
     if page is not None:
         page.write_text(filled(read_page(page, BEGIN), BEGIN, END, markdown(outcome)), encoding="utf-8")
     return [files.pdf, files.png, *([] if page is None else [page])]

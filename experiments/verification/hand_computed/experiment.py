@@ -164,8 +164,9 @@ def run(request: Request) -> Outcome:
         f"a second of the schedules is slept in {scale:g} s; queries take up to {_longest_query() * scale:.1f} s",
         f"guessed: without a call for {SIGN * scale:g} s, workers are taken to be idle; elsewhere nothing is guessed",
     ]
-    outcome = Outcome("hand-computed", table, _gates(table), notes, {"evaluations": _evaluations(observed)})
-    return hand_computed_figure.with_figure(outcome, SCHEDULES)
+    details = {"evaluations": _evaluations(observed)}
+    draw = partial(hand_computed_figure.write_figure, details["evaluations"], SCHEDULES)
+    return Outcome("hand-computed", table, _gates(table), notes, details, draw)
 
 
 def _ways(case: Case, scale: float, directory: Path | None) -> dict[str, Callable[[], Observed]]:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
-import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from zerowait.experiments.verification.outcome import draw_figure
 from zerowait.plots.drawing import style
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from zerowait.experiments.verification.hand_computed.by_hand import ByHand
-    from zerowait.experiments.verification.outcome import Outcome
     from zerowait.plots.drawing.panels import Canvas
 
 SHOWN = ("evaluating", "sampling", "waiting")
@@ -31,7 +28,7 @@ BAR = 0.62
 """Height of a bar; the rest of a row's height is left to the marks."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Mark:
     """How the starts and ends of a run are marked: a thin line from the middle of the bar to beyond its edge."""
 
@@ -48,31 +45,10 @@ MARKS: Mapping[str, Mark] = MappingProxyType({
 """By way. Modelled runs have none: they are the bars, to the last bit."""
 
 
-def with_figure(outcome: Outcome, schedules: Mapping[str, ByHand]) -> Outcome:
-    """Return the outcome, to be written with its figure."""
-    return dataclasses.replace(outcome, more=partial(write_figure, outcome.details["evaluations"], schedules))
-
-
 def write_figure(evaluations: pd.DataFrame, schedules: Mapping[str, ByHand], folder: Path) -> list[Path]:
     """Draw the schedules and the evaluations of their runs into a folder, and return the paths."""
-    from zerowait.plots.drawing.panels import Canvas, new_figure
-
-    look = style.LOOKS["web"]
-    with style.context(look):
-        canvas = Canvas(new_figure(), {}, look)
-        draw(evaluations, schedules, canvas)
-        return save_pictures(canvas.figure, folder / "hand-computed", look)
-
-
-def save_pictures(figure: Figure, stem: Path, look: style.Look) -> list[Path]:
-    """Write `stem`.png and `stem`.pdf, and no table: the experiment writes what the figure is drawn from."""
-    import pandas as pd
-
-    from zerowait.plots.drawing.panels import save_figure
-
-    with tempfile.TemporaryDirectory() as folder:
-        files = save_figure(figure, pd.DataFrame(), Path(folder) / stem.name, look)
-        return [Path(shutil.move(path, stem.parent / path.name)) for path in (files.png, files.pdf)]
+    files = draw_figure(partial(draw, evaluations, schedules), {}, folder / "hand-computed")
+    return [files.png, files.pdf]
 
 
 def placed(by_hand: ByHand) -> pd.DataFrame:

@@ -281,8 +281,9 @@ def _outcome(rows: list[dict[str, Any]], evaluations: list[dict[str, Any]], scop
         f"without simulation Kendall's tau is {without.min():.3f} to {without.max():.3f}",
         f"the latest sleeper woke up {late:.1f} ms late; the least gap is {least:.1f} ms, both in real time",
     ]
-    outcome = Outcome("order-match", table, gates, notes, {"evaluations": pd.DataFrame(evaluations)})
-    return order_match_figures.with_figures(outcome, scope.time_limit)
+    details = {"evaluations": pd.DataFrame(evaluations)}
+    draw = partial(order_match_figures.write_figures, details["evaluations"], scope.time_limit)
+    return Outcome("order-match", table, gates, notes, details, draw)
 
 
 def _guesses(table: pd.DataFrame, scope: Scope) -> list[Gate]:

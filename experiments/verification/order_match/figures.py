@@ -6,7 +6,6 @@ so below every panel stands another one, of the difference from the slept run.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.experiments.verification.hand_computed.figure import save_pictures
+from zerowait.experiments.verification.outcome import draw_figure
 from zerowait.plots.drawing import style
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from zerowait.experiments.verification.outcome import Outcome
     from zerowait.plots.drawing.panels import Canvas
 
 CASE, RUN = ["cost", "telling"], ["distribution", "cost", "telling"]
@@ -55,28 +53,17 @@ MOST_DECADES = 3
 """So many labels have room above the zero of a panel of differences, and as many below it."""
 
 
-def with_figures(outcome: Outcome, time_limit: float) -> Outcome:
-    """Return the outcome, to be written with its figures; times may differ by `time_limit`, a share of the whole."""
-    return dataclasses.replace(outcome, more=partial(write_figures, outcome.details["evaluations"], time_limit))
-
-
 def write_figures(evaluations: pd.DataFrame, time_limit: float, folder: Path) -> list[Path]:
-    """Draw the evaluations into a folder and return the paths."""
-    from zerowait.plots.drawing.panels import Canvas, new_figure
-
+    """Draw the evaluations into a folder, return the paths; times may differ by `time_limit`, a share of the whole."""
     draws: dict[str, Callable[[pd.DataFrame, Canvas], Any]] = {
         "order": draw_order,
         "size": draw_size,
         "time": partial(draw_time, time_limit=time_limit),
     }
-    look = style.LOOKS["web"]
-    paths = []
-    for name, draw in draws.items():
-        with style.context(look):
-            canvas = Canvas(new_figure(), STYLES, look)
-            draw(evaluations, canvas)
-            paths += save_pictures(canvas.figure, folder / f"order-match-{name}", look)
-    return paths
+    drawn = [
+        draw_figure(partial(draw, evaluations), STYLES, folder / f"order-match-{name}") for name, draw in draws.items()
+    ]
+    return [path for files in drawn for path in (files.png, files.pdf)]
 
 
 # -- what is drawn ----------------------------------------------------------------------------------------------------

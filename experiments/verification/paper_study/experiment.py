@@ -8,7 +8,6 @@ workers' time. docs/paper-statements.md says in words what came out.
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -110,8 +109,8 @@ def verify(folders: Sequence[Path], request: Request) -> Outcome:
     overhead = pd.concat(overheads, ignore_index=True)
     keys = ["study", "optimizer", "n_workers"]
     overhead = overhead.pivot_table(index=keys, columns="state", values="share", sort=False).reset_index()
-    outcome = Outcome("paper-study", table, gates, notes, {"orders": order, "overhead": overhead})
-    return dataclasses.replace(outcome, more=partial(paper_study_figure.write, table))
+    details = {"orders": order, "overhead": overhead}
+    return Outcome("paper-study", table, gates, notes, details, partial(paper_study_figure.write, table))
 
 
 def compared(name: str, study: Study, moment: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zerowait.experiments.verification.outcome import draw_figure
 from zerowait.plots.drawing import style
 
 if TYPE_CHECKING:
@@ -26,15 +28,10 @@ def write(table: pd.DataFrame, folder: Path) -> list[Path]:
 
     Studies give optimizers labels of their own, so each has its own colours.
     """
-    from zerowait.plots.drawing.panels import Canvas, new_figure, save_figure
-
-    look = style.LOOKS["web"]
     paths = []
     for study, of_study in table.groupby("study", sort=False):
-        with style.context(look):
-            canvas = Canvas(new_figure(), style.styles(of_study["optimizer"].unique()), look)
-            draw(of_study, canvas)
-            files = save_figure(canvas.figure, of_study, folder / f"{STEM}-{study}", look)
+        styles = style.styles(of_study["optimizer"].unique())
+        files = draw_figure(partial(draw, of_study), styles, folder / f"{STEM}-{study}", of_study)
         paths += [files.pdf, files.png, files.csv]
     return paths
 

@@ -20,6 +20,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -222,4 +223,5 @@ def outcome_of(rows: list[Measured], scope: Scope, request: Request, versions: M
     notes += [f"{way}: {name} completed no turn" for way, name in turns.index[turns == 0]]
     if request.syne_tune is None:
         notes.append("Syne Tune is left out; name an interpreter that has it with --syne-tune")
-    return speed_figure.with_figure(Outcome("speed", table, gates, notes))
+    notes.append(speed_figure.CAPTION)
+    return Outcome("speed", table, gates, notes, more=partial(speed_figure.write, table))

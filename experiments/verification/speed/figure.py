@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from zerowait.experiments.verification.outcome import draw_figure
 from zerowait.plots.drawing import style
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zerowait.experiments.verification.outcome import Outcome
     from zerowait.plots.drawing.panels import Canvas
 
 BARE = "bare"
@@ -36,21 +35,9 @@ CAPTION = (
 )
 
 
-def with_figure(outcome: Outcome) -> Outcome:
-    """Return the outcome, to be written with its figure."""
-    return dataclasses.replace(outcome, notes=[*outcome.notes, CAPTION], more=partial(_write, outcome))
-
-
-def _write(outcome: Outcome, folder: Path) -> list[Path]:
-    from zerowait.plots.drawing.panels import Canvas, new_figure, save_figure
-
-    table = outcome.table
-    look = style.LOOKS["web"]
-    with style.context(look):
-        canvas = Canvas(new_figure(), STYLES, look)
-        draw(table, canvas)
-        # The table that comes with the figure is the outcome's own, under the same name.
-        files = save_figure(canvas.figure, table, folder / outcome.name, look)
+def write(table: pd.DataFrame, folder: Path) -> list[Path]:
+    """Draw the outcome's table into a folder, under the same name, and return the paths."""
+    files = draw_figure(partial(draw, table), STYLES, folder / "speed", table)
     return [files.pdf, files.png]
 
 

@@ -91,9 +91,9 @@ def test_the_figure_of_schedules_has_a_panel_each_and_a_row_for_every_worker():
 
 def test_the_figure_of_schedules_is_written_beside_the_table_and_leaves_it_alone(tmp_path):
     table = pd.DataFrame({"schedule": ["expensive, told in turn"]})
-    outcome = Outcome("hand-computed", table, [], (), {"evaluations": by_hand_table(late=0.0)})
-    drawn = hand_computed_figure.with_figure(outcome, {"expensive, told in turn": IN_TURN})
-    paths = write(drawn, tmp_path, {})
+    draw = partial(hand_computed_figure.write_figure, by_hand_table(late=0.0), {"expensive, told in turn": IN_TURN})
+    outcome = Outcome("hand-computed", table, [], (), {"evaluations": by_hand_table(late=0.0)}, draw)
+    paths = write(outcome, tmp_path, {})
     assert {path.name for path in paths} == {path.name for path in tmp_path.iterdir()}
     assert (tmp_path / "hand-computed.csv").read_text() == 'schedule\n"expensive, told in turn"\n'
     assert all((tmp_path / f"hand-computed.{kind}").stat().st_size > 1000 for kind in ("png", "pdf"))
@@ -203,8 +203,9 @@ def test_runs_that_agree_in_everything_can_be_drawn(tmp_path):
 
 
 def test_the_figures_of_the_order_match_are_written_beside_the_tables(tmp_path):
-    outcome = Outcome("order-match", pd.DataFrame({"a": [1]}), [], (), {"evaluations": evaluations()})
-    paths = write(order_match_figures.with_figures(outcome, order_match.QUICK.time_limit), tmp_path, {})
+    draw = partial(order_match_figures.write_figures, evaluations(), order_match.QUICK.time_limit)
+    outcome = Outcome("order-match", pd.DataFrame({"a": [1]}), [], (), {"evaluations": evaluations()}, draw)
+    paths = write(outcome, tmp_path, {})
     assert {path.name for path in paths} == {path.name for path in tmp_path.iterdir()}
     for name in ("order", "size", "time"):
         for kind in ("png", "pdf"):
