@@ -15,13 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zerowait.experiments.verification import Request, drivers
 from zerowait.experiments.verification.drivers import Observed
 from zerowait.experiments.verification.hand_computed import figure as hand_computed_figure
-from zerowait.experiments.verification.hand_computed.by_hand import ByHand
+from zerowait.experiments.verification.hand_computed.by_hand import SCHEDULES, SURPRISE, ByHand
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.experiments.verification.schedules import Case
 from zerowait.suite.rules.idle import Idle
@@ -29,8 +28,6 @@ from zerowait.suite.rules.idle import Idle
 if TYPE_CHECKING:
     import pandas as pd
 
-COST = 10.0
-"""Of sampling, for each known result and one more, in the expensive schedules."""
 LIMIT, SLOW_LIMIT = 0.010, 0.020
 """Real seconds; the second where queries take time, and a process may stand between sampler and simulator: what a call
 costs beside its sleep adds up over ten samplings, one after the other."""
@@ -38,109 +35,7 @@ FULL_SCALE, QUICK_SCALE = 0.05, 0.01
 """Real seconds that a second of the schedules is slept."""
 SIGN = 20.0
 """Seconds without a call and without work after which guessed runs take workers to be idle; a real one in full runs."""
-
-
-def _cheap() -> ByHand:
-    """Return four workers, nothing to sample: a configuration starts when a worker is free."""
-    runtimes = (100, 40, 30, 20, 20, 30, 40, 20, 20, 30, 20, 40, 30, 20, 30, 20, 30, 40, 30, 10)
-    start = (0, 0, 0, 0, 20, 30, 40, 40, 60, 60, 80, 80, 90, 100, 100, 120, 120, 120, 130, 140)
-    end = (100, 40, 30, 20, 40, 60, 80, 60, 80, 90, 100, 120, 120, 120, 130, 140, 150, 160, 160, 150)
-    return ByHand(Case(_floats(runtimes)), _floats(start), _floats(end), None)
-
-
-def _apart() -> ByHand:
-    """Return samplings at 60-80, 110-140, 150-190 and 200-250: nobody waits for his turn."""
-    runtimes = (50, 130, 80, 160, 130, 70, 20, 30)
-    start = (10, 20, 30, 40, 80, 140, 190, 250)
-    end = (60, 150, 110, 200, 210, 210, 210, 280)
-    return ByHand(Case(_floats(runtimes), COST), _floats(start), _floats(end), (0, 0, 0, 0, 1, 2, 3, 4))
-
-
-_CROWDED = (40, 60, 60, 50, 50, 30, 30, 30)
-
-
-def _in_turn() -> ByHand:
-    """Return samplings at 50-70, 80-110, 110-150 and 150-200: both who were done at 90 wait, told one by one."""
-    start = (10, 20, 30, 40, 70, 110, 150, 200)
-    end = (50, 80, 90, 90, 120, 140, 180, 230)
-    return ByHand(Case(_floats(_CROWDED), COST), _floats(start), _floats(end), (0, 0, 0, 0, 1, 2, 3, 4))
-
-
-def _on_arrival() -> ByHand:
-    """Return the same, but results are known on arrival: at 110 four of them (50 s), at 160 all six (70 s)."""
-    start = (10, 20, 30, 40, 70, 110, 160, 230)
-    end = (50, 80, 90, 90, 120, 140, 190, 260)
-    case = Case(_floats(_CROWDED), COST, telling="on arrival")
-    return ByHand(case, _floats(start), _floats(end), (0, 0, 0, 0, 1, 2, 4, 6))
-
-
-def _parallel() -> ByHand:
-    """Return workers that sample each for itself: at 50-70, 60-90, 70-110 and 80-130, three of them at once."""
-    runtimes = (40, 60, 70, 50, 50, 45, 30, 30)
-    start = (10, 10, 10, 10, 70, 90, 110, 130)
-    end = (50, 70, 80, 60, 120, 135, 140, 160)
-    case = Case(_floats(runtimes), COST, sampling="parallel")
-    return ByHand(case, _floats(start), _floats(end), (0, 0, 0, 0, 1, 2, 3, 4))
-
-
-def _slow_queries() -> ByHand:
-    """Return three workers; the results at 11 and 113 come while another configuration is sampled, until 15 and 115.
-
-    At 11, and at 35, the second configuration is still being queried.
-    """
-    runtimes = (6, 90, 20, 90, 7, 10, 100, 8, 60, 30)
-    queries = (0, 40, 8, 2, 4, 0, 40, 6, 4, 20)
-    start = (5, 10, 15, 20, 40, 52, 67, 105, 115, 120)
-    end = (11, 100, 35, 110, 47, 62, 167, 113, 175, 150)
-    case = Case(_floats(runtimes), workers=3, sampled=(5.0,) * 8, queries=_floats(queries))
-    return ByHand(case, _floats(start), _floats(end), (0, 0, 0, 1, 2, 3, 4, 5, 6, 7))
-
-
-def _slow_queries_in_parallel() -> ByHand:
-    """Return three workers that sample each for itself: at 15-20 and 19-24, and at 57-62 and 60-65, two of them."""
-    runtimes = (10, 52, 14, 40, 16, 60, 20, 45, 10, 33)
-    queries = (0, 40, 2, 4, 8, 8, 16, 40, 0, 20)
-    start = (5, 5, 5, 20, 24, 45, 62, 65, 87, 102)
-    end = (15, 57, 19, 60, 40, 105, 82, 110, 97, 135)
-    case = Case(_floats(runtimes), workers=3, sampled=(5.0,) * 8, queries=_floats(queries), sampling="parallel")
-    return ByHand(case, _floats(start), _floats(end), (0, 0, 0, 1, 2, 3, 4, 5, 6, 7))
-
-
-def _waits() -> ByHand:
-    """Return three workers and samplings of 60 s, so that results come while one is under way: it is never idle."""
-    start = (60, 120, 180, 240, 300)
-    end = (140, 210, 380, 390, 400)
-    case = Case((80.0, 90.0, 200.0, 150.0, 100.0), workers=3, sampled=(60.0,) * 3)
-    return ByHand(case, _floats(start), _floats(end), (0, 0, 0, 1, 2))
-
-
-def _begins_to_wait() -> ByHand:
-    """Return three workers and samplings of 2 s, after which nobody expects that the one at 66 takes 100 s."""
-    runtimes = (20, 33, 60, 46, 200, 24, 50, 25)
-    start = (2, 4, 6, 24, 39, 166, 226, 286)
-    end = (22, 37, 66, 70, 239, 190, 276, 311)
-    case = Case(_floats(runtimes), workers=3, sampled=(2.0, 2.0, 2.0, 100.0, 60.0, 60.0))
-    return ByHand(case, _floats(start), _floats(end), (0, 0, 0, 1, 2, 3, 4, 5))
-
-
-def _floats(numbers: tuple[int, ...]) -> tuple[float, ...]:
-    return tuple(map(float, numbers))
-
-
-SURPRISE = "a sampler that begins to wait"
 GUESSED = "measured, guessed"
-SCHEDULES: Mapping[str, ByHand] = MappingProxyType({
-    "cheap": _cheap(),
-    "expensive, nobody waits": _apart(),
-    "expensive, told in turn": _in_turn(),
-    "expensive, told on arrival": _on_arrival(),
-    "expensive, sampled in parallel": _parallel(),
-    "slow queries": _slow_queries(),
-    "slow queries, sampled in parallel": _slow_queries_in_parallel(),
-    "a sampler that waits": _waits(),
-    SURPRISE: _begins_to_wait(),
-})  # fmt: skip
-"""By name."""
 
 
 def run(request: Request) -> Outcome:
