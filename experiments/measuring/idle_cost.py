@@ -63,17 +63,8 @@ def a_dead_process() -> float:
         return _timed(run)
 
 
-def generations() -> float:
-    """Time five generations of 20 on 8 threads."""
-    return _generations(said=False)
-
-
-def expected_generations() -> float:
-    """Time the same when the simulator is told how many calls come."""
-    return _generations(said=True)
-
-
-def _generations(*, said: bool) -> float:
+def generations(*, said: bool) -> float:
+    """Time five generations of 20 on 8 threads, of which the simulator may be told how many calls come."""
     with _simulator(n_workers=8, max_evaluations=100) as simulator, ThreadPoolExecutor(8) as pool:
 
         def run() -> None:
@@ -85,32 +76,13 @@ def _generations(*, said: bool) -> float:
         return _timed(run)
 
 
-def nevergrad_de() -> float:
-    """Time Nevergrad's DE, 100 evaluations in batches of 8 threads."""
-    return _nevergrad("DE", wrapped=True)
-
-
-def nevergrad_cma() -> float:
-    """Time Nevergrad's CMA, likewise."""
-    return _nevergrad("CMA", wrapped=True)
-
-
-def executor_de() -> float:
-    """Time DE by a `SimulatedExecutor`."""
-    return _nevergrad("DE", wrapped=False)
-
-
-def executor_cma() -> float:
-    """Time CMA by a `SimulatedExecutor`."""
-    return _nevergrad("CMA", wrapped=False)
-
-
-def _nevergrad(name: str, *, wrapped: bool) -> float:
+def nevergrad(name: str, *, wrapped: bool) -> float:
+    """Time an optimizer of Nevergrad, 100 evaluations in batches of 8: threads, or else a `SimulatedExecutor`."""
     import numpy as np
 
-    nevergrad = importlib.import_module("nevergrad")
-    space = nevergrad.p.Array(shape=(3,)).set_bounds(-1.0, 1.0)
-    optimizer = nevergrad.optimizers.registry[name](space, budget=100, num_workers=8)
+    ng = importlib.import_module("nevergrad")
+    space = ng.p.Array(shape=(3,)).set_bounds(-1.0, 1.0)
+    optimizer = ng.optimizers.registry[name](space, budget=100, num_workers=8)
     optimizer.parametrization.random_state = np.random.RandomState(1)
 
     def minimize(evaluate: Callable[[dict[str, float]], Any], executor: Executor) -> None:
@@ -131,12 +103,12 @@ def _nevergrad(name: str, *, wrapped: bool) -> float:
 CASES: dict[str, Callable[[], float]] = {
     "n_workers=8, a pool of 4 threads, 100 evaluations": fewer_threads,
     "four processes, one of them killed, 120 evaluations": a_dead_process,
-    "five generations of 20 on 8 threads, guessed": generations,
-    "the same with expect(20)": expected_generations,
-    "Nevergrad's DE, 100 evaluations in batches of 8 threads": nevergrad_de,
-    "Nevergrad's CMA, the same": nevergrad_cma,
-    "Nevergrad's DE by SimulatedExecutor": executor_de,
-    "Nevergrad's CMA by SimulatedExecutor": executor_cma,
+    "five generations of 20 on 8 threads, guessed": functools.partial(generations, said=False),
+    "the same with expect(20)": functools.partial(generations, said=True),
+    "Nevergrad's DE, 100 evaluations in batches of 8 threads": functools.partial(nevergrad, "DE", wrapped=True),
+    "Nevergrad's CMA, the same": functools.partial(nevergrad, "CMA", wrapped=True),
+    "Nevergrad's DE by SimulatedExecutor": functools.partial(nevergrad, "DE", wrapped=False),
+    "Nevergrad's CMA by SimulatedExecutor": functools.partial(nevergrad, "CMA", wrapped=False),
 }
 """By name; each returns real seconds."""
 

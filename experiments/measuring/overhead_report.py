@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from zerowait.suite.rules.evaluation import Evaluation
 
 DEFAULT_WORKERS = (1, 4)
-DEFAULT_EVALUATIONS = 50
 LOOK_AGAIN = 1.0
 """Real seconds after which the processes of a run are listed anew."""
 BUSY = 0.3

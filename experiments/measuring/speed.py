@@ -118,14 +118,9 @@ def bare_pool_asked(configs: list[Config], workers: int) -> float:
 
 
 def simulated_pool(configs: list[Config], workers: int, *, shared_directory: bool = False) -> float:
-    """Time the evaluations through the same pool with a `Simulator` in the place of the objective."""
+    """Time them through the same pool with a `Simulator`, perhaps in a directory that several hosts may share."""
     with _pool(configs, workers) as pool:
         return _simulated(partial(pool.imap, iterable=configs), configs, workers, shared_directory=shared_directory)
-
-
-def simulated_shared_directory(configs: list[Config], workers: int) -> float:
-    """Time the same in a directory that several hosts may share."""
-    return simulated_pool(configs, workers, shared_directory=True)
 
 
 def bare_threads_asked(configs: list[Config], workers: int) -> float:
@@ -237,18 +232,11 @@ def _optimized(
 
 def peer_pool(configs: list[Config], workers: int) -> float:
     """Time the evaluations through a pool and the peer's multi-core wrapper."""
-    from benchmark_simulator import ObjectiveFuncWrapper
-
-    with scratch() as folder, contextlib.redirect_stdout(io.StringIO()):
-        wrapper = ObjectiveFuncWrapper(
-            obj_func=peer_objective, n_workers=workers, n_actual_evals_in_opt=len(configs) + workers,
-            n_evals=len(configs), obj_keys=["loss"], save_dir_name="run", tmp_dir=str(folder),
-        )  # fmt: skip
-        with get_context("fork").Pool(workers) as pool:
-            began = time.perf_counter()
-            for _ in pool.imap(wrapper, configs + configs[:workers]):
-                pass
-            return time.perf_counter() - began
+    with _peer(configs, workers) as wrapper, get_context("fork").Pool(workers) as pool:
+        began = time.perf_counter()
+        for _ in pool.imap(wrapper, configs + configs[:workers]):
+            pass
+        return time.perf_counter() - began
 
 
 def bare_loop(configs: list[Config], workers: int) -> float:
@@ -290,17 +278,22 @@ def simulated_executor(configs: list[Config], workers: int) -> float:
 
 def peer_loop(configs: list[Config], workers: int) -> float:
     """Time the peer's ask-and-tell mode."""
-    from benchmark_simulator import ObjectiveFuncWrapper
-
-    with scratch() as folder, contextlib.redirect_stdout(io.StringIO()):
-        wrapper = ObjectiveFuncWrapper(
-            obj_func=peer_objective, ask_and_tell=True, n_workers=workers, n_evals=len(configs),
-            n_actual_evals_in_opt=len(configs) + workers, obj_keys=["loss"], save_dir_name="run", tmp_dir=str(folder),
-        )  # fmt: skip
+    with _peer(configs, workers, ask_and_tell=True) as wrapper:
         optimizer = _PeerScript(configs + configs[: 2 * workers])
         began = time.perf_counter()
         wrapper.simulate(optimizer)
         return time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def _peer(configs: list[Config], workers: int, **mode: bool) -> Iterator[Any]:
+    from benchmark_simulator import ObjectiveFuncWrapper
+
+    with scratch() as folder, contextlib.redirect_stdout(io.StringIO()):
+        yield ObjectiveFuncWrapper(
+            obj_func=peer_objective, n_workers=workers, n_evals=len(configs), obj_keys=["loss"], save_dir_name="run",
+            n_actual_evals_in_opt=len(configs) + workers, tmp_dir=str(folder), **mode,
+        )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -339,7 +332,9 @@ def has_peer() -> bool:
 OURS, BARE, ASKED, NATIVE = "zerowait", "bare", "one at a time", "native"
 POOL: Mapping[str, Contender] = MappingProxyType({BARE: bare_pool, ASKED: bare_pool_asked, OURS: simulated_pool})
 THREADS: Mapping[str, Contender] = MappingProxyType({ASKED: bare_threads_asked, OURS: simulated_threads})
-SHARED: Mapping[str, Contender] = MappingProxyType({ASKED: bare_pool_asked, OURS: simulated_shared_directory})
+SHARED: Mapping[str, Contender] = MappingProxyType(
+    {ASKED: bare_pool_asked, OURS: partial(simulated_pool, shared_directory=True)}
+)
 EXECUTOR: Mapping[str, Contender] = MappingProxyType({BARE: bare_loop, OURS: simulated_executor})
 LOOP: Mapping[str, Contender] = MappingProxyType({BARE: bare_loop, OURS: simulated_loop})
 DEHB: Mapping[str, Contender] = MappingProxyType({NATIVE: dehb("native"), OURS: dehb("native-simulated")})
