@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -50,3 +50,13 @@ def markdown_table(table: pd.DataFrame, columns: Mapping[str, Any]) -> str:
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     lines += [f"| {' | '.join(show(row) for show in columns.values())} |" for row in table.itertuples(index=False)]
     return "\n".join(lines)
+
+
+def table_by_workers(table: pd.DataFrame, texts: Sequence[str], index: Sequence[str], shown: Mapping[str, Any]) -> str:
+    """Return texts, one of each row, as a Markdown table with a column for each number of workers.
+
+    `index` are the columns that a row of it is about, and `shown` what stands before the texts, as in `markdown_table`.
+    """
+    wide = table.assign(text=texts).pivot_table(index=index, columns="n_workers", values="text", aggfunc="first")
+    by_workers = {f"P = {n}": lambda row, k=k: row[k] for k, n in enumerate(wide.columns, len(index))}
+    return markdown_table(wide.reset_index(), {**shown, **by_workers})

@@ -115,13 +115,10 @@ def verify(folder: Path, request: Request) -> Outcome:
         "interval over seeds, lower_tasks to upper_tasks one over tasks",
     ]
     alone, unlike = full_alone(folder, names)
-    ranks = [side for one in found for side in (one.changes.right, one.changes.wrong)]
     gates = [
         Gate(f"runs at the full fidelity alone that differ between the clocks, of {alone}", unlike, "==", 0),
-        Gate("ranks: largest error of their sum k (k + 1) / 2",
-             max(float(np.abs(r.sum(axis=-1) - r.shape[-1] * (r.shape[-1] + 1) / 2).max()) for r in ranks), "<=",
-             effects.ROUNDING),
-    ]  # fmt: skip
+        effects.ranks_gate(found),
+    ]
     return Outcome("clocks", table, gates, notes, details, partial(_draw, optimizers))
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
+from zerowait.experiments.verification.outcome import Gate
 from zerowait.experiments.verification.schedules import Case, Telling
 from zerowait.suite import Evaluation, Overhead, Query, Simulator, simulate
 from zerowait.suite.naive import NaiveRun
@@ -429,6 +430,18 @@ def _serve(
             connection.send(simulator(config, fidelity))
         except Exception as error:  # noqa: BLE001 - raised again by `answer_of`, in the process that waits
             connection.send(error)
+
+
+def guess_gates(table: pd.DataFrame, changed: pd.Series[bool], guessed: Any, surprise: Any) -> list[Gate]:
+    """Return the gates on guesses; masks say which runs differ from the truth, are guessed about, have a surprise."""
+    silent = changed & (table["guesses"] > 0) & ((table["wrong_guesses"] == 0) | ~table["warned"].astype(bool))
+    return [
+        Gate("guessed: runs that a guess has changed and that do not say so", float(silent.sum()), "==", 0),
+        Gate("guessed: guesses about a sampler that has always waited",
+             float(table[guessed & ~surprise]["guesses"].sum()), "==", 0),
+        Gate("guessed: wrong guesses about a sampler that begins to wait",
+             float(table[guessed & surprise]["wrong_guesses"].sum()), ">=", 1),
+    ]  # fmt: skip
 
 
 def _observed(trace: pd.DataFrame, known: list[int], unit: float) -> Observed:

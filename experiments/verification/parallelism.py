@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.experiments.exports.markdown import filled, markdown_table, read_page
+from zerowait.experiments.exports.markdown import filled, markdown_table, read_page, table_by_workers
 from zerowait.plots.catalogue import figure_kind
 from zerowait.plots.studies.blocks import blocks, counted
 from zerowait.plots.studies.loading import load_study
@@ -141,18 +141,12 @@ def _verdict(ranks: pd.DataFrame) -> str:
 
 def _by_workers(table: pd.DataFrame, value: str, digits: int) -> str:
     """Return a row an optimizer and a column a number of workers, each number with its interval."""
-    workers = sorted(table["n_workers"].unique())
-    shown = table.assign(
-        text=[
-            f"{row[value]:.{digits}f}"
-            + ("" if np.isnan(row["lower"]) else f" ({row['lower']:.{digits}f}-{row['upper']:.{digits}f})")
-            for row in table.to_dict("records")
-        ]
-    ).pivot_table(index="optimizer", columns="n_workers", values="text", aggfunc="first")
-    wide = shown.set_axis([f"p{n}" for n in workers], axis=1).reset_index()
-    columns: dict[str, Any] = {"": lambda row: row.optimizer}
-    columns |= {f"P = {n}": lambda row, n=n: getattr(row, f"p{n}") for n in workers}
-    return markdown_table(wide, columns)
+    texts = [
+        f"{row[value]:.{digits}f}"
+        + ("" if np.isnan(row["lower"]) else f" ({row['lower']:.{digits}f}-{row['upper']:.{digits}f})")
+        for row in table.to_dict("records")
+    ]
+    return table_by_workers(table, texts, ["optimizer"], {"": lambda row: row.optimizer})
 
 
 def _where_gains_end(speed: pd.DataFrame) -> Iterator[str]:
@@ -182,12 +176,8 @@ def _pairs(wins: pd.DataFrame) -> str:
     for row in wins.to_dict("records"):
         text = f"{row['win_rate']:.0%} ({row['lower']:.0%}-{row['upper']:.0%})"
         texts.append(f"**{text}**" if _conclusion(row) else text)
-    shown = wins.assign(text=texts, pair=wins["optimizer"] + " before " + wins["other"])
-    wide = shown.pivot_table(index="pair", columns="n_workers", values="text", aggfunc="first")
-    workers = list(wide.columns)
-    columns: dict[str, Any] = {"": lambda row: row.pair}
-    columns |= {f"P = {n}": lambda row, n=n: getattr(row, f"p{n}") for n in workers}
-    return markdown_table(wide.set_axis([f"p{n}" for n in workers], axis=1).reset_index(), columns)
+    wins = wins.assign(pair=wins["optimizer"] + " before " + wins["other"])
+    return table_by_workers(wins, texts, ["pair"], {"": lambda row: row.pair})
 
 
 def _kept_conclusions(wins: pd.DataFrame) -> Iterator[str]:

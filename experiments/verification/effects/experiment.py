@@ -121,17 +121,15 @@ def drawn(final: Reading) -> list[Compared]:
     repaired = effects_ranks.repaired(final.right, generator("effects", "unpaired", final.n_workers))
     study = np.broadcast_to(effects_ranks.mean_ranks(final.right), repaired.shape)
     return [
-        Compared(_named(final, effects_traces.UNSEEDED), chance, {}, chance),
-        Compared(_named(final, effects_traces.UNPAIRED), Changes(study, repaired), {}, chance),
+        Compared(replace(final, effect=effects_traces.UNSEEDED), chance, {}, chance),
+        Compared(replace(final, effect=effects_traces.UNPAIRED), Changes(study, repaired), {}, chance),
     ]
-
-
-def _named(reading: Reading, effect: str) -> Reading:
-    return replace(reading, effect=effect)
 
 
 def verify(folder: Path, scope: effects_reruns.Scope, request: Request) -> Outcome:
     """Compare right and wrong on the study in a folder."""
+    import pandas as pd
+
     from zerowait.plots.studies.loading import load_study
     from zerowait.suite.records import store
 
@@ -150,13 +148,13 @@ def verify(folder: Path, scope: effects_reruns.Scope, request: Request) -> Outco
     effects = list(dict.fromkeys(one.reading.effect for one in found))
     found.sort(key=lambda one: (effects.index(one.reading.effect), one.reading.budget, one.reading.n_workers))
     details = {
-        "intervals": _table([row for one in found for row in _intervals(one)]),
-        "optimizers": _table([row for one in found for row in optimizers_of(one)]),
-        "draws": _table([row for final in finals for row in _draws(final)]),
+        "intervals": pd.DataFrame([row for one in found for row in _intervals(one)]),
+        "optimizers": pd.DataFrame([row for one in found for row in optimizers_of(one)]),
+        "draws": pd.DataFrame([row for final in finals for row in _draws(final)]),
         "shared": _shared(folder),
     }
     if known:
-        details["rules"] = _table(effects_traces.ranks_by_rule(judged))
+        details["rules"] = pd.DataFrame(effects_traces.ranks_by_rule(judged))
     notes = _notes(study, finals, folder, scope)
     if all(reading.effect != effects_reruns.ORDER_OF_ASKING for reading in made):
         notes.append(
@@ -168,7 +166,7 @@ def verify(folder: Path, scope: effects_reruns.Scope, request: Request) -> Outco
             f"{effects_traces.UNFINISHED} is left out: the traces do not hold full.value; zerowait complete adds it"
         )
     gates = [*_gates(study, found, finals), *gates]
-    outcome = Outcome("effects", _table([row_of(one) for one in found]), gates, notes, details)
+    outcome = Outcome("effects", pd.DataFrame([row_of(one) for one in found]), gates, notes, details)
     return replace(outcome, more=partial(effects_page.write, outcome, request.page))
 
 
@@ -182,8 +180,9 @@ def _rerun(
     parallel = [n for n in workers if n > 1] or workers
     evaluations = max((task.evaluations for task in again), default=100)
     noisy = effects_reruns.noisy(parallel, evaluations, scope)
-    without_noise = [task for task in effects_reruns.noisy(parallel, evaluations, scope) if task.seed == 0]
-    without_noise = [_without_noise(task) for task in without_noise if task.adapter == "random"]
+    without_noise = [
+        replace(task, benchmark_parameters={}) for task in noisy if task.seed == 0 and task.adapter == "random"
+    ]
     budgets = effects_reruns.with_papers_budgets(sorted({workers[0], workers[-1]}), scope)
     asked, repeated = effects_reruns.ORDER_OF_ASKING, effects_reruns.REPEATED_SEEDS
     lists = [
@@ -224,14 +223,10 @@ def _rerun(
     return readings, gates
 
 
-def _without_noise(task: effects_reruns.Task) -> effects_reruns.Task:
-    return replace(task, benchmark_parameters={})
-
-
 def _gates(study: Study, found: Sequence[Compared], finals: Sequence[Reading]) -> list[Gate]:
     future, ahead = effects_traces.deliveries_from_the_future, effects_traces.looking_ahead
     identical = [compared(final) for final in finals]
-    ranks = [side for one in found for side in (one.changes.right, one.changes.wrong)]
+    every = [change for one in identical for change in (one.changes, *one.replicates.values())]
     return [
         Gate("right step function: times at which it is not the best of what was delivered by then",
              future(study, effects_traces.right), "==", 0),
@@ -239,16 +234,16 @@ def _gates(study: Study, found: Sequence[Compared], finals: Sequence[Reading]) -
         Gate("look-ahead: times between deliveries at which it is worse than what was delivered by then",
              effects_traces.worse_than_known(study, ahead), "==", 0),
         Gate("identical data: sum of all changes, flips and missing agreement",
-             sum(_sum(one) for one in identical), "==", 0),
-        Gate("ranks: largest error of their sum k (k + 1) / 2",
-             max(float(np.abs(r.sum(axis=-1) - r.shape[-1] * (r.shape[-1] + 1) / 2).max()) for r in ranks),
-             "<=", ROUNDING),
+             float(sum(np.sum(c.flips) + np.sum(np.abs(c.each)) + np.sum(1 - c.tau) for c in every)), "==", 0),
+        ranks_gate(found),
     ]  # fmt: skip
 
 
-def _sum(one: Compared) -> float:
-    every = [one.changes, *one.replicates.values()]
-    return float(sum(np.sum(c.flips) + np.sum(np.abs(c.each)) + np.sum(1 - c.tau) for c in every))
+def ranks_gate(found: Sequence[Compared]) -> Gate:
+    """Return the gate on what average ranks of all optimizers sum to."""
+    ranks = [side for one in found for side in (one.changes.right, one.changes.wrong)]
+    error = max(float(np.abs(r.sum(axis=-1) - r.shape[-1] * (r.shape[-1] + 1) / 2).max()) for r in ranks)
+    return Gate("ranks: largest error of their sum k (k + 1) / 2", error, "<=", ROUNDING)
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------
@@ -263,6 +258,7 @@ def row_of(one: Compared) -> dict[str, Any]:
     known = ~np.isnan(reading.regret_right) & ~np.isnan(reading.regret_wrong)
     regret = (reading.regret_wrong - reading.regret_right)[known]
     repeated = min(map(len, reading.right)) > 1  # one seed says nothing of chance
+    as_much = float((one.chance.largest >= np.mean(one.changes.largest)).mean())  # share of the draws
     return {
         "effect": reading.effect,
         "n_workers": reading.n_workers,
@@ -279,13 +275,8 @@ def row_of(one: Compared) -> dict[str, Any]:
         "regret_change": math.nan if one.is_drawn or not len(regret) else float(regret.mean()),
         "chance_change": float(one.chance.largest.mean()) if repeated else math.nan,
         "chance_flips": float(one.chance.flips.mean()) if repeated else math.nan,
-        "as_much_by_chance": _as_much(one) if repeated and not one.is_drawn else math.nan,
+        "as_much_by_chance": as_much if repeated and not one.is_drawn else math.nan,
     }
-
-
-def _as_much(one: Compared) -> float:
-    """Return the share of the draws that change an average rank at least as much as the mistake does."""
-    return float((one.chance.largest >= np.mean(one.changes.largest)).mean())
 
 
 def _mean(values: Floats) -> float:
@@ -390,9 +381,3 @@ def _notes(study: Study, finals: Sequence[Reading], folder: Path, scope: effects
         again,
         reading,
     ]
-
-
-def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(rows)

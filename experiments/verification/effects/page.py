@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zerowait.experiments.exports.markdown import filled, markdown_table, read_page
+from zerowait.experiments.exports.markdown import filled, markdown_table, read_page, table_by_workers
 from zerowait.experiments.verification.outcome import Outcome, draw_figure
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -140,8 +140,8 @@ def sentences(table: pd.DataFrame) -> list[str]:
         else:
             text = (
                 f"an average rank changes by up to {worst['largest_change']:.2f} ({worst['of']}, P = "
-                f"{worst['n_workers']}, at {worst['budget']:.0%} of the budget; {_between(worst)}), and "
-                f"{rows['flips'].max():.3g} of {worst['pairs']} pairs flip at most"
+                f"{worst['n_workers']}, at {worst['budget']:.0%} of the budget; {worst['lower']:.2f} to "
+                f"{worst['upper']:.2f}), and {rows['flips'].max():.3g} of {worst['pairs']} pairs flip at most"
             )
         clear = rows[rows["as_much_by_chance"] < RARE]
         where = "nowhere" if not len(clear) else "at " + ", ".join(
@@ -151,10 +151,6 @@ def sentences(table: pd.DataFrame) -> list[str]:
         beyond = f" Beyond chance (fewer than {RARE:.0%} of the draws change as much): {where}." if known else ""
         lines.append(f"**{effect}**: {text}.{beyond}")
     return lines
-
-
-def _between(row: Any) -> str:
-    return f"{row['lower']:.2f} to {row['upper']:.2f}"
 
 
 def _effects(table: pd.DataFrame) -> str:
@@ -171,14 +167,9 @@ def _effects(table: pd.DataFrame) -> str:
 
 def _rules(table: pd.DataFrame) -> str:
     """Return a row an optimizer and share of the budget, with its ranks by recommended / full / any for each P."""
-    workers = sorted(table["n_workers"].unique())
-    cells = table.assign(
-        ranks=[f"{r.recommended:.2f} / {r.full:.2f} / {r.any:.2f}" for r in table.itertuples(index=False)]
-    ).pivot_table(index=["budget", "optimizer"], columns="n_workers", values="ranks", aggfunc="first")
-    return markdown_table(cells.set_axis([f"p{n}" for n in workers], axis=1).reset_index(), {
-        "read at": lambda r: f"{r.budget:.0%}", "recommended / full / any": lambda r: r.optimizer,
-        **{f"P = {n}": lambda r, n=n: getattr(r, f"p{n}") for n in workers},
-    })  # fmt: skip
+    texts = [f"{r.recommended:.2f} / {r.full:.2f} / {r.any:.2f}" for r in table.itertuples(index=False)]
+    shown = {"read at": lambda r: f"{r.budget:.0%}", "recommended / full / any": lambda r: r.optimizer}
+    return table_by_workers(table, texts, ["budget", "optimizer"], shown)
 
 
 def _draws(table: pd.DataFrame) -> str:

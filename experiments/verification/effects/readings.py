@@ -52,6 +52,6 @@ def interpolated(ends: Floats, values: Floats, times: Floats) -> Floats:
     return np.asarray(np.interp(times, at[last], best[last]), dtype=np.float64)
 
 
-def after_evaluations(values: Floats, number: int) -> float:
-    """Return the best of the first so many values, which are in delivery order; NaN when none of them succeeded."""
+def after_evaluations(values: Floats, number: int | None) -> float:
+    """Return the best of the first so many values, or all, in delivery order; NaN when none of them succeeded."""
     return float(np.fmin.reduce(values[:number], initial=math.nan))

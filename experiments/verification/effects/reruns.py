@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zerowait.benchmarks import Benchmark
+    from zerowait.plots.statistics.arithmetic import Floats
     from zerowait.plots.studies.run import Run
     from zerowait.plots.studies.study import Study
 
@@ -297,20 +298,16 @@ def study_of(runs: Sequence[Run]) -> Study:
 
 def different(runs: Sequence[Run], others: Sequence[Run]) -> int:
     """Return how many runs do not have the very times and values of the other ones, in the same order."""
-    return sum(not _same(one, other) for one, other in zip(runs, others, strict=True))
+    return sum(not _same(one.ends, one.values, other) for one, other in zip(runs, others, strict=True))
 
 
-def _same(one: Run, other: Run) -> bool:
-    return np.array_equal(one.ends, other.ends) and np.array_equal(one.values, other.values, equal_nan=True)
+def _same(ends: Floats, values: Floats, run: Run) -> bool:
+    return np.array_equal(ends, run.ends) and np.array_equal(values, run.values, equal_nan=True)
 
 
 def unlike_the_study(study: Study, runs: Sequence[Run]) -> int:
     """Return how many runs do not have the very times and values of the study's runs of the same name."""
     names = study.cells[["benchmark", "n_workers", "optimizer", "seed"]].itertuples(index=False)
-    number = {tuple(name): run for run, name in enumerate(names)}
-    return sum(not _as_in(study, number[run.benchmark, run.n_workers, run.optimizer, run.seed], run) for run in runs)
-
-
-def _as_in(study: Study, number: int, run: Run) -> bool:
-    rows = study.rows(number)
-    return np.array_equal(study.ends[rows], run.ends) and np.array_equal(study.losses[rows], run.values, equal_nan=True)
+    rows = {tuple(name): study.rows(number) for number, name in enumerate(names)}
+    pairs = [(rows[run.benchmark, run.n_workers, run.optimizer, run.seed], run) for run in runs]
+    return sum(not _same(study.ends[of], study.losses[of], run) for of, run in pairs)

@@ -72,27 +72,19 @@ def regrets(study: Study, benchmarks: Sequence[str], losses: Sequence[Floats]) -
     return np.asarray(np.mean(of_each, axis=0), dtype=np.float64)
 
 
-def looking_ahead(study: Study, run: int, time: float) -> float:
-    """Read a run with the step function of `effects_readings.looking_ahead`."""
-    return _at(effects_readings.looking_ahead, study, run, time)
+def _read_by(function: Callable[[Floats, Floats, Floats], Floats]) -> Read:
+    def read(study: Study, run: int, time: float) -> float:
+        rows = study.rows(run)
+        return float(function(study.ends[rows], study.losses[rows], np.array([time]))[0])
+
+    return read
 
 
-def interpolated(study: Study, run: int, time: float) -> float:
-    """Read a run along straight lines, see `effects_readings.interpolated`."""
-    return _at(effects_readings.interpolated, study, run, time)
+looking_ahead, interpolated = _read_by(effects_readings.looking_ahead), _read_by(effects_readings.interpolated)
 
 
-def at_its_own_end(study: Study, run: int, time: float) -> float:  # noqa: ARG001 - the mistake is to ignore the time
-    """Read a run at the end of its own budget."""
-    return effects_readings.after_evaluations(study.losses[study.rows(run)], len(study.losses))
-
-
-def _at(function: Callable[..., Floats], study: Study, run: int, time: float) -> float:
-    rows = study.rows(run)
-    return float(function(study.ends[rows], study.losses[rows], np.array([time]))[0])
-
-
-def _counted(study: Study, run: int, time: float, *, number: int) -> float:  # noqa: ARG001 - the same
+def at_its_own_end(study: Study, run: int, time: float, number: int | None = None) -> float:  # noqa: ARG001 - the mistake
+    """Read a run at the end of its own budget, or after so many evaluations, whatever the time."""
     return effects_readings.after_evaluations(study.losses[study.rows(run)], number)
 
 
@@ -110,7 +102,7 @@ def readings(study: Study) -> list[Reading]:
         count = max(1, round(FRACTIONS[0] * fewest))
         found += [reading(LOOK_AHEAD, study, group, fraction, looking_ahead) for fraction in FRACTIONS]
         found += [reading(STRAIGHT, study, group, fraction, interpolated) for fraction in FRACTIONS]
-        found.append(reading(COUNTED, study, group, FRACTIONS[0], partial(_counted, number=count)))
+        found.append(reading(COUNTED, study, group, FRACTIONS[0], partial(at_its_own_end, number=count)))
         found.append(reading(OWN_END, study, group, 1.0, at_its_own_end))
     return found
 

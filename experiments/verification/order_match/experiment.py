@@ -289,15 +289,7 @@ def _outcome(rows: list[dict[str, Any]], evaluations: list[dict[str, Any]], scop
 def _guesses(table: pd.DataFrame, scope: Scope) -> list[Gate]:
     other = (table["guessed_tau"] < 1) | ~table["guessed_same_known"].astype(bool)
     other |= table["guessed_time_error"] > scope.time_limit
-    silent = other & (table["guesses"] > 0) & ((table["wrong_guesses"] == 0) | ~table["warned"].astype(bool))
-    surprise = table["kind"] == BEGINS_TO_WAIT
-    return [
-        Gate("guessed: runs that a guess has changed and that do not say so", float(silent.sum()), "==", 0),
-        Gate("guessed: guesses about a sampler that has always waited",
-             float(table[~surprise]["guesses"].sum()), "==", 0),
-        Gate("guessed: wrong guesses about a sampler that begins to wait",
-             float(table[surprise]["wrong_guesses"].sum()), ">=", 1),
-    ]  # fmt: skip
+    return drivers.guess_gates(table, other, True, table["kind"] == BEGINS_TO_WAIT)
 
 
 def _agreement(name: str, table: pd.DataFrame, prefix: str, scope: Scope) -> list[Gate]:

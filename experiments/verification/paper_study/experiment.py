@@ -123,7 +123,10 @@ def compared(name: str, study: Study, moment: str) -> tuple[list[dict[str, Any]]
     shared = shared_benchmarks(groups)
     if not shared:
         raise SpecificationError(f"{name}: no benchmark has runs of all optimizers with every number of workers")
-    strata = {group.n_workers: _losses(study, group, shared, when.fraction) for group in groups}
+    strata: dict[int, tuple[Floats, ...]] = {}
+    for group in groups:
+        found = dict(zip(group.benchmarks, effects_traces.losses_at(study, group, when.fraction), strict=True))
+        strata[group.n_workers] = tuple(found[benchmark] for benchmark in shared)
     fewest, *_ = strata
     ranks, orders = [], []
     for n_workers, losses in strata.items():
@@ -176,11 +179,6 @@ def change_test(before: Floats, after: Floats, random: np.random.Generator, perm
 
 def _block_ranks(strata: Sequence[Floats]) -> Floats:
     return np.stack([average_ranks(losses).mean(axis=0) for losses in strata])
-
-
-def _losses(study: Study, group: Blocks, benchmarks: Sequence[str], fraction: float) -> tuple[Floats, ...]:
-    found = dict(zip(group.benchmarks, effects_traces.losses_at(study, group, fraction), strict=True))
-    return tuple(found[name] for name in benchmarks)
 
 
 def _friedman_p(losses: Floats) -> float:

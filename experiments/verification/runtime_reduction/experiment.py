@@ -37,7 +37,7 @@ from zerowait.experiments.verification.runtime_reduction.work import (
     Scaled,
     SeededByQuery,
 )
-from zerowait.experiments.verification.schedules import Case, Schedule, expected, gap
+from zerowait.experiments.verification.schedules import Case, expected, gap
 from zerowait.suite import Overhead
 
 
@@ -90,10 +90,6 @@ FULL = Scope(100, 10, 1 / 6, 0.6, PAIRED)
 QUICK = Scope(20, 2, 1 / 75, 3.0, QUICK_PAIRED)
 
 
-def _schedule(seed: int, scope: Scope, runtimes: list[float]) -> Schedule:
-    return expected(_case(seed, scope, runtimes))
-
-
 def _case(seed: int, scope: Scope, runtimes: list[float]) -> Case:
     return Case(tuple(runtimes[z] for z in Climber(seed, scope.evaluations).fidelities), workers=WORKERS)
 
@@ -135,7 +131,7 @@ def verify(scope: Scope, request: Request) -> Outcome:
             "gap_ms": least * scope.scale * 1e3,
             "lateness_ms": truth[name, seed].lateness * scope.scale * 1e3,
             "slept_wall": truth[name, seed].wall,
-            "slept_in_order": truth[name, seed].order == _schedule(seed, scope, benchmark.runtimes).order,
+            "slept_in_order": truth[name, seed].order == expected(_case(seed, scope, benchmark.runtimes)).order,
             **_simulated(benchmark, seed, mode, overhead, truth[name, seed], scope, request.directory),
         }
         for name, benchmark in objectives.items()

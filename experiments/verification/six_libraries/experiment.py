@@ -10,7 +10,7 @@ What agrees exactly, what cannot, and what bound follows from that: see `run_dis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from zerowait.experiments.verification import Request
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.experiments.verification.six_libraries.library_runs import Ran, Shortened, run_library
-from zerowait.experiments.verification.six_libraries.run_distances import MEASURES, Distance, distance, is_odd, most_odd
+from zerowait.experiments.verification.six_libraries.run_distances import MEASURES, distance, is_odd, most_odd
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,25 +37,15 @@ process that was just woken up. docs/verification.md says which form of this lim
 """
 
 
-def _branin(scale: float) -> Shortened:
-    from zerowait import benchmarks
-
-    return Shortened(benchmarks.load("branin"), scale, spread=True)
-
-
-def _lcbench(scale: float) -> Shortened:
-    from zerowait import benchmarks
-
-    return Shortened(benchmarks.load("lcbench", task="167104"), scale, spread=False)
-
-
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A benchmark and how short its runtimes are made."""
 
-    make: Callable[[float], Shortened]
+    task: str | None
     scale: float
     """Real seconds for a second of the benchmark."""
+    spread: bool
+    """Whether each configuration has a factor of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +54,7 @@ class Cell:
 
     optimizer: str
     problem: str
-    """The benchmark's name among the scope's problems."""
+    """The benchmark's name, among the scope's problems."""
     workers: int
 
 
@@ -79,12 +69,14 @@ class Scope:
 
 
 FULL = Scope(
-    MappingProxyType({"branin": Problem(_branin, 1 / 7200), "lcbench": Problem(_lcbench, 1 / 160)}),
+    MappingProxyType(
+        {"branin": Problem(None, 1 / 7200, spread=True), "lcbench": Problem("167104", 1 / 160, spread=False)}
+    ),
     tuple(Cell(o, b, p) for o in OPTIMIZERS for b in ("branin", "lcbench") for p in (1, 2, 4, 8)),
     MappingProxyType({False: 20, True: 24}),
 )
 QUICK = Scope(
-    MappingProxyType({"branin": Problem(_branin, 1 / 14400)}),
+    MappingProxyType({"branin": Problem(None, 1 / 14400, spread=True)}),
     (Cell(RANDOM, "branin", 2), Cell("bohb", "branin", 1)),
     MappingProxyType({False: 12, True: 12}),
 )
@@ -106,11 +98,14 @@ def verify(scope: Scope, request: Request) -> Outcome:
     DataMissingError
         The data of a benchmark are not here.
     """
-    from zerowait import adapters
+    from zerowait import adapters, benchmarks
     from zerowait.suite.rules.errors import SpecificationError
 
-    benchmarks = {name: problem.make(problem.scale) for name, problem in scope.problems.items()}
-    for benchmark in benchmarks.values():
+    shortened = {
+        name: Shortened(benchmarks.load(name, task=problem.task), problem.scale, spread=problem.spread)
+        for name, problem in scope.problems.items()
+    }
+    for benchmark in shortened.values():
         benchmark.open()
     chooses: dict[str, bool] = {}
     absent: dict[str, str] = {}
@@ -124,7 +119,7 @@ def verify(scope: Scope, request: Request) -> Outcome:
     for n, cell in enumerate(cells):
         request.tell(f"{n + 1} of {len(cells)}: {cell.optimizer} on {cell.problem}, {cell.workers} workers")
         one = partial(
-            run_library, cell.optimizer, benchmark=benchmarks[cell.problem], workers=cell.workers,
+            run_library, cell.optimizer, benchmark=shortened[cell.problem], workers=cell.workers,
             evaluations=scope.evaluations[chooses[cell.optimizer]], seed=SEED, directory=request.directory,
         )  # fmt: skip
         # A machine that gets slower or faster meanwhile must not favour one of them.
@@ -157,7 +152,7 @@ def compare(cell: Cell, ran: Mapping[str, Ran]) -> dict[str, Any]:
         "idle_releases": simulated.idle_releases,
         "same": min(to_slept.first, to_again.first),
         "slept_apart_ms": others.apart * 1e3,
-        "apart_ms": _nearer(to_slept, to_again).apart * 1e3,
+        "apart_ms": max(to_slept, to_again, key=lambda to: to.first).apart * 1e3,  # of the nearer one
     }
     for measure in MEASURES:
         unit = (max(values) - min(values)) or 1.0 if measure in ("best", "curve") else 1.0
@@ -168,10 +163,6 @@ def compare(cell: Cell, ran: Mapping[str, Ran]) -> dict[str, Any]:
         row[f"odd_{measure}"] = is_odd(between, first, second, overslept if measure == "time" else 0.0)
     row["odd"] = [row[f"odd_{measure}"] for measure in MEASURES].count(True) > len(MEASURES) / 2
     return row
-
-
-def _nearer(one: Distance, other: Distance) -> Distance:
-    return one if one.first >= other.first else other
 
 
 def _evaluations(cell: Cell, ran: Mapping[str, Ran]) -> list[dict[str, Any]]:
