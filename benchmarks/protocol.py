@@ -146,6 +146,18 @@ class Benchmark(Protocol):
         """
 
 
+class Wrapped:
+    """A benchmark that is another one but for how it evaluates."""
+
+    def __init__(self, benchmark: Any) -> None:
+        self.benchmark = benchmark
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "benchmark":  # while it is unpickled there is no benchmark yet
+            raise AttributeError(name)
+        return getattr(self.benchmark, name)
+
+
 def as_float(value: object) -> float | None:
     """Return a number of any type as a float, or None when it is not a number or too large for one."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool):

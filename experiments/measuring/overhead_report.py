@@ -32,6 +32,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zerowait.benchmarks.protocol import Wrapped
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.overhead import Overhead
@@ -77,7 +78,7 @@ class Row:
     """Why it was not measured."""
 
 
-class Clocked:
+class Clocked(Wrapped):
     """A benchmark that writes down when it is called and how much CPU time the run has used by then.
 
     Parameters
@@ -91,16 +92,11 @@ class Clocked:
     """
 
     def __init__(self, benchmark: Any, log: Path, root: Process) -> None:
-        self.benchmark = benchmark
+        super().__init__(benchmark)
         self.log = log
         self.root = root
         self._pids: list[int] = []
         self._looked = -LOOK_AGAIN
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "benchmark":  # while it is unpickled there is no benchmark yet
-            raise AttributeError(name)
-        return getattr(self.benchmark, name)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out which processes there were."""

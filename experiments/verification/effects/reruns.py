@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zerowait.benchmarks.protocol import Wrapped
 from zerowait.experiments.verification.schedules import Case, expected
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.evaluation import Config, Evaluation, as_evaluation
@@ -58,20 +59,8 @@ STEP = 2.0**-20
 """Relative: by so much each evaluation is longer than the one before it. Exact in binary."""
 
 
-class _Wrapped:
-    """A benchmark that is another one but for how it evaluates; made anew for every run, because it counts."""
-
-    def __init__(self, benchmark: Benchmark) -> None:
-        self.benchmark = benchmark
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "benchmark":
-            raise AttributeError(name)
-        return getattr(self.benchmark, name)
-
-
-class AnswersAtOnce(_Wrapped):
-    """A benchmark whose results come back in the order in which they were asked for."""
+class AnswersAtOnce(Wrapped):
+    """A benchmark whose results come back in the order in which they were asked for; made anew for every run."""
 
     def __init__(self, benchmark: Benchmark) -> None:
         super().__init__(benchmark)
@@ -85,8 +74,8 @@ class AnswersAtOnce(_Wrapped):
         return Evaluation(evaluation.value, 1.0 + self._asked * STEP, metrics)
 
 
-class RepeatedSeeds(_Wrapped):
-    """A benchmark that P workers evaluate with the same seeds, one after the other.
+class RepeatedSeeds(Wrapped):
+    """A benchmark that P workers evaluate with the same seeds, one after the other; made anew for every run.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zerowait.benchmarks.protocol import Wrapped
 from zerowait.suite.records.trace import ATTRIBUTE
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.evaluation import Evaluation
@@ -24,7 +25,7 @@ LEAST_FACTOR, GREATEST_FACTOR = 0.5, 1.5
 """Between them lies what a spread multiplies the runtimes of a configuration by."""
 
 
-class Shortened:
+class Shortened(Wrapped):
     """A benchmark with runtimes short enough to be slept, opened in every process before its first evaluation.
 
     Opening a surrogate takes longer than some of the trainings. A slept training that begins with it ends late; the
@@ -43,14 +44,9 @@ class Shortened:
     """
 
     def __init__(self, benchmark: Any, scale: float, *, spread: bool) -> None:
-        self.benchmark = benchmark
+        super().__init__(benchmark)
         self.scale = scale
         self.spread = spread
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "benchmark":  # while it is unpickled there is no benchmark yet
-            raise AttributeError(name)
-        return getattr(self.benchmark, name)
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Arrive in a process."""
