@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zerowait.experiments.commands.export import Folder
+from zerowait.experiments.commands.plot import Folder
 from zerowait.experiments.studies.output import print_err, print_out
 from zerowait.experiments.studies.shipped import archive_folder, study_file
 from zerowait.suite.rules.errors import SpecificationError

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zerowait.experiments.commands.plot import STUDY_HELP, study_folder
+from zerowait.experiments.commands.plot import Folder, study_folder
 from zerowait.experiments.studies.output import print_err, print_out
 
 app = typer.Typer(
@@ -16,10 +16,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Folder = Annotated[
-    Path,
-    typer.Argument(help=STUDY_HELP, metavar="STUDY", show_default=False, readable=False),
-]
 Where = Annotated[
     list[str] | None,
     typer.Option(

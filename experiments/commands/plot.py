@@ -30,6 +30,7 @@ Names = Annotated[
     ),
 ]  # fmt: skip
 STUDY_HELP = f"The study's output folder, its TOML file, or the name of one of ours: {', '.join(shipped_studies())}."
+Folder = Annotated[Path, typer.Argument(help=STUDY_HELP, metavar="STUDY", show_default=False, readable=False)]
 
 
 def plot(
@@ -78,39 +79,20 @@ def plot(
         return
     if study is None:
         raise SpecificationError("name the output folder of a study: zerowait plot STUDY [FIGURE]")
-    draw(study, figure, where=where or (), options=option or (), names=names or (), look=look, width=width, out=out)
-
-
-def draw(
-    study: Path,
-    figure: str = DEFAULT,
-    *,
-    where: Sequence[str] = (),
-    options: Sequence[str] = (),
-    names: Sequence[str] = (),
-    look: str = "web",
-    width: str | None = None,
-    out: Path | None = None,
-) -> None:
-    """Draw one figure, or all that a study has, and print where the files are.
-
-    Raises
-    ------
-    ZerowaitError
-        The study cannot be read, or there is no such figure, option or style, or it cannot be drawn or written.
-    """
     from zerowait.plots.catalogue import FIGURES, figure_kind
     from zerowait.plots.studies.loading import load_study
 
     kinds = [k for k in FIGURES.values() if not k.needs_reference] if figure == ALL else [figure_kind(figure)]
-    if figure == ALL and (options or _is_file(out)):
+    if figure == ALL and (option or _is_file(out)):
         raise SpecificationError("all figures share no option and no file; leave out --set, and give --out a folder")
-    parsed: dict[str, Any] = {} if figure == ALL else kinds[0].parse(options)
+    parsed: dict[str, Any] = {} if figure == ALL else kinds[0].parse(option or ())
     if "reference" in parsed:
         parsed["reference"] = study_folder(Path(parsed["reference"]))
     folder = study_folder(study)
     columns = dict.fromkeys(name for kind in kinds for name in kind.columns)
-    loaded = load_study(folder, columns=tuple(columns), where=where, labels=labels_for(study, folder, names))
+    loaded = load_study(
+        folder, columns=tuple(columns), where=where or (), labels=labels_for(study, folder, names or ())
+    )
     for kind in kinds:
         if figure == ALL and not kind.is_of(loaded):
             continue

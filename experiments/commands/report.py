@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zerowait.experiments.commands.plot import STUDY_HELP, Names, labels_for, study_folder
+from zerowait.experiments.commands.plot import Folder, Names, labels_for, study_folder
 from zerowait.experiments.studies.output import print_out
 from zerowait.experiments.studies.shipped import study_file
 from zerowait.suite.rules.errors import SpecificationError
@@ -22,12 +22,7 @@ REPORT_FILE = "report.html"
 
 
 def report(
-    study: Annotated[
-        Path,
-        typer.Argument(
-            help=STUDY_HELP, metavar="STUDY", show_default=False, readable=False
-        ),
-    ],
+    study: Folder,
     *,
     out: Annotated[
         Path | None,

@@ -118,7 +118,11 @@ def render(
             "unfinished": unfinished(material),
         },
         matrix=tables.matrix(study, material.planned),
-        filters=_filters(data),
+        filters=[
+            ("o", "Optimizers", data["optimizers"]),
+            ("b", "Benchmarks", [{"name": name} for name in data["benchmarks"]]),
+            ("p", "Workers P", [{"name": n} for n in data["workers"]]),
+        ],
         charts=_charts(data, study.judged_sentence),
         figures=drawn,
         left_out=left_out,
@@ -128,18 +132,6 @@ def render(
         has_text=bool(material.text),
         study_file=study_file or material.text,
     )
-
-
-def _filters(data: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "key": "o",
-            "title": "Optimizers",
-            "choices": [{"text": o["name"], "colour": o["colour"], "dash": o["dash"]} for o in data["optimizers"]],
-        },
-        {"key": "b", "title": "Benchmarks", "choices": [{"text": name} for name in data["benchmarks"]]},
-        {"key": "p", "title": "Workers P", "choices": [{"text": str(n)} for n in data["workers"]]},
-    ]
 
 
 def _charts(data: dict[str, Any], rule: str) -> list[dict[str, str]]:
