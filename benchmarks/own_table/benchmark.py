@@ -174,10 +174,8 @@ class DataFrameBenchmark:
     @cached_property
     def _keys(self) -> list[memoryview]:
         """The columns by which the rows are sorted."""
-        columns = self.conversion.columns
-        names = [*columns.params, *([] if columns.fidelity is None else [columns.fidelity])]
         # A memoryview gives plain Python floats, and gives them faster than an array does.
-        return [self._stored.data[name].data for name in names]
+        return [self._stored.data[name].data for name in self.conversion.columns.keys]
 
     @cached_property
     def _numbers(self) -> list[memoryview]:

@@ -29,6 +29,7 @@ INACTIVE = -math.inf
 """The code of a parameter that a configuration does not have."""
 LARGEST_INTEGER = 2**53
 """Up to here a float64 holds every integer."""
+TOO_LARGE = f"an integer is at most {LARGEST_INTEGER} (2**53) in size"
 
 _DIGITS = r"(?:0|[1-9][0-9]*)"
 _NUMBER = re.compile(rf"[+-]?(?:{_DIGITS}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -158,8 +159,7 @@ def finite_parameter(kind: Kind, numbers: Column, absent: NDArray[np.bool_], nam
     refuse_rows(~absent & ~np.isfinite(codes), codes, rows, name, "a parameter is finite", label)
     if kind == "integer":
         too_large = ~absent & (np.abs(codes) > LARGEST_INTEGER)
-        allowed = f"an integer is at most {LARGEST_INTEGER} (2**53) in size"
-        refuse_rows(too_large, codes, rows, name, allowed, label)
+        refuse_rows(too_large, codes, rows, name, TOO_LARGE, label)
     return Cells(kind, codes, [])
 
 

@@ -33,6 +33,11 @@ class Columns:
     metrics: tuple[str, ...]
     """Further numbers; of wide curves possibly patterns."""
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns by which rows are sorted: the parameters, and the fidelity if there is one."""
+        return self.params if self.fidelity is None else (*self.params, self.fidelity)
+
     def check(self, label: str) -> None:
         """Raise `SpecificationError` unless every name is a text and no column has two uses."""
         used: dict[str, str] = {}

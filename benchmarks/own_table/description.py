@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zerowait.benchmarks.own_table.cells import INACTIVE
 from zerowait.benchmarks.own_table.columns import Meaning, shown_list
 from zerowait.benchmarks.own_table.conversion import Conversion, opened, read_table
+from zerowait.benchmarks.own_table.seconds import groups
 from zerowait.benchmarks.own_table.space import distinct
 from zerowait.suite.rules.errors import SpecificationError
 
@@ -72,9 +73,10 @@ def describe(benchmark: DataFrameBenchmark) -> Iterator[tuple[str, str]]:
     rows, space = conversion.rows(table)
     data, n = rows.data, len(rows.data[columns.value])
     curves = f" from {len(table):,} rows with a curve each" if meaning.wide else ""
-    yield "trainings", f"{n:,}{curves}, of {_count_configurations(rows, columns.params):,} configurations"
-    repetitions = _repetitions(benchmark, rows)
-    yield "repetitions", repetitions
+    yield "trainings", f"{n:,}{curves}, of {len(groups(data, columns.params)[0]):,} configurations"
+    counts = groups(data, columns.keys)[1]
+    least, most = int(counts.min()), int(counts.max())
+    yield "repetitions", f"{least}" if least == most else f"{least} to {most}, by configuration and fidelity"
     for name in columns.params:
         values = _values_in_words(data[name], rows.kinds[name], rows.categories.get(name, []))
         yield f"parameter {name}", f"{values}; searched as {_parameter_in_words(space[name])}"
@@ -93,25 +95,6 @@ def describe(benchmark: DataFrameBenchmark) -> Iterator[tuple[str, str]]:
         + ("" if columns.fidelity is None else f" with {columns.fidelity} {benchmark.fidelities[-1]:g}"),
     )
     yield from (("look at", one) for one in _doubts(rows, conversion, unused))
-
-
-def _count_configurations(rows: Sorted, names: tuple[str, ...]) -> int:
-    import numpy as np
-
-    new = np.logical_or.reduce([rows.data[name][1:] != rows.data[name][:-1] for name in names])
-    return 1 + int(new.sum())
-
-
-def _repetitions(benchmark: DataFrameBenchmark, rows: Sorted) -> str:
-    import numpy as np
-
-    c = benchmark.conversion.columns
-    names = [*c.params, *([] if c.fidelity is None else [c.fidelity])]
-    new = np.logical_or.reduce([rows.data[name][1:] != rows.data[name][:-1] for name in names])
-    starts = np.flatnonzero(np.append([True], new))
-    counts = np.diff(np.append(starts, len(rows.data[c.value])))
-    least, most = int(counts.min()), int(counts.max())
-    return f"{least}" if least == most else f"{least} to {most}, by configuration and fidelity"
 
 
 def _parameter_in_words(parameter: Any) -> str:

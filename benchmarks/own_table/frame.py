@@ -7,6 +7,9 @@ from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any
 
 from zerowait.benchmarks.own_table.cells import (
+    INACTIVE,
+    LARGEST_INTEGER,
+    TOO_LARGE,
     Cells,
     finite_parameter,
     form_of,
@@ -179,12 +182,11 @@ def _as_floats(series: pd.Series[Any], name: str, label: str) -> Column:
     import numpy as np
 
     if str(series.dtype).lower().startswith(("int", "uint")):
-        too_large = (series > 2**53) | (series < -(2**53))
+        too_large = (series > LARGEST_INTEGER) | (series < -LARGEST_INTEGER)
         wrong = np.asarray(too_large.fillna(False), dtype=bool)
         if wrong.any():
             row = int(wrong.argmax())
-            allowed = f"an integer is at most {2**53} (2**53) in size"
-            refuse(row, int(series.iloc[row]), name, allowed, label, int(wrong.sum()) - 1)
+            refuse(row, int(series.iloc[row]), name, TOO_LARGE, label, int(wrong.sum()) - 1)
     numbers: Column = series.to_numpy(dtype=np.float64, na_value=np.nan)
     return numbers
 
@@ -211,13 +213,13 @@ def _floats(present: list[Any], name: str, rows: NDArray[np.int64], label: str) 
 
     numbers = np.empty(len(present))
     for i, cell in enumerate(present):
-        too_large = isinstance(cell, int) and abs(cell) > 2**53
+        too_large = isinstance(cell, int) and abs(cell) > LARGEST_INTEGER
         try:
             numbers[i] = math.nan if too_large else float(cell)
         except (OverflowError, ValueError):  # a Decimal beyond every float
             too_large = True
         if too_large:
-            refuse(int(rows[i]), cell, name, f"an integer is at most {2**53} (2**53) in size", label)
+            refuse(int(rows[i]), cell, name, TOO_LARGE, label)
     return numbers
 
 
@@ -232,8 +234,6 @@ def _category(present: list[str], absent: NDArray[np.bool_]) -> Cells:
 
 def _spread(present: Column, absent: NDArray[np.bool_]) -> Column:
     import numpy as np
-
-    from zerowait.benchmarks.own_table.cells import INACTIVE
 
     codes = np.full(len(absent), INACTIVE)
     codes[~absent] = present

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +81,6 @@ def conditional_parameters(space: ConfigurationSpace | None) -> frozenset[str]:
 
 def as_the_space_says(space: ConfigurationSpace, table: Sorted) -> Sorted:
     """Return the table with real columns where its whole numbers are a range of floats in the space."""
-    from dataclasses import replace
-
     from ConfigSpace.hyperparameters import FloatHyperparameter
 
     kinds = {
@@ -144,13 +143,14 @@ def _codes_of(hyperparameter: Any, table: Sorted, match: Match, label: str) -> s
     found = set()
     bounds = (min(codes), max(codes))
     for value in values:
-        plain = value.item() if hasattr(value, "item") else value
+        plain = _plain(value)
         code = _code_of(plain, kind, texts)
         is_between = kind in ("integer", "real") and match == "nearest" and code is not None
         if code is None or not (bounds[0] <= code <= bounds[1] if is_between else code in codes):
+            hint = ", or name the column in categorical" if isinstance(plain, str) and kind != "category" else ""
             raise SpecificationError(
                 f"{label}: the space has the value {shown(plain)} for {name!r}, which no row answers: its column holds "
-                f"{has}; correct the space{_hint(plain, kind)}"
+                f"{has}; correct the space{hint}"
             )
         found.add(code)
     return found
@@ -165,10 +165,6 @@ def _code_of(value: Any, kind: str, texts: list[str]) -> float | None:
     if number is None or math.isnan(number) or (kind == "integer" and not number.is_integer()):
         return None
     return number + 0.0
-
-
-def _hint(value: Any, kind: str) -> str:
-    return ", or name the column in categorical" if isinstance(value, str) and kind != "category" else ""
 
 
 def _look_up_all(space: ConfigurationSpace, table: Sorted, columns: Columns, label: str) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from zerowait.benchmarks.own_table.cells import Column
 
+    _Long = tuple[dict[str, Column], NDArray[np.int64]]
+
 SAME_LEVEL = 1e-6
 """Two fidelities that differ relatively by less are one, written twice."""
 _FAILED = "leave the cell empty where a training failed, or fill in a finite number"
@@ -58,15 +60,6 @@ class Sorted:
         return replace(self, data={name: column[mask] for name, column in self.data.items()})
 
 
-@dataclass(frozen=True, slots=True)
-class _Long:
-    """Columns with one row per training."""
-
-    data: dict[str, Column]
-    rows: NDArray[np.int64]
-    """The row of the table that each one comes from."""
-
-
 def sorted_rows(table: Table, columns: Columns, meaning: Meaning, conditional: frozenset[str], label: str) -> Sorted:
     """Return the columns that are used, checked and sorted.
 
@@ -96,13 +89,11 @@ def sorted_rows(table: Table, columns: Columns, meaning: Meaning, conditional: f
         name: table.parameter(name, label, categorical=name in meaning.categorical, conditional=name in conditional)
         for name in columns.params
     }
-    long = (_melted if meaning.wide else _as_they_are)(table, columns, cells, label)
-    data, rows = long.data, long.rows
+    data, rows = (_melted if meaning.wide else _as_they_are)(table, columns, cells, label)
     _check_numbers(data, columns, rows, label)
     if meaning.maximize:
         data[columns.value] = -data[columns.value] + 0.0
-    keys = [*columns.params, *([] if columns.fidelity is None else [columns.fidelity])]
-    order = np.lexsort([data[name] for name in reversed(keys)])
+    order = np.lexsort([data[name] for name in reversed(columns.keys)])
     data = {name: np.ascontiguousarray(column[order]) for name, column in data.items()}
     if columns.fidelity is not None:
         levels = np.unique(data[columns.fidelity])
@@ -119,17 +110,18 @@ def sorted_rows(table: Table, columns: Columns, meaning: Meaning, conditional: f
 
 
 def _as_they_are(table: Table, columns: Columns, cells: dict[str, Cells], label: str) -> _Long:
+    """Return columns with one row per training, and the row of the table that each comes from."""
     import numpy as np
 
     data = {name: one.codes for name, one in cells.items()}
     others = [columns.value, columns.runtime, *columns.metrics]
     for name in others if columns.fidelity is None else [columns.fidelity, *others]:
         data[name] = table.numbers(name, label) + 0.0
-    return _Long(data, np.arange(len(table)))
+    return data, np.arange(len(table))
 
 
 def _melted(table: Table, columns: Columns, cells: dict[str, Cells], label: str) -> _Long:
-    """Return one row for each row and level; where a curve has neither value nor seconds, there is none."""
+    """Return the same, a row for each row and level; where a curve has neither value nor seconds, there is none."""
     import numpy as np
 
     assert columns.fidelity is not None  # `from_dataframe` names it
@@ -159,7 +151,7 @@ def _melted(table: Table, columns: Columns, cells: dict[str, Cells], label: str)
         absent[:] = False
     if absent.all():
         raise SpecificationError(f"{label}: the columns {columns.value!r} are empty")
-    return _Long({name: column[~absent] for name, column in data.items()}, rows[~absent])
+    return {name: column[~absent] for name, column in data.items()}, rows[~absent]
 
 
 def _curve(table: Table, pattern: str, label: str) -> dict[float, str]:

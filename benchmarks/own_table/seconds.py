@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -51,14 +53,14 @@ def as_since_start(
             _refuse_pair(data, columns, rows, int(here[i]), int(there[i]), label, "those of the full training differ")
         shares: Column = runtime * (level / level.max())
         return shares
-    groups, counts = _groups(data, columns)
-    same = _same_configuration(data, columns, groups)
+    first, counts = groups(data, columns.keys)
+    same = _same_configuration(data, columns, first)
     uneven = same & (counts[1:] != counts[:-1])
     if uneven.any():
         i = int(uneven.argmax())
         raise SpecificationError(
-            f"{label}: seconds is 'per_step', but row {int(rows[groups[i]])} has {int(counts[i])} repetitions at "
-            f"{columns.fidelity} {level[groups[i]]:g} and {int(counts[i + 1])} at {level[groups[i + 1]]:g} (the "
+            f"{label}: seconds is 'per_step', but row {int(rows[first[i]])} has {int(counts[i])} repetitions at "
+            f"{columns.fidelity} {level[first[i]]:g} and {int(counts[i + 1])} at {level[first[i + 1]]:g} (the "
             "first row is 0); give every fidelity of a configuration the same number"
         )
     total = runtime * level
@@ -68,16 +70,13 @@ def as_since_start(
     return total
 
 
-def _groups(data: dict[str, Column], columns: Columns) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the first rows of all (configuration, fidelity), and how many rows each has."""
+def groups(data: dict[str, Column], names: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first of the sorted rows that agree in these columns, and how many there are, for all such groups."""
     import numpy as np
 
-    n = len(data[columns.runtime])
-    new = np.ones(n, dtype=bool)
-    keys = [data[name] for name in (*columns.params, str(columns.fidelity))]
-    new[1:] = np.logical_or.reduce([key[1:] != key[:-1] for key in keys])
-    first = np.flatnonzero(new)
-    return first, np.diff(np.append(first, n))
+    new = np.logical_or.reduce([data[name][1:] != data[name][:-1] for name in names])
+    first = np.flatnonzero(np.append([True], new))
+    return first, np.diff(np.append(first, len(new) + 1))
 
 
 def _same_configuration(data: dict[str, Column], columns: Columns, first: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -94,7 +93,7 @@ def _following(data: dict[str, Column], columns: Columns) -> NDArray[np.int64]:
     """
     import numpy as np
 
-    first, counts = _groups(data, columns)
+    first, counts = groups(data, columns.keys)
     continued = np.append(_same_configuration(data, columns, first) & (counts[1:] == counts[:-1]), [False])
     group = np.repeat(np.arange(len(first)), counts)
     rows = np.arange(len(group))
@@ -136,7 +135,7 @@ def _require_growing_means(data: dict[str, Column], columns: Columns, rows: NDAr
     """Compare means where a configuration has more repetitions at one fidelity than at the next."""
     import numpy as np
 
-    first, counts = _groups(data, columns)
+    first, counts = groups(data, columns.keys)
     uneven = _same_configuration(data, columns, first) & (counts[1:] != counts[:-1])
     failed = np.logical_or.reduceat(np.isnan(data[columns.value]), first)
     means = np.add.reduceat(data[columns.runtime], first) / counts

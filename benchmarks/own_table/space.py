@@ -139,7 +139,7 @@ def require_every_combination(
     """Raise an error naming the first combination of values that no row has: an optimizer may choose any."""
     import numpy as np
 
-    names = [*columns.params, *([] if columns.fidelity is None else [columns.fidelity])]
+    names = columns.keys
     values = [np.unique(table.data[name]) for name in names]
     size = math.prod(map(len, values))
     rows = np.stack([np.searchsorted(v, table.data[name]) for name, v in zip(names, values, strict=True)])

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from zerowait.benchmarks.own_table.cells import (
     LARGEST_INTEGER,
+    TOO_LARGE,
     Cells,
     boolean_of,
     finite_parameter,
@@ -76,7 +77,7 @@ class TextTable:
             large = next((i for i, text in enumerate(present) if abs(int(text)) > LARGEST_INTEGER), None)
             if large is not None:
                 row = int((index == places[large]).argmax())
-                refuse(row, present[large], name, f"an integer is at most {LARGEST_INTEGER} (2**53) in size", label)
+                refuse(row, present[large], name, TOO_LARGE, label)
         value_of = boolean_of if kind == "boolean" else float
         numbers = np.array([value_of(text) for text in present])[renumbered[index]]
         return finite_parameter(kind, numbers, absent, name, label)
