@@ -6,14 +6,17 @@ import contextlib
 import errno
 import fcntl
 import os
+import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from zerowait.benchmarks.data.errors import DataMissingError
+from zerowait.benchmarks.data.errors import DamagedDataError, DataMissingError
 from zerowait.suite.sharing.regular_files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 # What opening a file says when there is none; the second when a file stands where a folder should be.
 ABSENT = (FileNotFoundError, NotADirectoryError)
@@ -50,11 +53,9 @@ def one_at_a_time(lock: Path) -> Iterator[bool]:
     Yields whether the process is alone: some shared file systems have no locks. Then several may convert at once,
     which only costs their time, because each renames files of its own.
     """
-    try:
+    with writing(lock.parent):
         lock.parent.mkdir(parents=True, exist_ok=True)
         descriptor = open_regular(lock, os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise unwritable(lock.parent, error) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -66,6 +67,42 @@ def one_at_a_time(lock: Path) -> Iterator[bool]:
             yield True
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong while something is written into a folder into the error that says so."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a path to write to, which becomes `path` when all is written; threads and processes may do it at once."""
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def mapped(path: Path, what: str) -> NDArray[Any]:
+    """Return an array of `numpy.save`, mapped into memory; `DamagedDataError` calls it `what` where it is none."""
+    import numpy as np
+
+    try:
+        os.close(open_regular(path))  # of a FIFO nothing would ever come
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DamagedDataError(f"{what} {path} is damaged: {error}") from error
+    except ABSENT:
+        raise
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return array
 
 
 def unreadable(path: Path, error: OSError) -> DataMissingError:

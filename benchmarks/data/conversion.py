@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import shutil
 import sys
 import uuid
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from zerowait.benchmarks.data.cache import ABSENT, cache_folder, one_at_a_time, unreadable, unwritable
+from zerowait.benchmarks.data.cache import ABSENT, cache_folder, mapped, one_at_a_time, unreadable, whole, writing
+from zerowait.benchmarks.data.download import digest
 from zerowait.benchmarks.data.errors import DamagedDataError, DataMissingError
 from zerowait.suite.sharing.fsync import to_disk
-from zerowait.suite.sharing.regular_files import open_regular, read_regular_file
+from zerowait.suite.sharing.regular_files import read_regular_file
 from zerowait.suite.sharing.system import allocate
 
 if TYPE_CHECKING:
@@ -120,33 +119,28 @@ def ensure(conversion: Conversion, source: Path, report: Report | None = None) -
         folder = stored(conversion)
         if record is not None and folder is not None and _states(record) == state:
             return folder  # another process has converted it while this one waited
-        digest = _sha256(source)
-        if record is not None and folder is not None and record.sha256 == digest:  # the same file in another place
+        sha256 = _sha256(source)
+        if record is not None and folder is not None and record.sha256 == sha256:  # the same file in another place
             _write(replace(record, size=state[0], modified=state[1], changed=state[2]), conversion.record)
             return folder
-        return _convert(conversion, source, Record("", digest, *state), report, alone=alone)
+        return _convert(conversion, source, Record("", sha256, *state), report, alone=alone)
 
 
 def forget(conversion: Conversion) -> None:
     """Remove the record, so that damaged arrays are made again."""
-    with one_at_a_time(conversion.record.with_suffix(".lock")):
-        try:
-            conversion.record.unlink(missing_ok=True)
-        except OSError as error:
-            raise unwritable(conversion.record.parent, error) from error
+    with one_at_a_time(conversion.record.with_suffix(".lock")), writing(conversion.record.parent):
+        conversion.record.unlink(missing_ok=True)
 
 
 def new_array(path: Path, shape: tuple[int, ...], dtype: type | np.dtype[Any]) -> np.memmap[Any, Any]:
     """Return a new array of zeros in a file that is mapped into memory and whose whole room is on the disk already."""
     import numpy as np
 
-    try:
+    with writing(path.parent.parent):
         array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
         with path.open("r+b") as file:
             # A page without room on a full disk would kill the process when it is written to.
             _reserve(file.fileno(), path.stat().st_size)
-    except OSError as error:
-        raise unwritable(path.parent.parent, error) from error
     return array
 
 
@@ -160,17 +154,7 @@ def open_array(path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
     FileNotFoundError
         There is no such file.
     """
-    import numpy as np
-
-    try:
-        os.close(open_regular(path))  # of a FIFO nothing would ever come
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DamagedDataError(f"the converted array {path} is damaged: {error}") from error
-    except ABSENT:
-        raise
-    except OSError as error:
-        raise unreadable(path, error) from error
+    array = mapped(path, "the converted array")
     if array.shape != shape or array.dtype.kind != "f" or not array.flags.c_contiguous:
         raise DamagedDataError(
             f"the converted array {path} has the shape {array.shape} and type {array.dtype}; "
@@ -220,7 +204,8 @@ def _convert(conversion: Conversion, source: Path, record: Record, report: Repor
         _remove(place, folder.name)
     temporary = place / f".{conversion.name}-{uuid.uuid4().hex}.tmp"
     try:
-        _or_unwritable(temporary.mkdir, place)
+        with writing(place):
+            temporary.mkdir()
         with _progress(f"convert {source.name}", conversion.steps, report) as advance:
             conversion.write(source, temporary, advance)
         if _state(source) != _states(record):
@@ -228,9 +213,10 @@ def _convert(conversion: Conversion, source: Path, record: Record, report: Repor
                 f"{source} was changed while it was being converted; try again once it is whole, "
                 f"or get it again with: {conversion.remedy}"
             )
-        for path in temporary.iterdir():
-            _or_unwritable(partial(to_disk, path), place)
-        _or_unwritable(partial(_rename, temporary, folder), place)
+        with writing(place):
+            for path in temporary.iterdir():
+                to_disk(path)
+            _rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _write(replace(record, folder=folder.name), conversion.record)
@@ -255,13 +241,6 @@ def _rename(temporary: Path, folder: Path) -> None:
             raise
 
 
-def _or_unwritable(action: Callable[[], object], place: Path) -> None:
-    try:
-        action()
-    except OSError as error:
-        raise unwritable(place, error) from error
-
-
 def _state(source: Path) -> tuple[int, int, int]:
     """Return what changes when another file takes the place of the source: size and two times."""
     try:
@@ -277,8 +256,7 @@ def _states(record: Record) -> tuple[int, int, int]:
 
 def _sha256(source: Path) -> str:
     try:
-        with os.fdopen(open_regular(source, follow_links=True), "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest(source)
     except OSError as error:
         raise _unreadable_source(source, error) from error
 
@@ -298,15 +276,9 @@ def _read(path: Path) -> Record | None:
 
 
 def _write(record: Record, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    with writing(path.parent), whole(path) as temporary:
         temporary.write_text(json.dumps(asdict(record)), encoding="utf-8")
         to_disk(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise unwritable(path.parent, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _unreadable_source(source: Path, error: OSError) -> DataMissingError:

@@ -6,11 +6,10 @@ import functools
 import hashlib
 import json
 import os
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zerowait.benchmarks.data.cache import cache_folder
+from zerowait.benchmarks.data.cache import cache_folder, whole
 from zerowait.benchmarks.data.errors import DamagedDataError, DataMissingError
 from zerowait.suite.sharing.regular_files import open_regular
 
@@ -70,15 +69,14 @@ def store(path: Path, meta: Mapping[str, Any], data: Mapping[str, Column]) -> No
     table = pa.table({str(i): column for i, column in enumerate(data.values())})
     described = {_META: json.dumps({"names": list(data), "meta": meta}), _DIGEST: digest_of(data)}
     table = table.replace_schema_metadata(described)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-                writer.write_table(table)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with (
+            whole(path) as temporary,
+            pa.OSFile(str(temporary), "wb") as file,
+            pa.ipc.new_file(file, table.schema) as writer,
+        ):
+            writer.write_table(table)
     except OSError as error:
         raise DataMissingError(
             f"the converted table cannot be stored in {path.parent}: {error.strerror or error}; "

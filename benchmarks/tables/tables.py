@@ -13,16 +13,24 @@ import hashlib
 import itertools
 import math
 import os
-import uuid
 import warnings
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerowait.benchmarks.data.cache import ABSENT, cache_folder, check_writable, one_at_a_time, unreadable, unwritable
+from zerowait.benchmarks.data.cache import (
+    ABSENT,
+    cache_folder,
+    check_writable,
+    mapped,
+    one_at_a_time,
+    unreadable,
+    unwritable,
+    whole,
+    writing,
+)
 from zerowait.benchmarks.data.errors import DamagedDataError, DataMissingError
-from zerowait.suite.sharing.regular_files import open_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,15 +173,7 @@ def convert(file: TableFile) -> NDArray[np.float64]:
 def _map(file: TableFile, path: Path) -> NDArray[np.float64]:
     import numpy as np
 
-    try:
-        os.close(open_regular(path))  # of a FIFO nothing would ever come
-        table: NDArray[np.float64] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DamagedDataError(f"the converted table {path} is damaged: {error}") from error
-    except ABSENT:
-        raise
-    except OSError as error:
-        raise unreadable(path, error) from error
+    table: NDArray[np.float64] = mapped(path, "the converted table")
     if table.shape != file.shape or table.dtype != np.float64 or not table.flags.c_contiguous:
         raise DamagedDataError(
             f"the converted table {path} has the shape {table.shape} and type {table.dtype}; "
@@ -188,15 +188,8 @@ def _store(table: NDArray[np.float64], path: Path) -> None:
     """Write a file that appears under its name only when it is whole."""
     import numpy as np
 
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            np.save(stream, table, allow_pickle=False)
-        temporary.replace(path)
-    except OSError as error:
-        raise unwritable(path.parent, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path.parent), whole(path) as temporary, temporary.open("xb") as stream:
+        np.save(stream, table, allow_pickle=False)
 
 
 def _digest(table: NDArray[np.float64]) -> str:
