@@ -146,7 +146,7 @@ def _restored(values: Sequence[Any], hyperparameter: Hyperparameter[Any, Any] | 
     number: type[int | float] | None = None
     if isinstance(hyperparameter, IntegerHyperparameter | FloatHyperparameter):
         number = int if isinstance(hyperparameter, IntegerHyperparameter) else float
-    allowed = [] if hyperparameter is None else _choices(hyperparameter)
+    allowed = [] if hyperparameter is None else choices(hyperparameter)
     distinct = {value: _from_json(value) for value in values if isinstance(value, str)}
     # A column of several types is JSON, a column of texts is not: then `1` is the text.
     is_json = len({type(value) for value in distinct.values()}) > 1
@@ -167,7 +167,8 @@ def _from_json(text: str) -> Any:
         return text
 
 
-def _choices(hyperparameter: Hyperparameter[Any, Any]) -> list[Any]:
+def choices(hyperparameter: Hyperparameter[Any, Any]) -> list[Any]:
+    """Return the plain values of a constant, a categorical or an ordinal one; none of a range of numbers."""
     from ConfigSpace.hyperparameters import CategoricalHyperparameter, Constant, OrdinalHyperparameter
 
     if isinstance(hyperparameter, Constant):

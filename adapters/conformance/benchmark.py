@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from zerowait.adapters.spaces import plain
+from zerowait.adapters.spaces import choices
 from zerowait.suite.rules.evaluation import Evaluation
 from zerowait.suite.rules.identity import canonical_json
 
@@ -182,17 +182,10 @@ def _value_problem(parameter: Hyperparameter[Any, Any], value: Any) -> str | Non
             return f"{parameter.name!r} is {value!r} of type {kind}, not {expected}"
         lower, upper = parameter.lower, parameter.upper
         return None if lower <= value <= upper else f"{parameter.name!r} is {value!r}, not from {lower} to {upper}"
-    allowed = [plain(choice) for choice in _choices(parameter)]
+    allowed = choices(parameter)
     if any(type(choice) is type(value) and choice == value for choice in allowed):
         return None
     return f"{parameter.name!r} is {value!r} of type {kind}, which is none of {allowed}"
-
-
-def _choices(parameter: Any) -> Any:
-    for attribute in ("choices", "sequence"):
-        if hasattr(parameter, attribute):
-            return getattr(parameter, attribute)
-    return [parameter.value]
 
 
 def fidelity_problems(allowed: Any, fidelity: float | None) -> list[str]:

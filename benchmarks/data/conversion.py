@@ -58,7 +58,7 @@ class Conversion:
     @property
     def record(self) -> Path:
         """The file that says where the arrays are."""
-        return conversions_folder() / f"{self.name}.json"
+        return cache_folder() / "official" / f"{self.name}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,6 @@ class Record:
     """When the content of the source was changed, in nanoseconds."""
     changed: int
     """When the source got its place, owner or content, in nanoseconds; no program can set this time."""
-
-
-def conversions_folder() -> Path:
-    """Return the folder of all records and arrays."""
-    return cache_folder() / "official"
 
 
 def stored(conversion: Conversion) -> Path | None:

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import product
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from zerowait.benchmarks.data.errors import DataMissingError
 from zerowait.suite.rules.errors import SpecificationError
@@ -157,51 +157,28 @@ _YAHPO = "https://raw.githubusercontent.com/slds-lmu/yahpo_data/efdab9072f63bd68
 _YAHPO_HOME = "https://github.com/slds-lmu/yahpo_data"
 
 
-def _yahpo(scenario: str, files: dict[str, tuple[int, str]], folder: str) -> tuple[Download, ...]:
-    """Return the files of a scenario: name, size and SHA-256 of each, kept below `folder`."""
-    return tuple(
-        Download(f"{_YAHPO}/{scenario}/{name}", str(PurePosixPath(folder) / name), size, sha256)
-        for name, (size, sha256) in files.items()
-    )
-
-
-_LCBENCH = _yahpo(
-    "lcbench",
-    {
-        "model.onnx": (2153124, "b45c0d85ae39abf8820c8bea5ac82f415763afcbaf3b725e36af452b09cb6dcd"),
-        "encoding.json": (507, "d8af928f412bbeb07e58ecd69877fcab35fbc595333d1c1c3f76120d2f2508da"),
-        "config_space.json": (2151, "4d1c78a91429b4a37628e13f286cf1abe15f778a09722a4c01714f2d72a8200d"),
-    },
-    ".",
+# Scenario, file, bytes and SHA-256.
+_YAHPO_FILES = (
+    ("lcbench", "model.onnx", 2153124, "b45c0d85ae39abf8820c8bea5ac82f415763afcbaf3b725e36af452b09cb6dcd"),
+    ("lcbench", "encoding.json", 507, "d8af928f412bbeb07e58ecd69877fcab35fbc595333d1c1c3f76120d2f2508da"),
+    ("lcbench", "config_space.json", 2151, "4d1c78a91429b4a37628e13f286cf1abe15f778a09722a4c01714f2d72a8200d"),
+    ("iaml_glmnet", "model.onnx", 867133, "5c9b1541e37604993098ba23b04695bfe38d009108e9de0a26c3f161265b5a7a"),
+    ("iaml_glmnet", "encoding.json", 70, "e04ffd8c9bfdcb2e8b9c08c38d828e40d7be3ef90c8895f3e7e84b8b4348c3d1"),
+    ("iaml_glmnet", "config_space.json", 838, "0ad5fb8f4205f54be13ded2af5f9b34f840914dc0457f1ed6be215b7885fb0f9"),
+    ("rbv2_rpart", "model.onnx", 1827105, "af34bb810107fd809bdd74be227685fb2a1c5cb7b1f3c2dde5629e42ef6819f3"),
+    ("rbv2_rpart", "encoding.json", 1513, "e978cd3de5b8fbad4f7dbb7a15bed94738d37c24a0bfb3cbdf33509ba91df49c"),
+    ("rbv2_rpart", "config_space.json", 2228, "86de5b9c8f9bc2f82eaafa099b9920445ce6edbe56509c9736af71d53ef4a630"),
+    ("rbv2_xgboost", "model.onnx", 3335828, "85125b6d97f553d10cd50f9e632e1a3f1ad44bcb00300dd2880d70dfd043d9f3"),
+    ("rbv2_xgboost", "encoding.json", 1604, "0bd3cf9a4c9459a3148adf740f20b347fd11a6714f89348f41467a8f1206172a"),
+    ("rbv2_xgboost", "config_space.json", 4955, "acf4485d314d86801f61b615d64ffea7859c414c363da9e7f943621468ebbda4"),
 )
-_SCENARIOS = (
-    *_yahpo(
-        "iaml_glmnet",
-        {
-            "model.onnx": (867133, "5c9b1541e37604993098ba23b04695bfe38d009108e9de0a26c3f161265b5a7a"),
-            "encoding.json": (70, "e04ffd8c9bfdcb2e8b9c08c38d828e40d7be3ef90c8895f3e7e84b8b4348c3d1"),
-            "config_space.json": (838, "0ad5fb8f4205f54be13ded2af5f9b34f840914dc0457f1ed6be215b7885fb0f9"),
-        },
-        "iaml_glmnet",
-    ),
-    *_yahpo(
-        "rbv2_rpart",
-        {
-            "model.onnx": (1827105, "af34bb810107fd809bdd74be227685fb2a1c5cb7b1f3c2dde5629e42ef6819f3"),
-            "encoding.json": (1513, "e978cd3de5b8fbad4f7dbb7a15bed94738d37c24a0bfb3cbdf33509ba91df49c"),
-            "config_space.json": (2228, "86de5b9c8f9bc2f82eaafa099b9920445ce6edbe56509c9736af71d53ef4a630"),
-        },
-        "rbv2_rpart",
-    ),
-    *_yahpo(
-        "rbv2_xgboost",
-        {
-            "model.onnx": (3335828, "85125b6d97f553d10cd50f9e632e1a3f1ad44bcb00300dd2880d70dfd043d9f3"),
-            "encoding.json": (1604, "0bd3cf9a4c9459a3148adf740f20b347fd11a6714f89348f41467a8f1206172a"),
-            "config_space.json": (4955, "acf4485d314d86801f61b615d64ffea7859c414c363da9e7f943621468ebbda4"),
-        },
-        "rbv2_xgboost",
-    ),
+_LCBENCH = tuple(
+    Download(f"{_YAHPO}/{of}/{name}", name, size, sha256) for of, name, size, sha256 in _YAHPO_FILES if of == "lcbench"
+)
+_SCENARIOS = tuple(
+    Download(f"{_YAHPO}/{of}/{name}", f"{of}/{name}", size, sha256)
+    for of, name, size, sha256 in _YAHPO_FILES
+    if of != "lcbench"
 )
 
 LCBENCH_RAW_COMMIT = "42ea3c2f1138920d62a089fefd793490a801233e"

@@ -35,7 +35,7 @@ ATTRIBUTES = ("evaluations", "raw_y", "simulated_time", "fidelity")
 _NUMBERS = ["end", "fidelity"]
 """The columns of a trace behind the last two attributes."""
 LARGEST_INSTANCE = 2**16 - 1
-"""Readers hold an instance in 16 bits."""
+"""Readers tell runs of one function apart by an instance, from 1, and hold it in 16 bits."""
 
 
 def export_ioh(path: Path, out: Path, where: Where = None) -> list[str]:
@@ -90,7 +90,7 @@ def _write(out: Path, pair: Pair, n_workers: int, cells: pd.DataFrame, function:
         position = [_number(trace[column].iloc[best]) if column in trace else -1.0 for column in parameters]
         runs.append(
             {
-                "instance": _instance(run_seed),
+                "instance": run_seed % LARGEST_INSTANCE + 1,
                 "evals": len(trace),
                 "best": {"evals": best + 1, "y": float(values[best]), "x": position},
             }
@@ -130,11 +130,6 @@ def _rows(trace: pd.DataFrame, values: np.ndarray[Any, np.dtype[np.float64]], fu
     lines = [" ".join([*ATTRIBUTES, *full])]
     lines += [" ".join([str(i + 1), *(f"{number:.17g}" for number in rows[i])]) for i in np.flatnonzero(keep)]
     return "\n".join(lines) + "\n"
-
-
-def _instance(run_seed: int) -> int:
-    """Return the number by which readers tell runs of one function apart, from 1."""
-    return run_seed % LARGEST_INSTANCE + 1
 
 
 def _number(value: Any) -> float:

@@ -149,7 +149,7 @@ class _Space:
         for name in self.distributions:
             value = row.get(f"config.{name}")
             if value is None or (isinstance(value, float) and math.isnan(value)):
-                if not _has_none(self.distributions[name]):
+                if None not in getattr(self.distributions[name], "choices", ()):
                     continue
                 value = None
             params[name] = self._encode(name, value)
@@ -179,10 +179,6 @@ def _original(value: Any, allowed: Any) -> Any:
             if candidate == reading and isinstance(candidate, bool) == isinstance(reading, bool):
                 return candidate
     raise SpecificationError(f"the trace has the value {value!r}, which the benchmark's space does not have: {allowed}")
-
-
-def _has_none(distribution: BaseDistribution) -> bool:
-    return None in getattr(distribution, "choices", ())
 
 
 def _observed(trace: pd.DataFrame) -> tuple[dict[str, BaseDistribution], Callable[[str, Any], Any]]:

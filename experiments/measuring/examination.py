@@ -174,13 +174,8 @@ def in_words(found: Examination) -> Iterator[str]:
     )
     n = len(found.rungs)
     listed = ", ".join(f"{rung:g}" for rung in found.rungs)
-    few = f"; {few_rungs(n)}" if n < ENOUGH_RUNGS else ""
-    yield f"eta = {ETA} has {n} {'rung' if n == 1 else 'rungs'}: {listed}{few}"
-
-
-def few_rungs(n: int) -> str:
-    """Return what to say of so few rungs."""
-    return f"a bracket optimizer compares little with {n}; a wider fidelity_range, or a smaller eta, gives more"
+    few = f"; a bracket optimizer compares little with {n}; a wider fidelity_range, or a smaller eta, gives more"
+    yield f"eta = {ETA} has {n} {'rung' if n == 1 else 'rungs'}: {listed}{few if n < ENOUGH_RUNGS else ''}"
 
 
 def _clock(found: Examination) -> str:

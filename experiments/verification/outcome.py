@@ -92,8 +92,8 @@ def write(outcome: Outcome, folder: Path, facts: Mapping[str, Any]) -> list[Path
         "passed": outcome.passed,
         **facts,
         "gates": [
-            {"name": g.name, "measured": _plain(g.measured), "relation": g.relation, "limit": g.limit,
-             "passed": g.passed} for g in outcome.gates
+            {"name": g.name, "measured": float(g.measured) if math.isfinite(g.measured) else None,
+             "relation": g.relation, "limit": g.limit, "passed": g.passed} for g in outcome.gates
         ],
         "notes": list(outcome.notes),
         "machine": machine(),
@@ -123,10 +123,6 @@ def draw_figure(
             files = save_figure(canvas.figure, pd.DataFrame(), Path(folder) / stem.name, look)
             pdf, png = (Path(shutil.move(path, stem.parent / path.name)) for path in (files.pdf, files.png))
     return replace(files, pdf=pdf, png=png)
-
-
-def _plain(number: float) -> float | None:
-    return float(number) if math.isfinite(number) else None
 
 
 def machine() -> dict[str, Any]:

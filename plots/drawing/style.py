@@ -164,14 +164,11 @@ class Style:
     """Where a line has few points."""
 
 
-def _style(colour: int, line: int) -> Style:
-    # Of colour, line and marker any two name the third, so no two methods share a pair of them.
-    return Style(COLOURS[colour], LINES[line], MARKERS[(colour + line) % len(MARKERS)])
-
-
 def _slot_style(slot: int) -> Style:
     """Return style number `slot` of all: neighbours differ in colour and in line."""
-    return _style(slot % len(COLOURS), (slot + slot // len(COLOURS)) % len(LINES))
+    colour, line = slot % len(COLOURS), (slot + slot // len(COLOURS)) % len(LINES)
+    # Of colour, line and marker any two name the third, so no two methods share a pair of them.
+    return Style(COLOURS[colour], LINES[line], MARKERS[(colour + line) % len(MARKERS)])
 
 
 N_STYLES = len(COLOURS) * len(LINES)

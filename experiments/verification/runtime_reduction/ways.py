@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_connections
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from zerowait.experiments.measuring import speed
 from zerowait.experiments.verification import drivers
@@ -33,16 +33,6 @@ from zerowait.suite.rules.evaluation import Config
 OVERHEADS: Mapping[str, Callable[[], Overhead]] = MappingProxyType(
     {"none": Overhead.none, "measured": Overhead.measured}
 )
-
-
-class Workers(Protocol):
-    """Four workers that evaluate."""
-
-    def submit(self, query: Query) -> None:
-        """Give a query to a worker that has none."""
-
-    def done(self) -> list[tuple[Query, Evaluation]]:
-        """Wait for results, at least one, and return them in the order in which they ended; none when none runs."""
 
 
 class Threads:
@@ -113,13 +103,13 @@ class Processes:
         return sorted(results, key=lambda pair: pair[1].end)
 
 
-def optimize(optimizer: Climber, workers: Workers) -> None:
+def optimize(optimizer: Climber, workers: Threads | Processes) -> None:
     """Let workers evaluate, and tell and ask in the order in which results end."""
     for _ in _optimized(optimizer, workers):
         pass
 
 
-def _optimized(optimizer: Climber, workers: Workers) -> Iterator[int]:
+def _optimized(optimizer: Climber, workers: Threads | Processes) -> Iterator[int]:
     """Do the same, and yield how many results have been told after each."""
 
     def hand_out() -> None:
