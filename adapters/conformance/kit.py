@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -27,10 +29,6 @@ from zerowait.suite.records.trace import ATTRIBUTE, read_trace
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.overhead import Overhead
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from pathlib import Path
 
 SEED, OTHER_SEED = 3, 4
 PREEMPTING = Cluster(speeds=[1.0, 2.0], preemptions=[[0, 0.3, 2.0], [0, 4.0, 4.5]])

@@ -10,14 +10,11 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 GRACE = 5.0
 """Real seconds that what is killed may take to be gone."""

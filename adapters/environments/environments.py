@@ -22,15 +22,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
 """One file `<name>.txt` for each environment, with the exact version of everything that it contains.

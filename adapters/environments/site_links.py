@@ -7,15 +7,12 @@ installed from a wheel or edited in a checkout alike.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from zerowait.adapters.environments.environments import normalized
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PACKAGES = ("zerowait",)
 """What runs there; the packages above them need libraries that environments do not have."""

@@ -13,14 +13,12 @@ import stat
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from zerowait.benchmarks.data.errors import DamagedDataError, UnsafeArchiveError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 CHUNK = 1 << 20
 """Bytes that are copied at a time."""

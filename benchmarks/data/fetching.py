@@ -14,8 +14,9 @@ import os
 import pkgutil
 import shutil
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from zerowait.benchmarks.data.archives import unpack
 from zerowait.benchmarks.data.download import download, kept, wrong
@@ -23,9 +24,6 @@ from zerowait.benchmarks.data.errors import DamagedDataError, FetchFailedError, 
 from zerowait.benchmarks.data.sources import DOWNLOADS, DataSet, Download, data_folder
 from zerowait.benchmarks.data.verification import write_manifest
 from zerowait.suite.sharing.regular_files import open_regular
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 class Report(Protocol):

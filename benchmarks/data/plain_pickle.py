@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
-from typing import TYPE_CHECKING, Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 from zerowait.benchmarks.data.errors import DamagedDataError
 from zerowait.suite.sharing.regular_files import open_regular
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class PlainUnpickler(pickle.Unpickler):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from zerowait.suite.rules.errors import SpecificationError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 Seconds = Literal["since_start", "per_step", "full", "independent"]
 NO_SEPARATOR = frozenset('"\r\n\0.+-') | frozenset("0123456789")

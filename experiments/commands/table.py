@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from zerowait.experiments.studies.output import print_out
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 File = Annotated[
     Path,

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from matplotlib.ticker import Formatter
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 LEAST, MOST = 1e-3, 1e5
 """Numbers from the first up to below the second are read at a glance; an axis with any other is one of powers."""

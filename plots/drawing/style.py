@@ -14,15 +14,13 @@ import logging
 import math
 import warnings
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from zerowait.plots.drawing import text
 from zerowait.suite.rules.errors import SpecificationError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
 
 LineStyle: TypeAlias = str | tuple[int, tuple[float, ...]]
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
+from typing import Any
 
 FAMILY = "DejaVu Sans"
 """It comes with matplotlib, so that a figure looks the same on every machine."""
