@@ -9,16 +9,13 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from zerowait.benchmarks.data.download import digest, wrong
+from zerowait.benchmarks.data.sources import DataSet
 from zerowait.suite.sharing.regular_files import LARGEST_JSON, read_regular_file
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from zerowait.benchmarks.data.sources import DataSet
 
 MANIFEST = ".zerowait.json"
 """The file, in a data set's folder, with the sizes and digests of what was put there."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 from zerowait.experiments.exports.pairs import pairs, refuse_existing
 from zerowait.suite.records import store
+from zerowait.suite.records.selection import Where
 from zerowait.suite.records.spreadsheet import as_text
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from zerowait.suite.records.selection import Where
 
 
 def export_csv(path: Path, out: Path, where: Where = None, columns: Sequence[str] | None = None) -> list[Path]:

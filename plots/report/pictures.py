@@ -7,16 +7,13 @@ import io
 import math
 import shlex
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from zerowait.plots.catalogue import FIGURES, Drawn, FigureKind
 from zerowait.plots.drawing import style
 from zerowait.plots.drawing.panels import laid_out
+from zerowait.plots.report.material import Material
+from zerowait.plots.studies.study import Study
 from zerowait.suite.rules.errors import SpecificationError
-
-if TYPE_CHECKING:
-    from zerowait.plots.report.material import Material
-    from zerowait.plots.studies.study import Study
 
 LARGEST_SVG, MOST_POINTS_OF_SVG = 150_000, 3_000
 """Bytes, and rows of the table behind it; a larger picture goes into the page as pixels if they are fewer bytes."""

@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zerowait.plots.drawing import style
 from zerowait.plots.report import tables
 from zerowait.plots.report.data import DIGITS, MOST_POINTS, interactive_data
+from zerowait.plots.report.material import Material
 from zerowait.plots.report.pictures import options, pictures, quoted_folder
 from zerowait.plots.report.summary import Fact, cards, subtitle, unfinished
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.sharing.fsync import replace_file
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from zerowait.plots.report.material import Material
 
 PAGE = Path(__file__).parent / "page"
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zerowait.plots.figures.runtime import readable
+from zerowait.plots.report.material import Material
 from zerowait.plots.studies.blocks import counted, numbered
-
-if TYPE_CHECKING:
-    from zerowait.plots.report.material import Material
-    from zerowait.plots.studies.study import Study
+from zerowait.plots.studies.study import Study
 
 MOST_NAMED = 200
 """So many failed or missing cells are named."""
