@@ -143,7 +143,9 @@ def _outcome(call: bytes, command: Sequence[str], path: Sequence[str], *, patien
             # killed.
             _wait_for_the_end(process, math.inf)
         except KeyboardInterrupt:
-            _interrupt(process, patience)
+            if patience:
+                process.send_signal(signal.SIGINT)
+                _wait_for_the_end(process, patience)
             raise
         finally:
             with suppress(PermissionError):  # macOS says so of a group of which only the ended process is left
@@ -156,13 +158,6 @@ def _outcome(call: bytes, command: Sequence[str], path: Sequence[str], *, patien
             how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
             raise WorkerDied(f"the process of the run (pid {process.pid}) ended {how} before the run did")
         return outcome.read_bytes()
-
-
-def _interrupt(process: subprocess.Popen[bytes], patience: float) -> None:
-    """Pass an interrupt on to the process and let it end by itself, for so many seconds."""
-    if patience:
-        process.send_signal(signal.SIGINT)
-        _wait_for_the_end(process, patience)
 
 
 def _wait_for_the_end(process: subprocess.Popen[bytes], seconds: float) -> None:

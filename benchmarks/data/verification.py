@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +20,20 @@ MANIFEST = ".zerowait.json"
 """The file, in a data set's folder, with the sizes and digests of what was put there."""
 
 
-def problems(examined: DataSet, report: Callable[[int, int], None] | None = None) -> list[str]:
-    """Return what is wrong with a data set, one line for each file, naming the file; empty when nothing is.
-
-    Parameters
-    ----------
-    examined
-        The data set.
-    report
-        Called with the number of files examined and of all files.
-    """
+def problems(examined: DataSet) -> list[str]:
+    """Return what is wrong with a data set, one line for each file, naming the file; empty when nothing is."""
     try:
         recorded = read_manifest(examined.home)
     except (OSError, ValueError, KeyError, TypeError) as error:
         return [f"{examined.home / MANIFEST}: cannot be read: {error}"]
     sizes, digests = examined.sizes(), examined.digests()
     found = []
-    for n, name in enumerate(examined.files):
+    for name in examined.files:
         path = examined.place / name
         size, sha256 = recorded.get(str(path.relative_to(examined.home)), (None, None))
         problem = _problem(path, sizes.get(name, size), digests.get(name, sha256))
         if problem is not None:
             found.append(f"{path}: {problem}")
-        if report is not None:
-            report(n + 1, len(examined.files))
     return found
 
 

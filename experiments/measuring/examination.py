@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CONFIGURATIONS = 200
 """So many random configurations are asked at each fidelity."""
+SEED = 0
+"""Chooses them; also the seed of every training."""
 LEVELS = 8
 """About so many fidelities are looked at, where there are more."""
 BEST_SHARE = 0.1
@@ -67,17 +69,8 @@ class Examination:
     """The fidelities that a reduction factor of 3 gives."""
 
 
-def examine(benchmark: Benchmark, configurations: int = CONFIGURATIONS, seed: int = 0) -> Examination:
-    """Ask a benchmark for random configurations at several fidelities.
-
-    Parameters
-    ----------
-    benchmark
-        The benchmark.
-    configurations
-        How many configurations.
-    seed
-        Chooses them; also the seed of every training.
+def examine(benchmark: Benchmark, configurations: int = CONFIGURATIONS) -> Examination:
+    """Ask a benchmark for so many random configurations at several fidelities.
 
     Raises
     ------
@@ -90,12 +83,12 @@ def examine(benchmark: Benchmark, configurations: int = CONFIGURATIONS, seed: in
     if fidelity is None:
         raise SpecificationError(f"{benchmark.label}: there is no fidelity, so there is nothing to examine")
     levels = levels_of(fidelity)
-    configs = list(itertools.islice(random_configs(benchmark.space, seed), configurations))
+    configs = list(itertools.islice(random_configs(benchmark.space, SEED), configurations))
     values, seconds = np.full((2, len(configs), len(levels)), math.nan)
     for i, config in enumerate(configs):
         for j, level in enumerate(levels):
             try:
-                found = benchmark(config, fidelity=level, seed=seed)
+                found = benchmark(config, fidelity=level, seed=SEED)
                 values[i, j], seconds[i, j] = found.value, found.runtime
             except TrainingFailedError as error:
                 seconds[i, j] = error.runtime

@@ -47,13 +47,13 @@ class Curves:
         return np.array([np.corrcoef(ranks[:, epoch], ranks[:, -1])[0, 1] for epoch in range(ranks.shape[1])])
 
 
-def real_curves(task: str = TASK) -> Curves:
+def real_curves() -> Curves:
     """Return what was trained."""
     import numpy as np
 
     from zerowait.benchmarks.tables.lcbench_raw import LCBenchRaw
 
-    benchmark = LCBenchRaw(task, answer="choice")
+    benchmark = LCBenchRaw(TASK, answer="choice")
     found = [
         [benchmark({"configuration": number}, fidelity=epoch) for epoch in range(1, FULL + 1)] for number in range(2000)
     ]
@@ -63,13 +63,13 @@ def real_curves(task: str = TASK) -> Curves:
     )
 
 
-def surrogate_curves(task: str = TASK) -> Curves:
+def surrogate_curves() -> Curves:
     """Return what the surrogate says of the same configurations; its epoch e is the real epoch e - 1."""
     import numpy as np
 
     from zerowait import benchmarks
 
-    benchmark = benchmarks.load("lcbench", task=task, fidelity_range=[1, 52])
+    benchmark = benchmarks.load("lcbench", task=TASK, fidelity_range=[1, 52])
     losses, seconds = np.empty((2, 2000, FULL))
     for row, config in enumerate(_configurations()):
         for epoch in range(1, FULL + 1):

@@ -46,9 +46,9 @@ def peer_objective(eval_config: Config, *_: Any, **__: Any) -> dict[str, float]:
     return {"loss": eval_config["x"], "runtime": eval_config["y"]}
 
 
-def workload(n: int, seed: int = 0) -> list[Config]:
+def workload(n: int) -> list[Config]:
     """Return n configurations with uniform runtimes from 0 to 10 s."""
-    rng = random.Random(seed)  # noqa: S311 - a workload, no secret
+    rng = random.Random(0)  # noqa: S311 - a workload, no secret
     return [{"x": rng.random(), "y": 10.0 * rng.random()} for _ in range(n)]
 
 

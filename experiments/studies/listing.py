@@ -198,10 +198,8 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _status(problem: str | None, environment: str | None = None) -> Text:
-    if problem is not None:
-        return Text(problem, style="yellow")
-    return Text("ready" if environment is None else f"ready (in the environment {environment})", style="green")
+def _status(problem: str | None) -> Text:
+    return Text("ready", style="green") if problem is None else Text(problem, style="yellow")
 
 
 def _print(table: Table) -> None:

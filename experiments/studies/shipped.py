@@ -7,8 +7,6 @@ from pathlib import Path
 _FOLDER = Path(__file__).resolve().parents[1]
 STUDY_COPY = "study.toml"
 """The study file, as a run leaves it in the output folder."""
-HOW = "its TOML file, its output folder"
-"""How a study is named beside its name."""
 
 
 def shipped_studies() -> dict[str, Path]:

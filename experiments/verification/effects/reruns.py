@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -127,8 +127,8 @@ class Task:
     benchmark_parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-def execute(task: Task, *, continual: bool = False) -> Run:
-    """Make a run and return it; its trainings are continued if they shall be."""
+def execute(task: Task) -> Run:
+    """Make a run and return it; no training is continued."""
     from zerowait import adapters, benchmarks
     from zerowait.plots.studies.run import Run
     from zerowait.suite.rules.overhead import Overhead
@@ -141,7 +141,7 @@ def execute(task: Task, *, continual: bool = False) -> Run:
         evaluated = RepeatedSeeds(benchmark, task.seed, task.n_workers)
     trace = adapters.load(task.adapter, **task.optimizer_parameters).optimize(
         evaluated, n_workers=task.n_workers, seed=task.seed, budget=Budget(task.evaluations, None),
-        overhead=Overhead.none(), mode="ask_tell", continual=continual,
+        overhead=Overhead.none(), mode="ask_tell", continual=False,
     )  # fmt: skip
     if task.mistake == ORDER_OF_ASKING:
         trace = packed(trace, task.n_workers)
@@ -162,19 +162,15 @@ def in_this_process(tasks: Sequence[Task]) -> list[Run]:
     return [execute(task) for task in tasks]
 
 
-def in_processes(tasks: Sequence[Task], make: Callable[[Task], Run] = execute, at_once: int = 4) -> list[Run]:
-    """Make runs on all cores, so many at once in a process, and return them in the order of the tasks."""
+def in_processes(tasks: Sequence[Task]) -> list[Run]:
+    """Make runs on all cores, and return them in the order of the tasks."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     from zerowait.experiments.grid.engines import cores
 
     with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
-        return list(pool.map(make, tasks, chunksize=at_once))
-
-
-Make = Callable[[Sequence[Task]], list["Run"]]
-"""Makes runs."""
+        return list(pool.map(execute, tasks, chunksize=4))
 
 
 @dataclass(frozen=True, slots=True)

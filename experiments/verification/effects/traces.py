@@ -26,6 +26,8 @@ FRACTIONS = (0.25, 1.0)
 """Shares of the common budget at which step functions are read, those of the critical-difference diagram."""
 EARLIEST = 0.05
 """The share at which unfinished trainings are read besides: early in a run hardly anything else has been delivered."""
+TIMES_A_RUN = 10
+"""At about so many a reading is compared with the truth."""
 SCALE = "worst"
 """Normalised regret is 1 at the worst loss that the study saw."""
 
@@ -161,30 +163,21 @@ def finals(study: Study) -> list[Reading]:
     return [_reading("", study, group, 1.0, losses_at(study, group, 1.0)) for group in blocks(study)]
 
 
-def deliveries_from_the_future(study: Study, read: Read, times_a_run: int = 10) -> int:
+def deliveries_from_the_future(study: Study, read: Read) -> int:
     """Return how often a reading is not the best of exactly what was delivered at or before the time.
 
-    Each run is read at every so many of its deliveries and half-way to the next one, and compared with a loop over its
+    Each run is read at some of its deliveries and half-way to the next one, and compared with a loop over its
     evaluations.
-
-    Parameters
-    ----------
-    study
-        The runs.
-    read
-        How they are read.
-    times_a_run
-        At most so many deliveries of a run are looked at.
     """
-    return sum(not same for _, same in _checked(study, read, times_a_run))
+    return sum(not same for _, same in _checked(study, read))
 
 
-def worse_than_known(study: Study, read: Read, times_a_run: int = 10) -> int:
+def worse_than_known(study: Study, read: Read) -> int:
     """Return how often a reading between two deliveries is worse than what was delivered by then; see above."""
-    return sum(worse for worse, _ in _checked(study, read, times_a_run, between_only=True))
+    return sum(worse for worse, _ in _checked(study, read, between_only=True))
 
 
-def _checked(study: Study, read: Read, times_a_run: int, *, between_only: bool = False) -> Iterator[tuple[bool, bool]]:
+def _checked(study: Study, read: Read, *, between_only: bool = False) -> Iterator[tuple[bool, bool]]:
     """Yield of each time whether the reading is worse than the truth, and whether it is the truth."""
     for run in range(len(study)):
         rows = study.rows(run)
@@ -192,7 +185,7 @@ def _checked(study: Study, read: Read, times_a_run: int, *, between_only: bool =
         distinct = sorted(set(ends))
         between = {(a + b) / 2 for a, b in itertools.pairwise([0.0, *distinct])} - set(distinct)
         times = sorted(between if between_only else between.union(distinct))
-        for time in times[:: max(1, len(times) // times_a_run)]:
+        for time in times[:: max(1, len(times) // TIMES_A_RUN)]:
             known = [loss for end, loss in zip(ends, losses, strict=True) if end <= time and not math.isnan(loss)]
             value = read(study, run, time)
             truth = min(known, default=math.nan)
