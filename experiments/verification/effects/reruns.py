@@ -131,7 +131,6 @@ def execute(task: Task) -> Run:
     """Make a run and return it; no training is continued."""
     from zerowait import adapters, benchmarks
     from zerowait.plots.studies.run import Run
-    from zerowait.suite.rules.overhead import Overhead
 
     benchmark: Any = benchmarks.load(task.family, task=task.task, **task.benchmark_parameters)
     evaluated = benchmark
