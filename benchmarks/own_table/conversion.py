@@ -12,17 +12,7 @@ from zerowait.benchmarks.data.content import file_digest
 from zerowait.benchmarks.own_table import store as storage
 from zerowait.benchmarks.own_table.cells import INACTIVE
 from zerowait.benchmarks.own_table.columns import Columns, Meaning
-from zerowait.benchmarks.own_table.frame import FrameTable, read_parquet
-from zerowait.benchmarks.own_table.given_space import (
-    as_the_space_says,
-    check_names_of_space,
-    check_types_of_space,
-    conditional_parameters,
-    within_space,
-)
-from zerowait.benchmarks.own_table.rows import Sorted, Table, sorted_rows
 from zerowait.benchmarks.own_table.space import Match, inferred_space, scales, space_as_text, space_from_text
-from zerowait.benchmarks.own_table.text_file import TEXT_SUFFIXES, read_text
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.sharing.regular_files import open_regular
 
@@ -32,8 +22,10 @@ if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
 
     from zerowait.benchmarks.own_table.cells import Column
+    from zerowait.benchmarks.own_table.frame import FrameTable
+    from zerowait.benchmarks.own_table.rows import Sorted, Table
 
-SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 SCALED = "scaled: "
 """Before the name of a parameter: its positions between the bounds, for "nearest"."""
 
@@ -65,15 +57,14 @@ class Conversion:
 
     def rows(self, table: Table) -> tuple[Sorted, ConfigurationSpace]:
         """Return the rows of a table and its search space, checked."""
-        given = None if self.space is None else space_from_text(self.space)
-        if given is None:
+        from zerowait.benchmarks.own_table.given_space import rows_within
+        from zerowait.benchmarks.own_table.rows import sorted_rows
+
+        if self.space is None:
             found = sorted_rows(table, self.columns, self.meaning, frozenset(), self.label)
             return found, inferred_space(found, self.columns, self.match, self.log, self.label)
-        check_names_of_space(given, self.columns, self.label)
-        found = sorted_rows(table, self.columns, self.meaning, conditional_parameters(given), self.label)
-        check_types_of_space(given, found, self.label)
-        found = as_the_space_says(given, found)
-        return within_space(given, found, self.columns, self.match, self.label), given
+        given = space_from_text(self.space)
+        return rows_within(given, table, self.columns, self.meaning, self.match, self.label), given
 
     def _arguments(self) -> dict[str, Any]:
         arguments = {"columns": asdict(self.columns), "match": self.match, "log": self.log, "space": self.space}
@@ -82,6 +73,8 @@ class Conversion:
 
     def _convert(self, cells: Table, key: str | None) -> str:
         import numpy as np
+
+        from zerowait.benchmarks.own_table.given_space import conditional_parameters
 
         table, space = self.rows(cells)
         data = dict(table.data)
@@ -108,6 +101,9 @@ class Conversion:
 
 def read_table(path: Path, file: IO[bytes], meaning: Meaning, label: str) -> Table:
     """Return the cells of an open file; raises `SpecificationError` when it is not what its suffix says."""
+    from zerowait.benchmarks.own_table.frame import read_parquet
+    from zerowait.benchmarks.own_table.text_file import read_text
+
     return read_parquet(path, file, label) if path.name.endswith(".parquet") else read_text(path, file, meaning, label)
 
 
@@ -141,6 +137,8 @@ def levels_of(column: Column) -> list[Any]:
 
 def _of_frame(frame: Any, label: str) -> FrameTable:
     import pandas as pd
+
+    from zerowait.benchmarks.own_table.frame import FrameTable
 
     if not isinstance(frame, pd.DataFrame):
         raise SpecificationError(

@@ -6,6 +6,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from zerowait.benchmarks.own_table.cells import INACTIVE
 from zerowait.benchmarks.own_table.columns import Meaning, shown_list
 from zerowait.benchmarks.own_table.conversion import Conversion, opened, read_table
@@ -122,8 +124,6 @@ def _fidelity(benchmark: DataFrameBenchmark, name: str | None) -> Iterator[tuple
 
 
 def _value_in_words(value: Column, name: str, meaning: Meaning) -> str:
-    import numpy as np
-
     failed = int(np.isnan(value).sum())
     sense = f"the negative of {name}, which is maximised" if meaning.maximize else f"{name}, minimised"
     text = f"{sense}; from {np.nanmin(value):g} to {np.nanmax(value):g}"
@@ -131,8 +131,6 @@ def _value_in_words(value: Column, name: str, meaning: Meaning) -> str:
 
 
 def _runtime_in_words(data: dict[str, Column], columns: Any, meaning: Meaning) -> str:
-    import numpy as np
-
     runtime, where = data[columns.runtime], ""
     if columns.fidelity is not None:
         last = data[columns.fidelity] == data[columns.fidelity].max()
@@ -166,8 +164,6 @@ def _is_used(name: str, conversion: Conversion) -> bool:
 
 def _doubts(rows: Sorted, conversion: Conversion, unused: list[str]) -> Iterator[str]:
     """Yield what is allowed and may still be a mistake."""
-    import numpy as np
-
     c, meaning = conversion.columns, conversion.meaning
     data = rows.data
     if not meaning.maximize and _TO_MAXIMISE.search(c.value) and not _TO_MINIMISE.search(c.value):
@@ -194,8 +190,6 @@ def _doubts(rows: Sorted, conversion: Conversion, unused: list[str]) -> Iterator
 
 
 def _flat_clock(data: dict[str, Column], fidelity: str, runtime: str) -> Iterator[str]:
-    import numpy as np
-
     levels = np.unique(data[fidelity])
     low, high = (float(np.median(data[runtime][data[fidelity] == level])) for level in (levels[0], levels[-1]))
     if levels[0] > 0 and levels[-1] >= 3 * levels[0] and high < STEEP * low:

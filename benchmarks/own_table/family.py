@@ -8,7 +8,6 @@ from zerowait.benchmarks.facts import Facts
 from zerowait.benchmarks.own_table.benchmark import DISTANCE, MATCHED_FIDELITY, NAME, DataFrameBenchmark
 from zerowait.benchmarks.own_table.columns import Columns, Meaning, Seconds, as_names, as_path, metric_name
 from zerowait.benchmarks.own_table.conversion import Conversion
-from zerowait.benchmarks.own_table.given_space import given_space
 from zerowait.benchmarks.own_table.space import Match, space_as_text
 from zerowait.benchmarks.protocol import label_of
 from zerowait.benchmarks.registry import Family
@@ -144,7 +143,11 @@ def from_dataframe(  # noqa: PLR0913 - the columns of a table and how to look th
         raise SpecificationError(
             f"{label}: log is {list(logs)!r}, but the given space has scales of its own; leave it out"
         )
-    text = None if space is None else space_as_text(given_space(space, label))
+    text = None
+    if space is not None:
+        from zerowait.benchmarks.own_table.given_space import given_space
+
+        text = space_as_text(given_space(space, label))
     conversion = Conversion(path, columns, match, logs, text, label, meaning)
     return DataFrameBenchmark(label, conversion.key_of(table), conversion)
 

@@ -6,6 +6,11 @@ import math
 from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
 from zerowait.benchmarks.own_table.cells import (
     INACTIVE,
     LARGEST_INTEGER,
@@ -23,10 +28,6 @@ from zerowait.suite.rules.errors import SpecificationError, one_line, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import numpy as np
-    import pandas as pd
-    from numpy.typing import NDArray
 
     from zerowait.benchmarks.own_table.cells import Column
 
@@ -47,9 +48,6 @@ class FrameTable:
 
     def parameter(self, name: str, label: str, *, categorical: bool, conditional: bool) -> Cells:
         """Return a column of numbers, booleans or texts."""
-        import numpy as np
-        import pandas as pd
-
         series = self._column(name, label)
         types = pd.api.types
         absent = _absent(series, name, label)
@@ -94,8 +92,6 @@ class FrameTable:
 
     def numbers(self, name: str, label: str) -> Column:
         """Return a column of numbers, NaN where a cell is empty."""
-        import numpy as np
-
         series = self._column(name, label)
         if _is_number_dtype(series):
             return _as_floats(series, name, label)
@@ -111,8 +107,6 @@ class FrameTable:
         return np.where(absent, np.nan, _spread(_floats(present, name, rows, label), absent))
 
     def _column(self, name: str, label: str) -> pd.Series[Any]:
-        import pandas as pd
-
         frame = self._frame
         places = [i for i, known in enumerate(frame.columns) if str(known) == name]
         n_found = len(places) + self._levels.count(name)
@@ -137,9 +131,6 @@ def read_parquet(path: Path, file: IO[bytes], label: str) -> FrameTable:
     SpecificationError
         It is no Parquet file, or a damaged one; one line that names the file.
     """
-    import pandas as pd
-    import pyarrow as pa
-
     try:
         # Types that know of missing cells: a whole number beside an empty cell would become a float otherwise.
         return FrameTable(pd.read_parquet(file, dtype_backend="numpy_nullable"))
@@ -158,16 +149,12 @@ def _absent(series: pd.Series[Any], name: str, label: str) -> NDArray[np.bool_]:
 
 
 def _is_number_dtype(series: pd.Series[Any]) -> bool:
-    import pandas as pd
-
     types = pd.api.types
     dtype = series.dtype
     return types.is_numeric_dtype(dtype) and not types.is_bool_dtype(dtype) and not types.is_complex_dtype(dtype)
 
 
 def _holds_objects(series: pd.Series[Any]) -> bool:
-    import pandas as pd
-
     dtype = series.dtype
     is_decimal = str(dtype).startswith("decimal")
     return (
@@ -179,8 +166,6 @@ def _holds_objects(series: pd.Series[Any]) -> bool:
 
 
 def _as_floats(series: pd.Series[Any], name: str, label: str) -> Column:
-    import numpy as np
-
     if str(series.dtype).lower().startswith(("int", "uint")):
         too_large = (series > LARGEST_INTEGER) | (series < -LARGEST_INTEGER)
         wrong = np.asarray(too_large.fillna(False), dtype=bool)
@@ -192,8 +177,6 @@ def _as_floats(series: pd.Series[Any], name: str, label: str) -> Column:
 
 
 def _plain(cell: Any) -> Any:
-    import numpy as np
-
     return cell.item() if isinstance(cell, np.generic) else cell
 
 
@@ -209,8 +192,6 @@ def _word(cell: Any) -> str:
 
 def _floats(present: list[Any], name: str, rows: NDArray[np.int64], label: str) -> Column:
     """Return numbers of any type as floats; of integers, only those that a float holds."""
-    import numpy as np
-
     numbers = np.empty(len(present))
     for i, cell in enumerate(present):
         too_large = isinstance(cell, int) and abs(cell) > LARGEST_INTEGER
@@ -224,8 +205,6 @@ def _floats(present: list[Any], name: str, rows: NDArray[np.int64], label: str) 
 
 
 def _category(present: list[str], absent: NDArray[np.bool_]) -> Cells:
-    import numpy as np
-
     places: dict[str, int] = {}
     index = np.zeros(len(absent), dtype=np.int64)
     index[~absent] = [places.setdefault(str(cell), len(places)) for cell in present]
@@ -233,8 +212,6 @@ def _category(present: list[str], absent: NDArray[np.bool_]) -> Cells:
 
 
 def _spread(present: Column, absent: NDArray[np.bool_]) -> Column:
-    import numpy as np
-
     codes = np.full(len(absent), INACTIVE)
     codes[~absent] = present
     return codes

@@ -9,8 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from ConfigSpace import ConfigurationSpace
+from ConfigSpace.hyperparameters import FloatHyperparameter, IntegerHyperparameter, NumericalHyperparameter
+from ConfigSpace.util import generate_grid
+
 from zerowait.benchmarks.own_table.cells import INACTIVE
-from zerowait.benchmarks.own_table.columns import Columns, shown_list
+from zerowait.benchmarks.own_table.columns import Columns, Meaning, shown_list
+from zerowait.benchmarks.own_table.rows import Sorted, Table, sorted_rows
 from zerowait.benchmarks.own_table.space import Match, distinct, require_every_combination
 from zerowait.benchmarks.protocol import as_float
 from zerowait.suite.rules.errors import SpecificationError, shown
@@ -19,9 +25,6 @@ from zerowait.suite.sharing.regular_files import LARGEST_JSON, read_regular_file
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ConfigSpace import ConfigurationSpace
-
-    from zerowait.benchmarks.own_table.rows import Sorted
 
 MOST_CONFIGURATIONS = 20_000
 """So many configurations of a space with conditions are looked up one by one; of a larger one, so many samples."""
@@ -29,8 +32,6 @@ MOST_CONFIGURATIONS = 20_000
 
 def given_space(space: Any, label: str) -> ConfigurationSpace:
     """Return a space that is given as such or as a JSON file of ConfigSpace; raises `SpecificationError`."""
-    from ConfigSpace import ConfigurationSpace
-
     if isinstance(space, ConfigurationSpace):
         return space
     if not isinstance(space, str | Path):
@@ -49,7 +50,17 @@ def given_space(space: Any, label: str) -> ConfigurationSpace:
         ) from None
 
 
-def check_names_of_space(space: ConfigurationSpace, columns: Columns, label: str) -> None:
+def rows_within(
+    space: ConfigurationSpace, table: Table, columns: Columns, meaning: Meaning, match: Match, label: str
+) -> Sorted:
+    """Return the rows of a table that a given space can ask for, or raise `SpecificationError` where they differ."""
+    _check_names(space, columns, label)
+    found = sorted_rows(table, columns, meaning, conditional_parameters(space), label)
+    _check_types(space, found, label)
+    return _within(space, _as_the_space_says(space, found), columns, match, label)
+
+
+def _check_names(space: ConfigurationSpace, columns: Columns, label: str) -> None:
     """Raise `SpecificationError` unless a given space has the table's parameters and no others."""
     for name in columns.params:
         if name not in space:
@@ -62,10 +73,8 @@ def check_names_of_space(space: ConfigurationSpace, columns: Columns, label: str
             )
 
 
-def check_types_of_space(space: ConfigurationSpace, table: Sorted, label: str) -> None:
+def _check_types(space: ConfigurationSpace, table: Sorted, label: str) -> None:
     """Raise `SpecificationError` where a given space has a range of numbers and the column holds something else."""
-    from ConfigSpace.hyperparameters import NumericalHyperparameter
-
     for name, kind in table.kinds.items():
         if isinstance(space[name], NumericalHyperparameter) and kind not in ("integer", "real"):
             raise SpecificationError(
@@ -79,10 +88,8 @@ def conditional_parameters(space: ConfigurationSpace | None) -> frozenset[str]:
     return frozenset() if space is None else frozenset(space) - frozenset(space.unconditional_hyperparameters)
 
 
-def as_the_space_says(space: ConfigurationSpace, table: Sorted) -> Sorted:
+def _as_the_space_says(space: ConfigurationSpace, table: Sorted) -> Sorted:
     """Return the table with real columns where its whole numbers are a range of floats in the space."""
-    from ConfigSpace.hyperparameters import FloatHyperparameter
-
     kinds = {
         name: "real" if kind == "integer" and isinstance(space[name], FloatHyperparameter) else kind
         for name, kind in table.kinds.items()
@@ -90,17 +97,8 @@ def as_the_space_says(space: ConfigurationSpace, table: Sorted) -> Sorted:
     return replace(table, kinds=kinds)
 
 
-def within_space(space: ConfigurationSpace, table: Sorted, columns: Columns, match: Match, label: str) -> Sorted:
-    """Return the rows that a given space can ask for.
-
-    Raises
-    ------
-    SpecificationError
-        The space has a value, or with match "exact" a combination of values, that no row answers; the message names
-        the parameter, the value and what the table has.
-    """
-    import numpy as np
-
+def _within(space: ConfigurationSpace, table: Sorted, columns: Columns, match: Match, label: str) -> Sorted:
+    """Return the rows that a space can ask for; an error names a value or combination of values that no row answers."""
     allowed = {name: _codes_of(space[name], table, match, label) for name in columns.params}
     if match == "nearest":
         return table
@@ -120,8 +118,6 @@ def within_space(space: ConfigurationSpace, table: Sorted, columns: Columns, mat
 
 def _codes_of(hyperparameter: Any, table: Sorted, match: Match, label: str) -> set[float]:
     """Return the codes of all values that a parameter of the space can have; of a range for "nearest", none."""
-    from ConfigSpace.hyperparameters import FloatHyperparameter, IntegerHyperparameter
-
     name = hyperparameter.name
     kind, texts = table.kinds[name], table.categories.get(name, [])
     column = table.data[name]
@@ -169,8 +165,6 @@ def _code_of(value: Any, kind: str, texts: list[str]) -> float | None:
 
 def _look_up_all(space: ConfigurationSpace, table: Sorted, columns: Columns, label: str) -> None:
     """Look up every configuration of a space with conditions or forbidden clauses, at every fidelity."""
-    import numpy as np
-
     names = list(columns.params)
     stacked = np.stack([table.data[name] for name in names], axis=1)
     rows = {tuple(row) for row in stacked.tolist()}
@@ -200,9 +194,6 @@ def _look_up_all(space: ConfigurationSpace, table: Sorted, columns: Columns, lab
 
 def _configurations(space: ConfigurationSpace) -> Iterable[Mapping[str, Any]]:
     """Return every configuration, or of very many a sample that is always the same."""
-    from ConfigSpace import ConfigurationSpace
-    from ConfigSpace.util import generate_grid
-
     # On a logarithmic scale ConfigSpace's grid leaves integers out.
     described = space.to_serialized_dict()
     for parameter in described["hyperparameters"]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from zerowait.benchmarks.own_table.cells import Cells, Kind, refuse, refuse_rows
 from zerowait.benchmarks.own_table.columns import Columns, Meaning, matching
 from zerowait.benchmarks.own_table.seconds import as_since_start
@@ -13,9 +16,6 @@ from zerowait.suite.rules.evaluation import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from zerowait.benchmarks.own_table.cells import Column
 
@@ -81,8 +81,6 @@ def sorted_rows(table: Table, columns: Columns, meaning: Meaning, conditional: f
     SpecificationError
         A column is missing or of the wrong type, or a cell cannot be used; one line that names it.
     """
-    import numpy as np
-
     if len(table) == 0:
         raise SpecificationError(f"{label}: the table has no rows")
     cells = {
@@ -111,8 +109,6 @@ def sorted_rows(table: Table, columns: Columns, meaning: Meaning, conditional: f
 
 def _as_they_are(table: Table, columns: Columns, cells: dict[str, Cells], label: str) -> _Long:
     """Return columns with one row per training, and the row of the table that each comes from."""
-    import numpy as np
-
     data = {name: one.codes for name, one in cells.items()}
     others = [columns.value, columns.runtime, *columns.metrics]
     for name in others if columns.fidelity is None else [columns.fidelity, *others]:
@@ -122,8 +118,6 @@ def _as_they_are(table: Table, columns: Columns, cells: dict[str, Cells], label:
 
 def _melted(table: Table, columns: Columns, cells: dict[str, Cells], label: str) -> _Long:
     """Return the same, a row for each row and level; where a curve has neither value nor seconds, there is none."""
-    import numpy as np
-
     assert columns.fidelity is not None  # `from_dataframe` names it
     levels = list(_curve(table, columns.value, label))
     numbers = {}
@@ -168,8 +162,6 @@ def _curve(table: Table, pattern: str, label: str) -> dict[float, str]:
 
 
 def _check_numbers(data: dict[str, Column], columns: Columns, rows: NDArray[np.int64], label: str) -> None:
-    import numpy as np
-
     value, runtime = data[columns.value], data[columns.runtime]
     refuse_rows(np.isinf(value), value, rows, columns.value, _FAILED, label)
     missing = np.isnan(runtime)
@@ -186,8 +178,6 @@ def _check_numbers(data: dict[str, Column], columns: Columns, rows: NDArray[np.i
 
 
 def _require_distinct(levels: Column, name: str, label: str) -> None:
-    import numpy as np
-
     near = np.diff(levels) < SAME_LEVEL * levels[1:]
     if near.any():
         i = int(near.argmax())
@@ -203,8 +193,6 @@ def _refuse_seconds(runtime: Column, columns: Columns, rows: NDArray[np.int64], 
 
 
 def _require_successes(data: dict[str, Column], columns: Columns, label: str) -> None:
-    import numpy as np
-
     value, where = data[columns.value], ""
     if columns.fidelity is not None:
         level = data[columns.fidelity].max()

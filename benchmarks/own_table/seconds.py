@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
+
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from zerowait.benchmarks.own_table.cells import Column
     from zerowait.benchmarks.own_table.columns import Columns, Meaning
@@ -35,8 +35,6 @@ def as_since_start(
     SpecificationError
         The runtime cannot be what `meaning.seconds` says; one line that names two rows.
     """
-    import numpy as np
-
     assert columns.fidelity is not None
     runtime, level = data[columns.runtime], data[columns.fidelity]
     if meaning.seconds == "independent":
@@ -72,16 +70,12 @@ def as_since_start(
 
 def groups(data: dict[str, Column], names: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the first of the sorted rows that agree in these columns, and how many there are, for all such groups."""
-    import numpy as np
-
     new = np.logical_or.reduce([data[name][1:] != data[name][:-1] for name in names])
     first = np.flatnonzero(np.append([True], new))
     return first, np.diff(np.append(first, len(new) + 1))
 
 
 def _same_configuration(data: dict[str, Column], columns: Columns, first: NDArray[np.int64]) -> NDArray[np.bool_]:
-    import numpy as np
-
     equal = [data[name][first[1:]] == data[name][first[:-1]] for name in columns.params]
     return np.asarray(np.logical_and.reduce(equal), dtype=bool)
 
@@ -91,8 +85,6 @@ def _following(data: dict[str, Column], columns: Columns) -> NDArray[np.int64]:
 
     Repetitions are told apart by their order; where their numbers differ, nothing says which belong together.
     """
-    import numpy as np
-
     first, counts = groups(data, columns.keys)
     continued = np.append(_same_configuration(data, columns, first) & (counts[1:] == counts[:-1]), [False])
     group = np.repeat(np.arange(len(first)), counts)
@@ -108,8 +100,6 @@ def _require_growth(
     there: NDArray[np.int64],
     label: str,
 ) -> None:
-    import numpy as np
-
     runtime, failed = data[columns.runtime], np.isnan(data[columns.value])
     # A training that failed ended whenever it did.
     finished = ~failed[here] & ~failed[there]
@@ -133,8 +123,6 @@ def _require_growth(
 
 def _require_growing_means(data: dict[str, Column], columns: Columns, rows: NDArray[np.int64], label: str) -> None:
     """Compare means where a configuration has more repetitions at one fidelity than at the next."""
-    import numpy as np
-
     first, counts = groups(data, columns.keys)
     uneven = _same_configuration(data, columns, first) & (counts[1:] != counts[:-1])
     failed = np.logical_or.reduceat(np.isnan(data[columns.value]), first)

@@ -10,6 +10,9 @@ from array import array
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from zerowait.benchmarks.own_table.cells import (
     LARGEST_INTEGER,
     TOO_LARGE,
@@ -29,11 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from zerowait.benchmarks.own_table.cells import Column
 
-TEXT_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 LONGEST_LINE = 1 << 24
 """Characters of a line; a file without line breaks is no table."""
 LARGEST_TEXT = 1 << 33
@@ -54,8 +54,6 @@ class TextTable:
 
     def parameter(self, name: str, label: str, *, categorical: bool, conditional: bool) -> Cells:
         """Return a column of numbers, booleans or texts."""
-        import numpy as np
-
         texts, index = self._column(name, label)
         empty = texts.index("") if "" in texts else -1
         absent = index == empty
@@ -84,8 +82,6 @@ class TextTable:
 
     def numbers(self, name: str, label: str) -> Column:
         """Return a column of numbers, NaN where a cell is empty."""
-        import numpy as np
-
         texts, index = self._column(name, label)
         values = np.empty(len(texts))
         for i, text in enumerate(texts):
@@ -130,8 +126,6 @@ def read_text(path: Path, file: IO[bytes], meaning: Meaning, label: str) -> Text
         A row has more or fewer cells than the header, a quote is left open, the text is not UTF-8, or the compression
         is damaged; one line that names the file and the row.
     """
-    import numpy as np
-
     separator = meaning.separator or ("\t" if ".tsv" in "".join(path.suffixes[-2:]) else ",")
     if separator == meaning.decimal:
         raise SpecificationError(
