@@ -13,24 +13,24 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from zerowait.experiments.verification import Request
 from zerowait.experiments.verification.effects import experiment as effects
 from zerowait.experiments.verification.effects.reruns import different
 from zerowait.experiments.verification.effects.traces import EARLIEST, FRACTIONS, Reading, losses_at
 from zerowait.experiments.verification.outcome import Gate, Outcome, draw_figure
+from zerowait.plots.drawing.panels import Canvas
+from zerowait.plots.drawing.style import styles
 from zerowait.plots.studies.blocks import Blocks, blocks, listed
+from zerowait.plots.studies.loading import load_study
+from zerowait.plots.studies.run import Run
+from zerowait.plots.studies.study import Study
+from zerowait.suite.records import store
 from zerowait.suite.rules.errors import SpecificationError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from zerowait.experiments.verification import Request
-    from zerowait.plots.drawing.panels import Canvas
-    from zerowait.plots.studies.run import Run
-    from zerowait.plots.studies.study import Study
 
 SURROGATE, LINEAR, REAL = "surrogate", "linear", "real"
 COMPARED: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -80,11 +80,6 @@ def run(request: Request) -> Outcome:
 
 def verify(folder: Path, request: Request) -> Outcome:
     """Compare the clocks on the study in a folder."""
-    import pandas as pd
-
-    from zerowait.plots.studies.loading import load_study
-    from zerowait.suite.records import store
-
     cells = store.load_cells(folder)
     names = clocks_of(cells)
     study = load_study(folder, columns=("end", "value", "fidelity")).judged("recommended")
@@ -162,8 +157,6 @@ def readings(study: Study, group: Blocks, fraction: float, names: Mapping[str, t
 
 def evaluations(cells: pd.DataFrame, names: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
     """Return how many evaluations an optimizer has on average in the same time, by clock and on which tasks."""
-    import pandas as pd
-
     of = cells[cells["benchmark"].isin(list(names))].assign(
         clock=lambda rows: [names[name][0] for name in rows["benchmark"]],
         on=lambda rows: [names[name][1] for name in rows["benchmark"]],
@@ -179,8 +172,6 @@ def evaluations(cells: pd.DataFrame, names: Mapping[str, tuple[str, str]]) -> pd
 
 def losses(study: Study, names: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
     """Return the loss of each run at each share of the time: what the ranks are made of."""
-    import pandas as pd
-
     parts = []
     for group in blocks(study):
         for fraction in (EARLIEST, *FRACTIONS):
@@ -198,8 +189,6 @@ def full_alone(folder: Path, names: Mapping[str, tuple[str, str]]) -> tuple[int,
 
     They must be those by the surrogate's clock, to the last bit: at the full fidelity the clocks are the same.
     """
-    from zerowait.plots.studies.loading import load_study
-
     study = load_study(folder, columns=("end", "value"))
     runs: dict[str, dict[tuple[Any, ...], Run]] = {SURROGATE: {}, LINEAR: {}, REAL: {}}
     for one in study.runs():
@@ -211,8 +200,6 @@ def full_alone(folder: Path, names: Mapping[str, tuple[str, str]]) -> tuple[int,
 
 
 def _draw(optimizers: pd.DataFrame, folder: Path) -> Sequence[Path]:
-    from zerowait.plots.drawing.style import styles
-
     files = draw_figure(partial(draw, optimizers), styles(optimizers["optimizer"].unique()), folder / STEM, optimizers)
     return [files.pdf, files.png]
 

@@ -13,9 +13,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
+
+import pandas as pd
 
 from zerowait.experiments.verification.outcome import Gate
 from zerowait.experiments.verification.schedules import Case, Telling
@@ -24,11 +27,6 @@ from zerowait.suite.naive import NaiveRun
 from zerowait.suite.records.trace import ATTRIBUTE
 from zerowait.suite.rules.evaluation import Config
 from zerowait.suite.rules.idle import Idle
-
-if TYPE_CHECKING:
-    from multiprocessing.synchronize import Barrier
-
-    import pandas as pd
 
 Evaluate = Callable[[int], object]
 Key = TypeVar("Key", bound=Hashable)

@@ -17,22 +17,21 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from zerowait.experiments.verification import Request
 from zerowait.experiments.verification.effects.experiment import ROUNDING, made
 from zerowait.experiments.verification.effects.readings import looking_ahead
 from zerowait.experiments.verification.outcome import Gate, Outcome
-from zerowait.plots.statistics.arithmetic import average_ranks, best_at, last_at
+from zerowait.plots.statistics.arithmetic import Floats, average_ranks, best_at, last_at
 from zerowait.plots.studies.blocks import listed
+from zerowait.plots.studies.loading import load_study
+from zerowait.plots.studies.run import Run
 from zerowait.suite.records.incumbents import FULL_VALUE, incumbents
 from zerowait.suite.rules.errors import SpecificationError
-
-if TYPE_CHECKING:
-    from zerowait.experiments.verification import Request
-    from zerowait.plots.statistics.arithmetic import Floats
-    from zerowait.plots.studies.run import Run
 
 WORKERS = (1, 2, 4, 8)
 PAPER: Mapping[str, tuple[float, float, float, float]] = MappingProxyType(
@@ -132,8 +131,6 @@ def runs_of(folder: Path) -> list[Run]:
     SpecificationError
         Its traces do not say what configurations are worth, or are not whole.
     """
-    from zerowait.plots.studies.loading import load_study
-
     study = load_study(folder, columns=("worker", "end", "value", "fidelity"))
     if FULL_VALUE not in study.evaluations:
         raise SpecificationError(f"the traces of {folder} have no {FULL_VALUE}: zerowait complete {folder}")
@@ -147,8 +144,6 @@ def runs_of(folder: Path) -> list[Run]:
 
 def verify(folder: Path, directory: Path | None = None) -> Outcome:
     """Rank the runs of a study under all rules."""
-    import pandas as pd
-
     runs = runs_of(folder)
     there = {one.optimizer for one in runs}
     optimizers = [name for name in PAPER if name in there]

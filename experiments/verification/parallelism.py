@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from zerowait.experiments.exports.markdown import filled, markdown_table, read_page, table_by_workers
 from zerowait.plots.catalogue import figure_kind
+from zerowait.plots.statistics.arithmetic import Floats, average_ranks
 from zerowait.plots.studies.blocks import blocks, counted
 from zerowait.plots.studies.loading import load_study
+from zerowait.plots.studies.study import Study
 from zerowait.suite.records.selection import Where
 from zerowait.suite.rules.errors import SpecificationError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    import pandas as pd
-
-    from zerowait.plots.statistics.arithmetic import Floats
-    from zerowait.plots.studies.study import Study
 
 BEGIN, END = "<!-- parallelism: begin, written by zerowait baselines page -->", "<!-- parallelism: end -->"
 """Between these lines of a page everything is replaced."""
@@ -199,8 +195,6 @@ def _kept_conclusions(wins: pd.DataFrame) -> Iterator[str]:
 
 def _ranks(study: Study) -> list[tuple[int, list[Floats]]]:
     """Return for each number of workers the ranks on each benchmark, shape (seeds, optimizers)."""
-    from zerowait.plots.statistics.arithmetic import average_ranks
-
     judged = study.judged()
     found = []
     for group in blocks(judged):
@@ -219,8 +213,6 @@ def _same_pairs(drawn: Floats, whole: Floats) -> float:
 
 
 def _tasks_needed(study: Study) -> str:
-    import pandas as pd
-
     random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(SEED)))
     lines = []
     n_tasks = study.cells["benchmark"].nunique()

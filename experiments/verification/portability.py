@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from zerowait.experiments.verification import Request
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.suite.rules.errors import SpecificationError
@@ -27,8 +29,6 @@ _COMMAND = "from zerowait.experiments.commands.cli import main; main()"
 
 def run(request: Request) -> Outcome:
     """Run every experiment under every interpreter in every folder."""
-    import pandas as pd
-
     folders = request.directories or (Path(tempfile.gettempdir()),)
     for folder in folders:
         if not folder.is_dir():

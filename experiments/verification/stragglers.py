@@ -15,25 +15,21 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from zerowait.experiments.verification import Request
 from zerowait.experiments.verification.outcome import Gate, Outcome, draw_figure
-from zerowait.plots.statistics.arithmetic import bootstrap_means, generator, percentile_interval
+from zerowait.plots.drawing.panels import Canvas
+from zerowait.plots.drawing.style import styles
+from zerowait.plots.statistics.arithmetic import Floats, bootstrap_means, generator, percentile_interval
 from zerowait.suite.asktell import simulate
 from zerowait.suite.rules.cluster import Cluster
 from zerowait.suite.rules.evaluation import Evaluation, Query
 from zerowait.suite.rules.overhead import Overhead
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
-
-    from zerowait.experiments.verification import Request
-    from zerowait.plots.drawing.panels import Canvas
-    from zerowait.plots.statistics.arithmetic import Floats
 
 ETA, WORKERS = 4, 25
 FORGOTTEN, REPEATED, AWAITED = "forgotten", "repeated", "awaited"
@@ -197,8 +193,6 @@ def run(request: Request) -> Outcome:
 
 def verify(workload: Workload, request: Request) -> Outcome:
     """Simulate a workload under every deviation, drop rate and treatment of dropped jobs."""
-    import pandas as pd
-
     rows = []
     by_cell: dict[tuple[float, float, str], tuple[Floats, Floats]] = {}
     for deviation in workload.deviations:
@@ -310,8 +304,6 @@ def _row(cell: tuple[float, float, str], asha: Floats, sha: Floats, workload: Wo
 
 
 def _simulations(by_cell: Mapping[Any, tuple[Floats, Floats]]) -> pd.DataFrame:
-    import pandas as pd
-
     return pd.DataFrame(
         [
             (*cell, name, seed, int(trained), first)
@@ -324,8 +316,6 @@ def _simulations(by_cell: Mapping[Any, tuple[Floats, Floats]]) -> pd.DataFrame:
 
 
 def _draw(simulations: pd.DataFrame, folder: Path) -> Sequence[Path]:
-    from zerowait.plots.drawing.style import styles
-
     groups = simulations.groupby([*CELL, "scheduler"], sort=False)[list(MEASURES)].agg(["mean", "sem"])
     groups.columns = [f"{measure}{error}" for measure in MEASURES for error in ("", "_error")]
     table = groups.reset_index()

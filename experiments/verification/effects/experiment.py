@@ -12,10 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from zerowait.experiments.grid.engines import InProcess
+from zerowait.experiments.grid.planning import make_plan
+from zerowait.experiments.grid.runner import StudyFolder, run_grid
+from zerowait.experiments.studies.study import Study as Specification
 from zerowait.experiments.verification import Request
 from zerowait.experiments.verification.effects import page as effects_page
 from zerowait.experiments.verification.effects import ranks as effects_ranks
@@ -24,15 +29,12 @@ from zerowait.experiments.verification.effects import traces as effects_traces
 from zerowait.experiments.verification.effects.ranks import Changes
 from zerowait.experiments.verification.effects.traces import Reading
 from zerowait.experiments.verification.outcome import Gate, Outcome
-from zerowait.plots.statistics.arithmetic import generator
+from zerowait.plots.statistics.arithmetic import Floats, generator
 from zerowait.plots.studies.blocks import blocks, listed
+from zerowait.plots.studies.loading import load_study
+from zerowait.plots.studies.study import Study
+from zerowait.suite.records import store
 from zerowait.suite.rules.errors import SpecificationError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from zerowait.plots.statistics.arithmetic import Floats
-    from zerowait.plots.studies.study import Study
 
 REFERENCE = Path("results") / "reference"
 """The study of the full version."""
@@ -68,11 +70,6 @@ def run(request: Request) -> Outcome:
 
 def made(specification: Mapping[str, Any], folder: Path) -> Path:
     """Run a small study in this process and return its folder."""
-    from zerowait.experiments.grid.engines import InProcess
-    from zerowait.experiments.grid.planning import make_plan
-    from zerowait.experiments.grid.runner import StudyFolder, run_grid
-    from zerowait.experiments.studies.study import Study as Specification
-
     study = Specification.model_validate(dict(specification))
     summary = run_grid(
         study.name, make_plan(study, f"the study {study.name}").cells, StudyFolder(folder.absolute()), InProcess()
@@ -128,11 +125,6 @@ def drawn(final: Reading) -> list[Compared]:
 
 def verify(folder: Path, scope: effects_reruns.Scope, request: Request) -> Outcome:
     """Compare right and wrong on the study in a folder."""
-    import pandas as pd
-
-    from zerowait.plots.studies.loading import load_study
-    from zerowait.suite.records import store
-
     judged = load_study(folder, columns=("end", "value", "fidelity"))
     # The other mistakes change one thing: on both sides a result is the least value, as in the reference paper.
     study = judged.judged("any")
@@ -337,10 +329,6 @@ def _draws(final: Reading) -> list[dict[str, Any]]:
 
 def _shared(folder: Path) -> pd.DataFrame:
     """Return which configurations runs of the study have in common; see `effects_traces.shared_configurations`."""
-    import pandas as pd
-
-    from zerowait.suite.records import store
-
     table = store.load_study(folder, columns=["cell", "config.*"])
     # What another benchmark has is missing; equal configurations of one benchmark are equal in all columns.
     hashed = pd.util.hash_pandas_object(table.drop(columns="cell"), index=False)

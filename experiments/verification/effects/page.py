@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from zerowait.experiments.exports.markdown import filled, markdown_table, read_page, table_by_workers
 from zerowait.experiments.verification.outcome import Outcome, draw_figure
+from zerowait.plots.drawing.panels import Canvas, workers_title
+from zerowait.plots.drawing.style import styles
 from zerowait.suite.rules.errors import SpecificationError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from zerowait.plots.drawing.panels import Canvas
 
 BEGIN, END = "<!-- effects: begin, written by zerowait verify effects -->", "<!-- effects: end -->"
 """Between these lines of a page everything is replaced."""
@@ -37,8 +35,6 @@ def check(page: Path) -> None:
 
 def write(outcome: Outcome, page: Path | None, folder: Path) -> list[Path]:
     """Write the figure of an outcome into a folder, and its numbers into a page if there is one; return the paths."""
-    from zerowait.plots.drawing.style import styles
-
     table = outcome.details["optimizers"]
     files = draw_figure(partial(draw, table), styles(table["optimizer"].unique()), folder / STEM, table)
     if page is not None:
@@ -51,8 +47,6 @@ def draw(table: pd.DataFrame, canvas: Canvas) -> Any:
 
     Of a mistake that is read at several shares of the budget, the one at which it changes a rank most is drawn.
     """
-    from zerowait.plots.drawing.panels import workers_title
-
     shown = most_changed(table[table["effect"] != "unpaired seeds"])
     effects, workers = list(dict.fromkeys(shown["effect"])), sorted(shown["n_workers"].unique())
     names = sorted(shown["optimizer"].unique())

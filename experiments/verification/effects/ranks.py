@@ -9,14 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from zerowait.plots.statistics.arithmetic import RESAMPLES, average_ranks, bootstrap_means, percentile_interval
-
-if TYPE_CHECKING:
-    from zerowait.plots.statistics.arithmetic import Floats, Integers
+from zerowait.plots.statistics.arithmetic import (
+    RESAMPLES,
+    Floats,
+    Integers,
+    average_ranks,
+    bootstrap_means,
+    percentile_interval,
+)
 
 DIGITS = 9
 """Of an average rank: means of equal numbers in another order differ in the last bits and are ties all the same."""

@@ -14,12 +14,10 @@ after_evaluations
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from zerowait.plots.statistics.arithmetic import Floats
+from zerowait.plots.statistics.arithmetic import Floats
 
 
 def looking_ahead(ends: Floats, values: Floats, times: Floats) -> Floats:

@@ -22,26 +22,27 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from zerowait import adapters, benchmarks
+from zerowait.benchmarks import Benchmark
 from zerowait.benchmarks.protocol import Wrapped
+from zerowait.experiments.grid.engines import cores
 from zerowait.experiments.verification.schedules import Case, expected
+from zerowait.plots.statistics.arithmetic import Floats
+from zerowait.plots.studies.run import Run
+from zerowait.plots.studies.study import Study, study_of_runs
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.evaluation import Config, Evaluation, as_evaluation
 from zerowait.suite.rules.identity import canonical_json
 from zerowait.suite.rules.overhead import Overhead
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from zerowait.benchmarks import Benchmark
-    from zerowait.plots.statistics.arithmetic import Floats
-    from zerowait.plots.studies.run import Run
-    from zerowait.plots.studies.study import Study
 
 ORDER_OF_ASKING, REPEATED_SEEDS, PAPERS_BUDGETS = "order of asking", "repeated seeds", "paper's budgets"
 QUICK_TO_CHOOSE = ("random", "optuna-tpe", "optuna-cmaes", "hyperband", "dehb")
@@ -129,9 +130,6 @@ class Task:
 
 def execute(task: Task) -> Run:
     """Make a run and return it; no training is continued."""
-    from zerowait import adapters, benchmarks
-    from zerowait.plots.studies.run import Run
-
     benchmark: Any = benchmarks.load(task.family, task=task.task, **task.benchmark_parameters)
     evaluated = benchmark
     if task.mistake == ORDER_OF_ASKING:
@@ -163,11 +161,6 @@ def in_this_process(tasks: Sequence[Task]) -> list[Run]:
 
 def in_processes(tasks: Sequence[Task]) -> list[Run]:
     """Make runs on all cores, and return them in the order of the tasks."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    from zerowait.experiments.grid.engines import cores
-
     with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
         return list(pool.map(execute, tasks, chunksize=4))
 
@@ -275,8 +268,6 @@ def wrongly(tasks: Sequence[Task], mistake: str) -> list[Task]:
 
 def study_of(runs: Sequence[Run]) -> Study:
     """Return the runs as a study."""
-    from zerowait.plots.studies.study import study_of_runs
-
     return study_of_runs(runs, columns=("end", "value"))
 
 

@@ -7,20 +7,17 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from zerowait.experiments.verification.effects import readings as effects_readings
 from zerowait.experiments.verification.effects.ranks import mean_ranks
+from zerowait.plots.statistics.arithmetic import Floats
 from zerowait.plots.studies.blocks import Blocks, blocks
+from zerowait.plots.studies.study import Study
 from zerowait.suite.records.incumbents import RESULTS
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from zerowait.plots.statistics.arithmetic import Floats
-    from zerowait.plots.studies.study import Study
 
 FRACTIONS = (0.25, 1.0)
 """Shares of the common budget at which step functions are read, those of the critical-difference diagram."""
@@ -221,8 +218,6 @@ def shared_configurations(cells: pd.DataFrame, configurations: Sequence[frozense
     configurations
         The distinct configurations of each run, in the same order.
     """
-    import pandas as pd
-
     rows = []
     for kind, same in KINDS.items():
         shares: dict[str, list[float]] = {}

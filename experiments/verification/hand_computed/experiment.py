@@ -15,7 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from zerowait.experiments.verification import Request, drivers
 from zerowait.experiments.verification.drivers import Observed
@@ -24,9 +26,6 @@ from zerowait.experiments.verification.hand_computed.by_hand import SCHEDULES, S
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.experiments.verification.schedules import Case
 from zerowait.suite.rules.idle import Idle
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LIMIT, SLOW_LIMIT = 0.010, 0.020
 """Real seconds; the second where queries take time, and a process may stand between sampler and simulator: what a call
@@ -40,8 +39,6 @@ GUESSED = "measured, guessed"
 
 def run(request: Request) -> Outcome:
     """Model every schedule, sleep it and simulate it under measured overhead."""
-    import pandas as pd
-
     scale = QUICK_SCALE if request.quick else FULL_SCALE
     longest = max(max(by_hand.end) for by_hand in SCHEDULES.values()) * scale
     request.tell(f"{len(SCHEDULES)} schedules, slept and simulated at the same time: {longest:.0f} s")
@@ -120,8 +117,6 @@ def _row(name: str, way: str, by_hand: ByHand, seen: Observed, scale: float) -> 
 
 
 def _evaluations(observed: Mapping[tuple[str, str], Observed]) -> Any:
-    import pandas as pd
-
     rows = [
         {"schedule": name, "way": way, "configuration": k, "start": start, "end": end, "known": known}
         for (name, way), seen in observed.items()

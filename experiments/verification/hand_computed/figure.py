@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
+
+from zerowait.experiments.verification.hand_computed.by_hand import ByHand
 from zerowait.experiments.verification.outcome import draw_figure
 from zerowait.plots.drawing import style
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from zerowait.experiments.verification.hand_computed.by_hand import ByHand
-    from zerowait.plots.drawing.panels import Canvas
+from zerowait.plots.drawing.panels import Canvas
+from zerowait.plots.statistics.occupation import intervals
+from zerowait.suite.records.trace import worker_labels
 
 SHOWN = ("evaluating", "sampling", "waiting")
 """States that are drawn, in the style of all timelines."""
@@ -53,10 +53,6 @@ def write_figure(evaluations: pd.DataFrame, schedules: Mapping[str, ByHand], fol
 
 def placed(by_hand: ByHand) -> pd.DataFrame:
     """Return a schedule as the trace that a simulated run of it would have, a row an evaluation."""
-    import pandas as pd
-
-    from zerowait.suite.records.trace import worker_labels
-
     case, n = by_hand.case, len(by_hand.end)
     # The k-th configuration is for the worker that the (k - P)-th result frees.
     freed = [*[0.0] * case.workers, *sorted(by_hand.end)][:n]
@@ -75,8 +71,6 @@ def placed(by_hand: ByHand) -> pd.DataFrame:
 
 def bars(by_hand: ByHand) -> pd.DataFrame:
     """Return what each worker does until its last result: columns `worker`, `state`, `begin`, `end` (simulated s)."""
-    from zerowait.plots.statistics.occupation import intervals
-
     trace = placed(by_hand)
     table = intervals(trace, by_hand.case.workers)
     # Afterwards it would count as waiting while others' configurations are sampled, but there is none left for it.
@@ -85,8 +79,6 @@ def bars(by_hand: ByHand) -> pd.DataFrame:
 
 def marks(evaluations: pd.DataFrame, schedule: str, way: str, by_hand: ByHand) -> pd.DataFrame:
     """Return when evaluations started and ended in a run: columns `worker` (of the schedule) and `time`, ascending."""
-    import pandas as pd
-
     seen = evaluations[(evaluations["schedule"] == schedule) & (evaluations["way"] == way)]
     seen = seen[["configuration", "start", "end"]].merge(placed(by_hand)[["configuration", "worker"]])
     both = [seen[["worker", column]].rename(columns={column: "time"}) for column in ("start", "end")]

@@ -27,20 +27,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
 
 from zerowait.experiments.verification import Request, drivers
 from zerowait.experiments.verification.drivers import Observed
 from zerowait.experiments.verification.order_match import figures as order_match_figures
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.experiments.verification.schedules import Callers, Case, Schedule, expected, gap
+from zerowait.plots.figures.agreement import kendall_tau
 from zerowait.suite.rules.errors import StalledError
 from zerowait.suite.rules.idle import Idle
 from zerowait.suite.rules.overhead import Sampling
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 MEAN, LEAST = 5.0, 0.1
 """Simulated seconds: the mean of the distributions, and what is added to every runtime."""
@@ -110,8 +110,6 @@ def choose(distribution: str, template: Case, scope: Scope, kind: str = PLAIN) -
     StalledError
         No seed does.
     """
-    import numpy as np
-
     number = list(DISTRIBUTIONS).index(distribution)
     for seed in range(MOST_SEEDS):
         rng = np.random.default_rng(np.random.SeedSequence((number, seed)))
@@ -198,10 +196,6 @@ def time_error(one: Observed, truth: Observed) -> float:
 
 def tau(one: Observed, truth: Observed) -> float:
     """Return Kendall's rank correlation of two orders of the same evaluations (Kendall 1938)."""
-    import pandas as pd
-
-    from zerowait.plots.figures.agreement import kendall_tau
-
     if one.order == truth.order:
         return 1.0  # to the last bit, which a quotient of square roots need not be
     place = {k: n for n, k in enumerate(one.order)}
@@ -254,8 +248,6 @@ def _evaluations(found: Chosen, by_way: Mapping[str, Observed]) -> list[dict[str
 
 
 def _outcome(rows: list[dict[str, Any]], evaluations: list[dict[str, Any]], scope: Scope) -> Outcome:
-    import pandas as pd
-
     table = pd.DataFrame(rows)
     plain, slow, waits = (table[table["kind"].isin(kinds)] for kinds in ([PLAIN], [SLOW], [WAITS, BEGINS_TO_WAIT]))
     gates = [

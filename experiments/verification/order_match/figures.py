@@ -13,15 +13,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from zerowait.experiments.verification.outcome import draw_figure
 from zerowait.plots.drawing import style
+from zerowait.plots.drawing.panels import Canvas
+from zerowait.plots.figures.agreement import IDENTICAL
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
-    from zerowait.plots.drawing.panels import Canvas
 
 CASE, RUN = ["cost", "telling"], ["distribution", "cost", "telling"]
 SLEPT, WITHOUT = "slept", "not simulated"
@@ -115,8 +116,6 @@ def _beside_slept(evaluations: pd.DataFrame, *columns: str) -> pd.DataFrame:
 
 def draw_order(evaluations: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw the place of each result against its place in the slept run, and below how many places later it is."""
-    from zerowait.plots.figures.agreement import IDENTICAL
-
     table = order_table(evaluations)
     panels, grid = _grid(table, canvas, [*(NAMES[way] for way in STYLES), IDENTICAL], sharex=True)
     last, most = int(table["slept_place"].max()), float(table["later"].abs().max())

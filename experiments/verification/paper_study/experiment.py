@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from zerowait.experiments.verification import Request
 from zerowait.experiments.verification.effects import experiment as effects
@@ -23,14 +24,13 @@ from zerowait.experiments.verification.effects import ranks as effects_ranks
 from zerowait.experiments.verification.effects import traces as effects_traces
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.experiments.verification.paper_study import figure as paper_study_figure
-from zerowait.plots.statistics.arithmetic import average_ranks, generator, percentile_interval
+from zerowait.plots.figures.runtime import overhead_table
+from zerowait.plots.statistics.arithmetic import Floats, average_ranks, generator, percentile_interval
 from zerowait.plots.statistics.significance import FEWEST_BLOCKS, friedman
 from zerowait.plots.studies.blocks import Blocks, Horizon, blocks, listed
+from zerowait.plots.studies.loading import load_study
+from zerowait.plots.studies.study import Study
 from zerowait.suite.rules.errors import SpecificationError
-
-if TYPE_CHECKING:
-    from zerowait.plots.statistics.arithmetic import Floats
-    from zerowait.plots.studies.study import Study
 
 RESULTS = Path("results")
 STUDIES = ("paper", "paper-fair", "reference")
@@ -71,11 +71,6 @@ def run(request: Request) -> Outcome:
 
 def verify(folders: Sequence[Path], request: Request) -> Outcome:
     """Compare numbers of workers on the studies in these folders."""
-    import pandas as pd
-
-    from zerowait.plots.figures.runtime import overhead_table
-    from zerowait.plots.studies.loading import load_study
-
     ranks, orders, overheads, gates, notes = [], [], [], [], []
     for folder in folders:
         study = load_study(folder, columns=OCCUPATION)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from zerowait.experiments.verification.outcome import draw_figure
 from zerowait.plots.drawing import style
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from zerowait.plots.drawing.panels import Canvas
+from zerowait.plots.drawing.panels import Canvas, draw_points, label_workers
 
 STEM = "paper-study"
 HEIGHT, PANEL_WIDTH = 1.3, 2.2
@@ -38,8 +36,6 @@ def write(table: pd.DataFrame, folder: Path) -> list[Path]:
 
 def draw(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw a line for each optimizer of a study, its average rank with each number of workers: a panel a moment."""
-    from zerowait.plots.drawing.panels import draw_points, label_workers
-
     moments, names = list(dict.fromkeys(table["moment"])), sorted(table["optimizer"].unique())
     panels = canvas.panels(1, len(moments), names, heights=[HEIGHT], panel_width=PANEL_WIDTH, sharey=True)
     for panel, moment in zip(panels.flat, moments, strict=True):

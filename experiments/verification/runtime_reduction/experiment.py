@@ -25,6 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from zerowait.experiments.measuring import speed
 from zerowait.experiments.verification import Request, drivers
 from zerowait.experiments.verification.outcome import Gate, Outcome
@@ -192,8 +194,6 @@ def _simulated(
 
 
 def _outcome(rows: list[dict[str, Any]], pairs: list[dict[str, Any]], scope: Scope) -> Outcome:
-    import pandas as pd
-
     details = pd.DataFrame(rows)
     keys = ["objective", "mode", "overhead"]
     groups = details.groupby(keys, sort=False)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
+from zerowait import benchmarks
 from zerowait.suite import Evaluation, Query
 from zerowait.suite.rules.evaluation import Config
 from zerowait.suite.rules.identity import canonical_json, digest
@@ -24,8 +27,6 @@ class Scaled:
     noise = False
 
     def __init__(self) -> None:
-        from zerowait import benchmarks
-
         self._benchmark = benchmarks.load("hartmann6", noise=self.noise)
         runtime = self._benchmark.formula.runtime  # type: ignore[attr-defined]
         all_of_them = [runtime(z / FULL_FIDELITY) for z in range(LEAST_FIDELITY, FULL_FIDELITY + 1)]
@@ -108,8 +109,6 @@ class Climber:
     """
 
     def __init__(self, seed: int, evaluations: int, dimension: int = 6) -> None:
-        import numpy as np
-
         rng = np.random.default_rng(np.random.SeedSequence((6, seed)))
         self.fidelities: list[int] = rng.integers(LEAST_FIDELITY, FULL_FIDELITY + 1, evaluations).tolist()
         self._anywhere: list[list[float]] = rng.random((evaluations, dimension)).tolist()

@@ -14,15 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
+
+from zerowait import adapters, benchmarks
 from zerowait.experiments.verification import Request
 from zerowait.experiments.verification.outcome import Gate, Outcome
 from zerowait.experiments.verification.six_libraries.library_runs import Ran, Shortened, run_library
 from zerowait.experiments.verification.six_libraries.run_distances import MEASURES, distance, is_odd, most_odd
-
-if TYPE_CHECKING:
-    import pandas as pd
+from zerowait.suite.rules.errors import SpecificationError
 
 RANDOM = "random"
 OPTIMIZERS = (RANDOM, "optuna-tpe", "smac-mf", "bohb", "dehb", "neps-hyperband")
@@ -98,9 +99,6 @@ def verify(scope: Scope, request: Request) -> Outcome:
     DataMissingError
         The data of a benchmark are not here.
     """
-    from zerowait import adapters, benchmarks
-    from zerowait.suite.rules.errors import SpecificationError
-
     shortened = {
         name: Shortened(benchmarks.load(name, task=problem.task), problem.scale, spread=problem.spread)
         for name, problem in scope.problems.items()
@@ -179,8 +177,6 @@ def _evaluations(cell: Cell, ran: Mapping[str, Ran]) -> list[dict[str, Any]]:
 def _outcome(
     rows: list[dict[str, Any]], evaluations: list[dict[str, Any]], scope: Scope, absent: Mapping[str, str]
 ) -> Outcome:
-    import pandas as pd
-
     cells = pd.DataFrame(rows)
     alone, of_random = cells["workers"] == 1, cells["optimizer"] == RANDOM
     gates = [

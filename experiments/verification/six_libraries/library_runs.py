@@ -7,19 +7,22 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from zerowait import adapters
+from zerowait.adapters.adapter import Adapter, Run
+from zerowait.adapters.environments.isolation import run_isolated
 from zerowait.benchmarks.protocol import Wrapped
+from zerowait.suite.naive import NaiveRun
 from zerowait.suite.records.trace import ATTRIBUTE
 from zerowait.suite.rules.budget import Budget
 from zerowait.suite.rules.evaluation import Evaluation
 from zerowait.suite.rules.identity import canonical_json, digest
 from zerowait.suite.rules.overhead import Overhead
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from zerowait.adapters.adapter import Adapter, Run
+from zerowait.suite.simulator import Simulator
 
 LEAST_FACTOR, GREATEST_FACTOR = 0.5, 1.5
 """Between them lies what a spread multiplies the runtimes of a configuration by."""
@@ -75,8 +78,6 @@ class _Opened:
 
 
 def _factor(config: Mapping[str, Any]) -> float:
-    import numpy as np
-
     entropy = int.from_bytes(digest(canonical_json(config)), "big")
     rng = np.random.default_rng(np.random.SeedSequence(entropy))
     return float(rng.uniform(LEAST_FACTOR, GREATEST_FACTOR))
@@ -138,10 +139,6 @@ def run_library(
     directory
         Where the run's folder is made; None for the system's temporary one.
     """
-    from zerowait import adapters
-    from zerowait.adapters.adapter import Run
-    from zerowait.adapters.environments.isolation import run_isolated
-
     adapter = adapters.load(optimizer)
     with tempfile.TemporaryDirectory(prefix="zerowait-verify-", dir=directory) as folder:
         described = Run(
@@ -153,9 +150,6 @@ def run_library(
 
 def _run(adapter: Adapter, run: Run, simulated: bool) -> Ran:  # noqa: FBT001 - crosses to another process by position
     """Let the library's own machinery call what sleeps, or what simulates; nothing else differs."""
-    from zerowait.suite.naive import NaiveRun
-    from zerowait.suite.simulator import Simulator
-
     benchmark = run.benchmark
     assert isinstance(benchmark, Shortened)
     benchmark.open()

@@ -10,14 +10,16 @@ another) is at most a third. Of n cells it then happens in no more than `most_od
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+import numpy as np
+import pandas as pd
+from scipy.stats import binom  # type: ignore[import-untyped]
 
-    import pandas as pd
+from zerowait.plots.figures.agreement import kendall_tau, matched
 
 FALSE_ALARM = 0.002
 """Probability with which a gate on the number of odd cells fails though simulating changes nothing, at most."""
@@ -51,8 +53,6 @@ class Distance:
 
 def distance(one: pd.DataFrame, other: pd.DataFrame) -> Distance:
     """Compare two traces with `content` and `fidelity`, which say what was evaluated."""
-    from zerowait.plots.figures.agreement import kendall_tau, matched
-
     first_keys, other_keys = _keys(one), _keys(other)
     common = matched(*(trace.assign(config_id=trace["content"]) for trace in (one, other)))
     # To the last bit, which a quotient of square roots need not be.
@@ -75,8 +75,6 @@ def distance(one: pd.DataFrame, other: pd.DataFrame) -> Distance:
 
 def curve_gap(one: pd.DataFrame, other: pd.DataFrame) -> float:
     """Return the mean absolute difference of the best values so far, over the time in which both runs have one."""
-    import numpy as np
-
     ends = [trace["end"].to_numpy() for trace in (one, other)]
     best = [np.minimum.accumulate(trace["value"].to_numpy()) for trace in (one, other)]
     begin, stop = max(end[0] for end in ends), min(end[-1] for end in ends)
@@ -96,8 +94,6 @@ def is_odd(between_others: float, to_first: float, to_second: float, allowance: 
 
 def most_odd(cells: int) -> int:
     """Return the least number that so many cells, each odd with probability 1/3, exceed less often than FALSE_ALARM."""
-    from scipy.stats import binom  # type: ignore[import-untyped]
-
     return int(binom.ppf(1.0 - FALSE_ALARM, cells, 1.0 / 3.0))
 
 

@@ -25,6 +25,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import pandas as pd
+
 from zerowait.experiments.measuring import speed
 from zerowait.experiments.measuring.speed import Config
 from zerowait.experiments.studies.versions import installed_versions
@@ -176,8 +178,6 @@ def syne_tune_seconds(python: Path, configs: list[Config], workers: int) -> tupl
 
 def outcome_of(rows: list[Measured], scope: Scope, request: Request, versions: Mapping[str, str]) -> Outcome:
     """Return the table, the gates and the figure of what was measured, by contenders of these versions."""
-    import pandas as pd
-
     ours = {(row.way, row.workers): row for row in rows if row.contender == "zerowait"}
     lines = []
     for row in rows:

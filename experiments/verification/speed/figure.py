@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from zerowait.experiments.verification.outcome import draw_figure
 from zerowait.plots.drawing import style
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from zerowait.plots.drawing.panels import Canvas
+from zerowait.plots.drawing.panels import Canvas, label_decades, label_workers
 
 BARE = "bare"
 """The contender that simulates nothing; all others are read against it."""
@@ -43,8 +41,6 @@ def write(table: pd.DataFrame, folder: Path) -> list[Path]:
 
 def draw(table: pd.DataFrame, canvas: Canvas) -> Any:
     """Draw the cost of an evaluation against the workers, with bars from the least to the greatest turn."""
-    from zerowait.plots.drawing.panels import label_decades, label_workers
-
     ways = list(dict.fromkeys(table["way"]))
     measured = table[table["us_per_evaluation"].notna()]
     panels = canvas.panels(
