@@ -12,20 +12,25 @@ import os
 import random
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
+from ConfigSpace import Categorical, Configuration, ConfigurationSpace, Constant, EqualsCondition, Float, Integer
+from ConfigSpace import OrdinalHyperparameter as Ordinal
+from ConfigSpace.hyperparameters import (
+    FloatHyperparameter,
+    Hyperparameter,
+    IntegerHyperparameter,
+    NumericalHyperparameter,
+)
 
 from zerowait.adapters.spaces import choices
 from zerowait.suite.rules.evaluation import Evaluation
 from zerowait.suite.rules.identity import canonical_json
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from ConfigSpace import ConfigurationSpace
-    from ConfigSpace.hyperparameters import Hyperparameter
 
 SHORTEST, LONGEST, FAILED = 10.0, 100.0, 7.0
 """Simulated seconds of a full training: at least, at most, and when it fails. Lower fidelities take their share."""
@@ -41,9 +46,6 @@ class DivergedError(Exception):
 
 def mixed_space() -> ConfigurationSpace:
     """Return a space with every kind of parameter and no condition."""
-    from ConfigSpace import Categorical, ConfigurationSpace, Constant, Float, Integer
-    from ConfigSpace import OrdinalHyperparameter as Ordinal
-
     return ConfigurationSpace(
         space=[
             Float("rate", (1e-5, 1.0), log=True),
@@ -60,8 +62,6 @@ def mixed_space() -> ConfigurationSpace:
 
 def conditional_space() -> ConfigurationSpace:
     """Return `mixed_space` with a parameter that only some configurations have."""
-    from ConfigSpace import EqualsCondition, Float
-
     space = mixed_space()
     space.add(Float("beta", (0.5, 0.999)))
     space.add(EqualsCondition(space["beta"], space["nesterov"], True))
@@ -70,15 +70,11 @@ def conditional_space() -> ConfigurationSpace:
 
 def unordered_space() -> ConfigurationSpace:
     """Return `mixed_space` without its ordinal parameter, for libraries that know none."""
-    from ConfigSpace import ConfigurationSpace
-
     return ConfigurationSpace(space=[parameter for name, parameter in mixed_space().items() if name != "batch"])
 
 
 def numerical_space() -> ConfigurationSpace:
     """Return a space of two floats and two integers."""
-    from ConfigSpace import ConfigurationSpace
-
     return ConfigurationSpace(
         space=[parameter for name, parameter in mixed_space().items() if name in {"rate", "momentum", "units", "depth"}]
     )
@@ -150,16 +146,12 @@ class Bowl:
 
 
 def _loss(parameter: Hyperparameter[Any, Any], value: object) -> float:
-    from ConfigSpace.hyperparameters import NumericalHyperparameter
-
     position = float(parameter.to_vector(value))
     return (position - 0.3) ** 2 if isinstance(parameter, NumericalHyperparameter) else 0.1 * position
 
 
 def config_problems(space: ConfigurationSpace, config: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with a configuration: names, types, bounds, conditions, forbidden clauses."""
-    from ConfigSpace import Configuration
-
     unknown = [f"the parameter {name!r} is not of the space" for name in config if name not in space]
     wrong = [_value_problem(space[name], value) for name, value in config.items() if name in space]
     problems = unknown + [problem for problem in wrong if problem is not None]
@@ -173,8 +165,6 @@ def config_problems(space: ConfigurationSpace, config: Mapping[str, Any]) -> lis
 
 
 def _value_problem(parameter: Hyperparameter[Any, Any], value: Any) -> str | None:
-    from ConfigSpace.hyperparameters import FloatHyperparameter, IntegerHyperparameter
-
     kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
     if isinstance(parameter, FloatHyperparameter | IntegerHyperparameter):
         expected = "float" if isinstance(parameter, FloatHyperparameter) else "int"
@@ -232,8 +222,6 @@ def testimonies(path: str) -> list[Testimony]:
 
 def _reseed(seed: int) -> None:
     """Do what the code of real trainings often does, and what no optimizer may notice."""
-    import numpy as np
-
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - the global generator is the point
     torch = sys.modules.get("torch")

@@ -7,26 +7,22 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import cloudpickle  # type: ignore[import-untyped]
+import pandas as pd
 import psutil
 
-from zerowait.adapters.conformance.benchmark import Testimony, testimonies
+from zerowait.adapters.adapter import Adapter, Mode
+from zerowait.adapters.conformance.benchmark import Bowl, Testimony, testimonies
 from zerowait.adapters.conformance.leak_check import watch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import pandas as pd
-
-    from zerowait.adapters.adapter import Adapter, Mode
-    from zerowait.adapters.conformance.benchmark import Bowl
-    from zerowait.suite.rules.budget import Budget
-    from zerowait.suite.rules.cluster import Cluster
-    from zerowait.suite.rules.overhead import Overhead
+from zerowait.suite.rules.budget import Budget
+from zerowait.suite.rules.cluster import Cluster
+from zerowait.suite.rules.overhead import Overhead
 
 _PROGRAM = "import sys; from zerowait.adapters.conformance.run import serve; serve(sys.argv[1])"
 
@@ -99,8 +95,6 @@ def fresh_process(trial: Trial, folder: Path, **environment: str) -> Iterator[Fr
 
     It is killed when the body ends.
     """
-    import cloudpickle  # type: ignore[import-untyped]
-
     trial = replace(trial, benchmark=replace(trial.benchmark, witness=str(folder / "witness")))
     (folder / "trial.pickle").write_bytes(cloudpickle.dumps(trial))
     # What this process can import, the fresh one can import too.
@@ -166,8 +160,6 @@ class FreshProcess:
 
 def serve(folder: str) -> None:
     """Make the run that lies in the folder: all that the fresh process does."""
-    import cloudpickle
-
     # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     trial: Trial = cloudpickle.loads((Path(folder) / "trial.pickle").read_bytes())
@@ -176,8 +168,6 @@ def serve(folder: str) -> None:
 
 def travel_by_value(adapter: Adapter) -> None:
     """Have the modules of an adapter pickled with it where another process could not import them: those of tests."""
-    import cloudpickle
-
     for kind in type(adapter).__mro__:
         module = sys.modules.get(kind.__module__)
         if module is not None and hasattr(module, "__file__") and not _importable(module):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from zerowait.experiments.exports.pairs import pairs, refuse_existing
 from zerowait.suite.records import store
 from zerowait.suite.records.selection import Where
@@ -37,8 +39,6 @@ def export_csv(path: Path, out: Path, where: Where = None, columns: Sequence[str
     """
     refuse_existing(out)
     cells = [pair.cells for pair in pairs(path, where, ["evaluation"])]
-    import pandas as pd
-
     if columns is not None:  # an unknown one is said before anything is written
         pair = cells[0].iloc[0]
         store.load_study(path, columns=columns, where={"cell": pair["cell"], "optimizer": pair["optimizer"]})

@@ -12,22 +12,19 @@ import contextlib
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from zerowait.experiments.exports.pairs import Pair, pairs, refuse_existing
 from zerowait.suite.records import store
 from zerowait.suite.records.incumbents import incumbents, training_levels
+from zerowait.suite.records.selection import Where
 from zerowait.suite.records.trace import FIDELITY, FULL
 from zerowait.suite.rules.errors import SpecificationError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
-
-    from zerowait.suite.records.selection import Where
+from zerowait.suite.rules.identity import digest
 
 FORMAT = "1.0.0"
 """The version that readers compare with those of IOHexperimenter: of this one on, they expect JSON."""
@@ -145,6 +142,4 @@ def _safe(name: str) -> str:
     safe = re.sub(r"[^A-Za-z0-9.+=()-]+", "_", name).lstrip(".")
     if safe == name and len(name) <= 100:  # noqa: PLR2004 - bytes, of the 255 of a file name
         return safe
-    from zerowait.suite.rules.identity import digest
-
     return f"{safe[:80]}_{digest(name).hex()[:6]}" if len(safe) > 80 else f"{safe}_{digest(name).hex()[:6]}"  # noqa: PLR2004

@@ -10,24 +10,25 @@ import contextlib
 import itertools
 import json
 import math
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from zerowait import benchmarks
 from zerowait.experiments.exports.pairs import pairs, refuse_existing
+from zerowait.suite.records.selection import Where
 from zerowait.suite.records.trace import FIDELITY, FULL
 from zerowait.suite.rules.errors import SpecificationError, ZerowaitError
 from zerowait.suite.rules.objectives import VALUE, metric_of, sign_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    import pandas as pd
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-    from zerowait.suite.records.selection import Where
 
 EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 - Optuna's dates have no time zone
 """The date at which every run begins."""
@@ -121,7 +122,6 @@ class _Space:
     @classmethod
     def of(cls, cell: Mapping[str, Any], trace: pd.DataFrame, tell: Callable[[str], None]) -> _Space:
         """Return the benchmark's own space, or what was observed when it cannot be loaded or expressed."""
-        from zerowait import benchmarks
         from zerowait.adapters.optuna.space import OptunaSpace, refuses_space
 
         specification = json.loads(cell["specification"])

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata  # type: ignore[import-untyped]
 
 from zerowait.adapters.spaces import ENOUGH_RUNGS, ETA, halving_budgets, random_configs
+from zerowait.benchmarks import Benchmark, Fidelity
 from zerowait.benchmarks.data.errors import TrainingFailedError
 from zerowait.suite.rules.errors import SpecificationError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from zerowait.benchmarks import Benchmark, Fidelity
 
 CONFIGURATIONS = 200
 """So many random configurations are asked at each fidelity."""
@@ -77,8 +74,6 @@ def examine(benchmark: Benchmark, configurations: int = CONFIGURATIONS) -> Exami
     SpecificationError
         The benchmark has no fidelity.
     """
-    import numpy as np
-
     fidelity = benchmark.fidelity
     if fidelity is None:
         raise SpecificationError(f"{benchmark.label}: there is no fidelity, so there is nothing to examine")
@@ -120,8 +115,6 @@ def rungs_of(fidelity: Fidelity) -> list[float]:
 
 def levels_of(fidelity: Fidelity) -> list[float]:
     """Return the fidelities to look at: all where there are few, else some on a geometric scale, and all rungs."""
-    import numpy as np
-
     if fidelity.values is not None and len(fidelity.values) <= 2 * LEVELS:
         return list(fidelity.values)
     if fidelity.lower > 0:
@@ -190,9 +183,6 @@ def _clock(found: Examination) -> str:
 
 
 def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    import numpy as np
-    from scipy.stats import rankdata  # type: ignore[import-untyped]
-
     both = ~np.isnan(one) & ~np.isnan(other)
     ranks = rankdata(one[both]), rankdata(other[both])
     if not both.any() or any(np.ptp(rank) == 0 for rank in ranks):
@@ -201,8 +191,6 @@ def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 
 def _overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    import numpy as np
-
     n = max(1, round(BEST_SHARE * len(one)))
     best = [set(np.argsort(values, kind="stable")[:n].tolist()) for values in (one, other)]  # NaN is sorted last
     return len(best[0] & best[1]) / n

@@ -10,13 +10,17 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import rankdata  # type: ignore[import-untyped]
+
+from zerowait import benchmarks
 from zerowait.benchmarks.data.sources import data_set
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from zerowait.benchmarks.surrogates.lcbench import TASKS
+from zerowait.benchmarks.tables.lcbench_raw import LCBenchRaw
 
 TASK = "167184"
 """The task whose real curves are at hand."""
@@ -40,19 +44,12 @@ class Curves:
 
     def correlations(self) -> NDArray[np.float64]:
         """Return Spearman's correlation of the losses at each epoch with those at the last one."""
-        import numpy as np
-        from scipy.stats import rankdata  # type: ignore[import-untyped]
-
         ranks = rankdata(self.losses, axis=0)
         return np.array([np.corrcoef(ranks[:, epoch], ranks[:, -1])[0, 1] for epoch in range(ranks.shape[1])])
 
 
 def real_curves() -> Curves:
     """Return what was trained."""
-    import numpy as np
-
-    from zerowait.benchmarks.tables.lcbench_raw import LCBenchRaw
-
     benchmark = LCBenchRaw(TASK, answer="choice")
     found = [
         [benchmark({"configuration": number}, fidelity=epoch) for epoch in range(1, FULL + 1)] for number in range(2000)
@@ -65,10 +62,6 @@ def real_curves() -> Curves:
 
 def surrogate_curves() -> Curves:
     """Return what the surrogate says of the same configurations; its epoch e is the real epoch e - 1."""
-    import numpy as np
-
-    from zerowait import benchmarks
-
     benchmark = benchmarks.load("lcbench", task=TASK, fidelity_range=[1, 52])
     losses, seconds = np.empty((2, 2000, FULL))
     for row, config in enumerate(_configurations()):
@@ -80,12 +73,6 @@ def surrogate_curves() -> Curves:
 
 def best_overlaps() -> dict[str, float]:
     """Return, for each task of both, the share of the surrogate's best 100 that is among the real best 100."""
-    import numpy as np
-    import pandas as pd
-
-    from zerowait import benchmarks
-    from zerowait.benchmarks.surrogates.lcbench import TASKS
-
     columns = ["OpenML_task_id", "trial", "final_val_balanced_accuracy"]
     results = pd.read_parquet(data_set("lcbench_raw").home / RESULTS, columns=columns)
     overlaps = {}
@@ -99,17 +86,12 @@ def best_overlaps() -> dict[str, float]:
 
 
 def _configurations() -> list[dict[str, float | int]]:
-    from zerowait.benchmarks.tables.lcbench_raw import LCBenchRaw
-
     table = LCBenchRaw(TASK)
     return [table.trained(number) for number in range(2000)]
 
 
 def draw(real: Curves, surrogate: Curves, overlaps: dict[str, float], path: Path) -> None:
     """Draw seconds by epoch, ranking by epoch, and the best configurations."""
-    import matplotlib.pyplot as plt
-    import numpy as np
-
     epochs = np.arange(1, FULL + 1)
     styles = (("real", real, "#0072B2", "-"), ("surrogate", surrogate, "#D55E00", "--"))
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.1), constrained_layout=True)
@@ -135,8 +117,6 @@ def draw(real: Curves, surrogate: Curves, overlaps: dict[str, float], path: Path
 
 def main(folder: str) -> None:
     """Draw the figure into a folder and print its numbers."""
-    import numpy as np
-
     real, surrogate, overlaps = real_curves(), surrogate_curves(), best_overlaps()
     for name, curves in (("real", real), ("surrogate", surrogate)):
         share = np.quantile(100 * curves.shares[:, FIRST - 1], [0.05, 0.5, 0.95])

@@ -7,24 +7,19 @@ that time. Numbers are rounded to `DIGITS` significant digits, times upwards.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from zerowait.plots.drawing import style, text
 from zerowait.plots.figures.performance import performance_table
 from zerowait.plots.figures.scaling import ALL, speed_up_table
-from zerowait.plots.statistics.arithmetic import LOGARITHMIC_FROM
+from zerowait.plots.statistics.arithmetic import LOGARITHMIC_FROM, Floats, Integers
 from zerowait.plots.studies.labels import NO_LABELS, Labels
+from zerowait.plots.studies.study import Study
 from zerowait.suite.rules.errors import SpecificationError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import pandas as pd
-
-    from zerowait.plots.statistics.arithmetic import Floats, Integers
-    from zerowait.plots.studies.study import Study
 
 DIGITS = 5
 """Significant digits of embedded numbers."""

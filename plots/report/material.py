@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from zerowait.plots.catalogue import FIGURES
+from zerowait.plots.studies.labels import Labels
 from zerowait.plots.studies.loading import (
     STUDY_FILE,
     STUDY_TEXT,
@@ -20,22 +23,14 @@ from zerowait.plots.studies.loading import (
     load_runs,
     load_study,
 )
-from zerowait.plots.studies.study import study_of_runs
+from zerowait.plots.studies.run import Run
+from zerowait.plots.studies.study import Study, study_of_runs
 from zerowait.suite.records import store
 from zerowait.suite.records.failures import error_line
 from zerowait.suite.records.store_cells import CELLS_FILE, STORE
 from zerowait.suite.records.trace import ATTRIBUTE
 from zerowait.suite.rules.errors import TraceError
 from zerowait.suite.sharing.regular_files import read_json
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
-
-    from zerowait.plots.studies.labels import Labels
-    from zerowait.plots.studies.run import Run
-    from zerowait.plots.studies.study import Study
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 COUNTS = ("evaluations", "ok", "failed", "lost")
@@ -133,8 +128,6 @@ def gather(folder: str | Path, labels: Labels | None = None, results: Mapping[st
 
 
 def _totals(runs: Sequence[Run]) -> pd.DataFrame:
-    import pandas as pd
-
     rows = []
     for run in runs:
         metadata = run.trace.attrs[ATTRIBUTE]

@@ -8,6 +8,8 @@ import math
 import shlex
 from dataclasses import dataclass, replace
 
+import matplotlib as mpl
+
 from zerowait.plots.catalogue import FIGURES, Drawn, FigureKind
 from zerowait.plots.drawing import style
 from zerowait.plots.drawing.panels import laid_out
@@ -92,8 +94,6 @@ def _chunks(kind: FigureKind, study: Study) -> list[list[str]]:
 
 def picture_uri(drawn: Drawn) -> str:
     """Return a figure as the address of an image that is inside the address itself."""
-    import matplotlib as mpl
-
     figure = drawn.figure
     vector, pixels = io.BytesIO(), io.BytesIO()
     settings = {"svg.hashsalt": "zerowait", "svg.fonttype": "path"}

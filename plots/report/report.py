@@ -15,6 +15,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import jinja2
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
 from zerowait.plots.drawing import style
 from zerowait.plots.report import tables
 from zerowait.plots.report.data import DIGITS, MOST_POINTS, interactive_data
@@ -78,10 +82,6 @@ def render(
     study_file: str = "",
 ) -> str:
     """Return the page; parameters are those of `write_report`."""
-    import jinja2
-    from jinja2.utils import htmlsafe_json_dumps
-    from markupsafe import Markup
-
     study = material.study.judged(**material.results)
     index = tables.Index(study)
     drawn, left_out, numbers = pictures(material, look)

@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from zerowait.plots.figures.runtime import readable
 from zerowait.plots.statistics.arithmetic import mean_and_standard_error
 from zerowait.plots.studies.objectives import HYPERVOLUME
+from zerowait.plots.studies.study import Study
 from zerowait.suite.rules.overhead import Overhead
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    import pandas as pd
-
-    from zerowait.plots.studies.study import Study
 
 NONE = "\u2013"
 """Stands for what is not there."""
