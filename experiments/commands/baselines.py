@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zerowait.experiments.commands.plot import Folder
+from zerowait.experiments.commands.plot import Folder, study_folder
 from zerowait.experiments.studies.output import print_out
 from zerowait.experiments.studies.shipped import archive_folder
 
@@ -44,7 +44,6 @@ def archive(
     Of a study that is not finished it keeps a benchmark with a seed if every run of it that --only names is finished,
     asked of each --only for itself.
     """
-    from zerowait.experiments.commands.plot import study_folder
     from zerowait.experiments.grid.archive import absent, make_archive
 
     n = make_archive(study_folder(study), out, only or (), replace=replace)

@@ -22,6 +22,7 @@ from zerowait.experiments.commands import report as report_cli
 from zerowait.experiments.commands import study as study_cli
 from zerowait.experiments.commands import table as table_cli
 from zerowait.experiments.commands import verify as verify_cli
+from zerowait.experiments.commands.plot import study_folder
 from zerowait.experiments.studies.output import print_err, print_out
 from zerowait.suite.rules.errors import SpecificationError, ZerowaitError, one_line
 
@@ -146,7 +147,6 @@ def check(
     ],
 ) -> None:  # fmt: skip
     """Verify a run's journal, or all finished cells of a study; exit code 1 when something is broken."""
-    from zerowait.experiments.commands.plot import study_folder
     from zerowait.suite.records.check import check as check_run
     from zerowait.suite.records.check import render
 

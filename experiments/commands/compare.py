@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zerowait.experiments.commands.plot import Folder
+from zerowait.experiments.commands.plot import Folder, study_folder
 from zerowait.experiments.studies.output import print_err, print_out
 from zerowait.experiments.studies.shipped import archive_folder, study_file
 from zerowait.suite.rules.errors import SpecificationError
@@ -49,7 +49,6 @@ def compare(
     both trained as much. What does not agree is said, with the change that would make it agree. The comparison is a
     folder that zerowait report, plot and export take like that of a study.
     """
-    from zerowait.experiments.commands.plot import study_folder
     from zerowait.experiments.grid.comparing import compare as compare_runs
     from zerowait.experiments.grid.comparing import described
     from zerowait.experiments.grid.reporting import relative

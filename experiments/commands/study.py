@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zerowait.experiments.studies.output import print_err, print_out
-from zerowait.experiments.studies.shipped import shipped_studies
+from zerowait.experiments.studies.shipped import STUDY_COPY, shipped_studies, study_file
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from zerowait.experiments.grid.cells import Cell
     from zerowait.experiments.grid.engines import Engine
     from zerowait.experiments.grid.planning import Plan
@@ -116,7 +115,6 @@ def run(  # noqa: PLR0913 - one parameter an option
     from zerowait.experiments.grid.runner import run_grid
     from zerowait.experiments.grid.selection import select
     from zerowait.experiments.grid.store import StoreWriter, update
-    from zerowait.experiments.studies.shipped import study_file
 
     Assumptions.of_environment()  # a wrong variable is said now and not when the study has run
     certificates = _certificates(tls_ca_file, tls_cert, tls_key)
@@ -204,7 +202,6 @@ def _planned(study: Path, output: Path | None, *, skip_missing_data: bool) -> tu
     """Return a study's name, plan and folder."""
     from zerowait.experiments.grid.planning import make_plan
     from zerowait.experiments.grid.runner import StudyFolder
-    from zerowait.experiments.studies.shipped import STUDY_COPY
     from zerowait.experiments.studies.study import load_study
 
     specification = load_study(study)

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from zerowait.experiments.studies.output import print_out
+from zerowait.experiments.studies.shipped import is_study
+from zerowait.suite.rules.errors import SpecificationError
 
 File = Annotated[
     Path,
@@ -51,8 +53,6 @@ def table(  # noqa: PLR0913 - the arguments of `from_dataframe`
 
     Without --params, --value and --runtime it says what each column holds.
     """
-    from zerowait.experiments.studies.shipped import is_study
-
     given = {
         "params": _names(params),
         "value": value,
@@ -109,7 +109,6 @@ def _understood(parameters: dict[str, Any]) -> None:
 
 def _study(file: Path) -> None:
     from zerowait.experiments.studies.study import load_study
-    from zerowait.suite.rules.errors import SpecificationError
 
     tables = [entry for entry in load_study(file).benchmarks if entry.name == "table"]
     if not tables:

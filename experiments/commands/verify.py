@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from zerowait.experiments.commands.plot import study_folder
 from zerowait.experiments.studies.output import print_err, print_out
 
 DEFAULT_FOLDER = Path("verification")
@@ -56,7 +57,6 @@ def verify(
     ] = None,
 ) -> None:
     """Repeat an experiment of the paper with numbers that can fail; exit code 1 when a gate does."""
-    from zerowait.experiments.commands.plot import study_folder
     from zerowait.experiments.verification import EXPERIMENTS, Request, run
     from zerowait.experiments.verification.outcome import show, write
 
