@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,13 +169,12 @@ def _look_up_all(space: ConfigurationSpace, table: Sorted, columns: Columns, lab
     names = list(columns.params)
     stacked = np.stack([table.data[name] for name in names], axis=1)
     rows = {tuple(row) for row in stacked.tolist()}
-    levels: dict[tuple[float, ...], int] = {}
+    levels: Counter[tuple[float, ...]] = Counter()
     n_levels = 1
     if columns.fidelity is not None:
         pairs = np.unique(np.column_stack([stacked, table.data[columns.fidelity]]), axis=0)
         n_levels = len(np.unique(pairs[:, -1]))
-        for pair in pairs.tolist():
-            levels[tuple(pair[:-1])] = levels.get(tuple(pair[:-1]), 0) + 1
+        levels.update(map(tuple, pairs[:, :-1].tolist()))
     for configuration in _configurations(space):
         config = dict(configuration)
         codes = tuple(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from zerowait.benchmarks.own_table.cells import Cells, Kind, refuse, refuse_rows
+from zerowait.benchmarks.own_table.cells import Cells, Kind, refuse_rows
 from zerowait.benchmarks.own_table.columns import Columns, Meaning, matching
 from zerowait.benchmarks.own_table.seconds import as_since_start
 from zerowait.suite.rules.errors import SpecificationError
@@ -164,11 +164,8 @@ def _curve(table: Table, pattern: str, label: str) -> dict[float, str]:
 def _check_numbers(data: dict[str, Column], columns: Columns, rows: NDArray[np.int64], label: str) -> None:
     value, runtime = data[columns.value], data[columns.runtime]
     refuse_rows(np.isinf(value), value, rows, columns.value, _FAILED, label)
-    missing = np.isnan(runtime)
-    if missing.any():
-        row = int(rows[int(missing.argmax())])
-        what = "fill in the seconds that the training took, of one that failed until then, or drop the row"
-        refuse(row, float("nan"), columns.runtime, what, label, int(missing.sum()) - 1)
+    what = "fill in the seconds that the training took, of one that failed until then, or drop the row"
+    refuse_rows(np.isnan(runtime), runtime, rows, columns.runtime, what, label)
     _refuse_seconds(runtime, columns, rows, label)
     if columns.fidelity is not None:
         levels = data[columns.fidelity]
