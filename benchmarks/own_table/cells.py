@@ -112,30 +112,24 @@ def kind_of_texts(texts: Sequence[str]) -> tuple[Kind, int | None, str]:
     return "category", None, ""
 
 
-def refuse(row: int, cell: object, name: str, what: str, label: str, more: int = 0) -> NoReturn:
+def refuse(row: int, cell: object, name: str, what: str, more: int = 0) -> NoReturn:
     """Raise the error that names a row, a cell and a column."""
     others = f" (and {more} more)" if more else ""
-    raise SpecificationError(
-        f"{label}: row {row} has {shown(cell)} in the column {name!r} (the first row is 0){others}; {what}"
-    )
+    raise SpecificationError(f"row {row} has {shown(cell)} in the column {name!r} (the first row is 0){others}; {what}")
 
 
-def refuse_rows(
-    wrong: NDArray[np.bool_], numbers: Column, rows: NDArray[np.int64], name: str, allowed: str, label: str
-) -> None:
+def refuse_rows(wrong: NDArray[np.bool_], numbers: Column, rows: NDArray[np.int64], name: str, allowed: str) -> None:
     """Raise an error that names the first row that is wrong, if there is one; `rows` says which row each is."""
     if wrong.any():
         first = int(wrong.argmax())
-        refuse(int(rows[first]), float(numbers[first]), name, allowed, label, int(wrong.sum()) - 1)
+        refuse(int(rows[first]), float(numbers[first]), name, allowed, int(wrong.sum()) - 1)
 
 
-def require_text(texts: Iterable[str], name: str, label: str) -> None:
+def require_text(texts: Iterable[str], name: str) -> None:
     """Raise `SpecificationError` for what no file can hold."""
     odd = next((text for text in texts if not is_text(text)), None)
     if odd is not None:
-        raise SpecificationError(
-            f"{label}: the column {name!r} has {odd!a}, which holds half a surrogate pair; correct it"
-        )
+        raise SpecificationError(f"the column {name!r} has {odd!a}, which holds half a surrogate pair; correct it")
 
 
 def texts_as_codes(texts: Sequence[str], index: NDArray[Any], absent: NDArray[np.bool_]) -> Cells:
@@ -150,25 +144,25 @@ def texts_as_codes(texts: Sequence[str], index: NDArray[Any], absent: NDArray[np
     return Cells("category", codes, [texts[i] for i in order])
 
 
-def finite_parameter(kind: Kind, numbers: Column, absent: NDArray[np.bool_], name: str, label: str) -> Cells:
+def finite_parameter(kind: Kind, numbers: Column, absent: NDArray[np.bool_], name: str) -> Cells:
     """Return a column of numbers, all of which a float64 holds exactly as they were written."""
     import numpy as np
 
     codes = np.where(absent, INACTIVE, numbers + 0.0)  # -0.0 is the same value as 0.0
     rows = np.arange(len(codes))
-    refuse_rows(~absent & ~np.isfinite(codes), codes, rows, name, "a parameter is finite", label)
+    refuse_rows(~absent & ~np.isfinite(codes), codes, rows, name, "a parameter is finite")
     if kind == "integer":
         too_large = ~absent & (np.abs(codes) > LARGEST_INTEGER)
-        refuse_rows(too_large, codes, rows, name, TOO_LARGE, label)
+        refuse_rows(too_large, codes, rows, name, TOO_LARGE)
     return Cells(kind, codes, [])
 
 
-def require_present(absent: NDArray[np.bool_], name: str, *, conditional: bool, label: str) -> None:
+def require_present(absent: NDArray[np.bool_], name: str, *, conditional: bool) -> None:
     """Raise `SpecificationError` where a parameter is missing that every configuration has, or in every row."""
     if absent.all():
-        raise SpecificationError(f"{label}: the column {name!r} is empty; leave it out of params")
+        raise SpecificationError(f"the column {name!r} is empty; leave it out of params")
     if absent.any() and not conditional:
         remedy = "fill it, drop the row, or give a space in which the parameter is conditional"
         raise SpecificationError(
-            f"{label}: row {int(absent.argmax())} has nothing in the column {name!r} (the first row is 0); {remedy}"
+            f"row {int(absent.argmax())} has nothing in the column {name!r} (the first row is 0); {remedy}"
         )

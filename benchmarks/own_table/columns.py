@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,6 +15,16 @@ from zerowait.suite.rules.errors import SpecificationError
 Seconds = Literal["since_start", "per_step", "full", "independent"]
 NO_SEPARATOR = frozenset('"\r\n\0.+-') | frozenset("0123456789")
 """What cannot stand between two cells, because cells are made of it."""
+
+
+@contextmanager
+def labelled(label: str) -> Iterator[None]:
+    """Begin every `SpecificationError` with what the table is called."""
+    try:
+        yield
+    except SpecificationError as error:
+        error.args = (f"{label}: {error}",)
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +47,20 @@ class Columns:
         """The columns by which rows are sorted: the parameters, and the fidelity if there is one."""
         return self.params if self.fidelity is None else (*self.params, self.fidelity)
 
-    def check(self, label: str) -> None:
+    def check(self) -> None:
         """Raise `SpecificationError` unless every name is a text and no column has two uses."""
         used: dict[str, str] = {}
         if not self.params:
-            raise SpecificationError(f"{label}: params is empty; name the columns that an optimizer chooses")
+            raise SpecificationError("params is empty; name the columns that an optimizer chooses")
         uses = [("params", name) for name in self.params] + [("metrics", name) for name in self.metrics]
         uses += [("value", self.value), ("runtime", self.runtime)]
         uses += [] if self.fidelity is None else [("fidelity", self.fidelity)]
         for use, name in uses:
             if not isinstance(name, str) or not name:
-                raise SpecificationError(f"{label}: {use} has {name!r}; it must be the name of a column")
+                raise SpecificationError(f"{use} has {name!r}; it must be the name of a column")
             if name in used:
                 raise SpecificationError(
-                    f"{label}: the column {name!r} is given as {used[name]} and as {use}; a column has one use"
+                    f"the column {name!r} is given as {used[name]} and as {use}; a column has one use"
                 )
             used[name] = use
         called: dict[str, str] = {}
@@ -57,7 +68,7 @@ class Columns:
             other = called.setdefault(metric_name(name), name)
             if other != name:
                 raise SpecificationError(
-                    f"{label}: the metrics {other!r} and {name!r} are both called {metric_name(name)!r}; rename one"
+                    f"the metrics {other!r} and {name!r} are both called {metric_name(name)!r}; rename one"
                 )
 
 
@@ -78,40 +89,40 @@ class Meaning:
     decimal: str = "."
     """The decimal sign of a text file."""
 
-    def check(self, columns: Columns, label: str) -> None:
+    def check(self, columns: Columns) -> None:
         """Raise `SpecificationError` where an argument is of the wrong type or does not go with the columns."""
         if self.seconds not in get_args(Seconds):
             allowed = ", ".join(map(repr, get_args(Seconds)))
-            raise SpecificationError(f"{label}: seconds is {self.seconds!r}; it must be one of {allowed}")
+            raise SpecificationError(f"seconds is {self.seconds!r}; it must be one of {allowed}")
         if self.seconds != "since_start" and columns.fidelity is None:
-            raise SpecificationError(f"{label}: seconds is {self.seconds!r}, but there is no fidelity; leave it out")
+            raise SpecificationError(f"seconds is {self.seconds!r}, but there is no fidelity; leave it out")
         for name in self.categorical:
             if name not in columns.params:
                 raise SpecificationError(
-                    f"{label}: categorical has {name!r}, which is not one of params: {', '.join(columns.params)}"
+                    f"categorical has {name!r}, which is not one of params: {', '.join(columns.params)}"
                 )
-        self.check_text(label)
+        self.check_text()
 
-    def check_text(self, label: str) -> None:
+    def check_text(self) -> None:
         """Raise `SpecificationError` where separator or decimal sign are none."""
         if self.decimal not in (".", ","):
-            raise SpecificationError(f"{label}: decimal is {self.decimal!r}; it must be '.' or ','")
+            raise SpecificationError(f"decimal is {self.decimal!r}; it must be '.' or ','")
         s = self.separator
         if s is not None and (not isinstance(s, str) or len(s) != 1 or s in NO_SEPARATOR or s.isalnum()):
             raise SpecificationError(
-                f"{label}: separator is {s!r}; it must be one character that stands between cells, such as ';'"
+                f"separator is {s!r}; it must be one character that stands between cells, such as ';'"
             )
         if s == self.decimal:
-            raise SpecificationError(f"{label}: separator and decimal are both {s!r}; they must differ")
+            raise SpecificationError(f"separator and decimal are both {s!r}; they must differ")
 
-    def check_file(self, path: Path | None, label: str) -> None:
+    def check_file(self, path: Path | None) -> None:
         """Raise `SpecificationError` where separator or decimal sign are given for what is no text file."""
         if path is None or path.name.endswith(".parquet"):
             what = "a DataFrame" if path is None else "a Parquet file"
             for name, given in (("separator", self.separator is not None), ("decimal", self.decimal != ".")):
                 if given:
                     raise SpecificationError(
-                        f"{label}: {name} is {getattr(self, name)!r}, which is for text files, and the table is "
+                        f"{name} is {getattr(self, name)!r}, which is for text files, and the table is "
                         f"{what}, whose cells are apart and typed; leave it out"
                     )
 
@@ -158,9 +169,9 @@ def as_path(table: Any) -> Path | None:
     return Path(table).absolute() if isinstance(table, str | os.PathLike) else None
 
 
-def as_names(value: Any, use: str, label: str) -> tuple[str, ...]:
+def as_names(value: Any, use: str) -> tuple[str, ...]:
     """Return a sequence of names as a tuple; raises `SpecificationError` for anything else, a single text too."""
     names: Sequence[str] | None = value if isinstance(value, list | tuple) else None
     if names is None:
-        raise SpecificationError(f"{label}: {use} is {value!r}; it must be a list of names of columns")
+        raise SpecificationError(f"{use} is {value!r}; it must be a list of names of columns")
     return tuple(names)

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 from zerowait.benchmarks.data.content import file_digest
 from zerowait.benchmarks.own_table import store as storage
 from zerowait.benchmarks.own_table.cells import INACTIVE
-from zerowait.benchmarks.own_table.columns import Columns, Meaning
+from zerowait.benchmarks.own_table.columns import Columns, Meaning, labelled
 from zerowait.benchmarks.own_table.space import Match, inferred_space, scales, space_as_text, space_from_text
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.sharing.regular_files import open_regular
@@ -47,13 +47,14 @@ class Conversion:
 
     def key_of(self, table: Any) -> str:
         """Convert the table unless that has been done before, and return its key in the cache."""
-        if self.path is None:
-            return self._convert(_of_frame(table, self.label), None)
-        with opened(self.path, self.label) as file:
-            key = storage.key_of(self._arguments(), file_digest(self.path))
-            if not storage.place(key).exists():
-                self._convert(read_table(self.path, file, self.meaning, self.label), key)
-        return key
+        with labelled(self.label):
+            if self.path is None:
+                return self._convert(_of_frame(table), None)
+            with opened(self.path) as file:
+                key = storage.key_of(self._arguments(), file_digest(self.path))
+                if not storage.place(key).exists():
+                    self._convert(read_table(self.path, file, self.meaning), key)
+            return key
 
     def rows(self, table: Table) -> tuple[Sorted, ConfigurationSpace]:
         """Return the rows of a table and its search space, checked."""
@@ -61,10 +62,10 @@ class Conversion:
         from zerowait.benchmarks.own_table.rows import sorted_rows
 
         if self.space is None:
-            found = sorted_rows(table, self.columns, self.meaning, frozenset(), self.label)
-            return found, inferred_space(found, self.columns, self.match, self.log, self.label)
+            found = sorted_rows(table, self.columns, self.meaning, frozenset())
+            return found, inferred_space(found, self.columns, self.match, self.log)
         given = space_from_text(self.space)
-        return rows_within(given, table, self.columns, self.meaning, self.match, self.label), given
+        return rows_within(given, table, self.columns, self.meaning, self.match), given
 
     def _arguments(self) -> dict[str, Any]:
         arguments = {"columns": asdict(self.columns), "match": self.match, "log": self.log, "space": self.space}
@@ -80,7 +81,7 @@ class Conversion:
         data = dict(table.data)
         bounds: dict[str, list[Any]] = {}
         if self.match == "nearest":
-            for name, scale in scales(space, table, self.label).items():
+            for name, scale in scales(space, table).items():
                 column = table.data[name]
                 inactive = column == INACTIVE
                 data[SCALED + name] = np.where(inactive, INACTIVE, scale(np.where(inactive, scale.lower, column)))
@@ -99,16 +100,16 @@ class Conversion:
         return key
 
 
-def read_table(path: Path, file: IO[bytes], meaning: Meaning, label: str) -> Table:
+def read_table(path: Path, file: IO[bytes], meaning: Meaning) -> Table:
     """Return the cells of an open file; raises `SpecificationError` when it is not what its suffix says."""
     from zerowait.benchmarks.own_table.frame import read_parquet
     from zerowait.benchmarks.own_table.text_file import read_text
 
-    return read_parquet(path, file, label) if path.name.endswith(".parquet") else read_text(path, file, meaning, label)
+    return read_parquet(path, file) if path.name.endswith(".parquet") else read_text(path, file, meaning)
 
 
 @contextmanager
-def opened(path: Path, label: str) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[IO[bytes]]:
     """Open the file of a table, and nothing that only looks like one: a pipe would keep the reader waiting.
 
     Raises
@@ -117,13 +118,13 @@ def opened(path: Path, label: str) -> Iterator[IO[bytes]]:
         It is missing, no regular file, not readable, or its suffix is not one of `SUFFIXES`.
     """
     if not path.name.endswith(SUFFIXES):
-        raise SpecificationError(f"{label}: the file {path} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+        raise SpecificationError(f"the file {path} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     try:
         with os.fdopen(open_regular(path, follow_links=True), "rb") as file:
             yield file
     except OSError as error:
         what = error.strerror or str(error).splitlines()[0]
-        raise SpecificationError(f"{label}: the file {path} cannot be read: {what}; give the path of a table") from None
+        raise SpecificationError(f"the file {path} cannot be read: {what}; give the path of a table") from None
 
 
 def levels_of(column: Column) -> list[Any]:
@@ -135,13 +136,11 @@ def levels_of(column: Column) -> list[Any]:
     return [whole, levels.astype(int if whole else float).tolist()]
 
 
-def _of_frame(frame: Any, label: str) -> FrameTable:
+def _of_frame(frame: Any) -> FrameTable:
     import pandas as pd
 
     from zerowait.benchmarks.own_table.frame import FrameTable
 
     if not isinstance(frame, pd.DataFrame):
-        raise SpecificationError(
-            f"{label}: the table is of type {type(frame).__name__}; give a DataFrame or the path of a file"
-        )
+        raise SpecificationError(f"the table is of type {type(frame).__name__}; give a DataFrame or the path of a file")
     return FrameTable(frame)

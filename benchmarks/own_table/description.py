@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zerowait.benchmarks.own_table.cells import INACTIVE
-from zerowait.benchmarks.own_table.columns import Meaning, shown_list
+from zerowait.benchmarks.own_table.columns import Meaning, labelled, shown_list
 from zerowait.benchmarks.own_table.conversion import Conversion, opened, read_table
 from zerowait.benchmarks.own_table.seconds import groups
 from zerowait.benchmarks.own_table.space import distinct
@@ -37,21 +37,21 @@ STEEP = 1.5
 """Seconds that grow by less than this over a fidelity that grows threefold are looked at again."""
 
 
-def describe_columns(path: Path, meaning: Meaning, label: str) -> Iterator[tuple[str, str]]:
+def describe_columns(path: Path, meaning: Meaning) -> Iterator[tuple[str, str]]:
     """Yield what each column of a file would be as a parameter: its name, and what it holds or why it is refused."""
-    with opened(path, label) as file:
-        table = read_table(path, file, meaning, label)
+    with opened(path) as file:
+        table = read_table(path, file, meaning)
     yield "rows", f"{len(table):,}"
     for name in dict.fromkeys(table.names):
         if name:
-            yield name, _column_in_words(table, name, meaning, label)
+            yield name, _column_in_words(table, name, meaning)
 
 
-def _column_in_words(table: Table, name: str, meaning: Meaning, label: str) -> str:
+def _column_in_words(table: Table, name: str, meaning: Meaning) -> str:
     try:
-        cells = table.parameter(name, label, categorical=name in meaning.categorical, conditional=True)
+        cells = table.parameter(name, categorical=name in meaning.categorical, conditional=True)
     except SpecificationError as error:
-        return f"not a parameter: {str(error).removeprefix(f'{label}: ')}"
+        return f"not a parameter: {error}"
     n_absent = int((cells.codes == INACTIVE).sum())
     absent = f"; empty cells: {n_absent:,}" if n_absent else ""
     return _values_in_words(cells.codes, cells.kind, cells.texts) + absent
@@ -69,10 +69,11 @@ def describe(benchmark: DataFrameBenchmark) -> Iterator[tuple[str, str]]:
     """Yield how a benchmark of a file was understood: pairs of a word and a sentence."""
     conversion = benchmark.conversion
     assert conversion.path is not None  # of a data frame nothing is kept that could be read again
-    columns, meaning, label = conversion.columns, conversion.meaning, conversion.label
-    with opened(conversion.path, label) as file:
-        table = read_table(conversion.path, file, meaning, label)
-    rows, space = conversion.rows(table)
+    columns, meaning = conversion.columns, conversion.meaning
+    with labelled(conversion.label):
+        with opened(conversion.path) as file:
+            table = read_table(conversion.path, file, meaning)
+        rows, space = conversion.rows(table)
     data, n = rows.data, len(rows.data[columns.value])
     curves = f" from {len(table):,} rows with a curve each" if meaning.wide else ""
     yield "trainings", f"{n:,}{curves}, of {len(groups(data, columns.params)[0]):,} configurations"

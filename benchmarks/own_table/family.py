@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from zerowait.benchmarks.facts import Facts
 from zerowait.benchmarks.own_table.benchmark import DISTANCE, MATCHED_FIDELITY, NAME, DataFrameBenchmark
-from zerowait.benchmarks.own_table.columns import Columns, Meaning, Seconds, as_names, as_path, metric_name
+from zerowait.benchmarks.own_table.columns import Columns, Meaning, Seconds, as_names, as_path, labelled, metric_name
 from zerowait.benchmarks.own_table.conversion import Conversion
 from zerowait.benchmarks.own_table.space import Match, space_as_text
 from zerowait.benchmarks.protocol import label_of
@@ -115,54 +115,49 @@ def from_dataframe(  # noqa: PLR0913 - the columns of a table and how to look th
     if label is None:
         options = {} if match == "exact" else {"match": match}
         label = label_of(NAME, None if path is None else path.name.split(".")[0], options)
-    if (value is None) == (curves is None):
-        what = "neither value nor curves is given" if value is None else "both value and curves are given"
-        raise SpecificationError(f"{label}: {what}; give the column of the loss, or the pattern of its columns")
-    names = as_names(metrics, "metrics", label)
-    if curves is not None:
-        _check_patterns(curves, runtime, names, seconds, label)
-        fidelity = EPOCH if fidelity is None else fidelity
-    columns = Columns(
-        as_names(params, "params", label), str(curves) if value is None else value, runtime, fidelity, names
-    )
-    columns.check(label)
-    texts = as_names(categorical, "categorical", label)
-    maximize = arguments.boolean(f"{label}: maximize", maximize)
-    meaning = Meaning(seconds, maximize, curves is not None, texts, separator, decimal)
-    meaning.check(columns, label)
-    meaning.check_file(path, label)
-    if match == "nearest":
-        called = set(map(metric_name, columns.metrics))
-        taken = next((name for name in (DISTANCE, MATCHED_FIDELITY) if name in called), None)
-        if taken is not None:
-            raise SpecificationError(
-                f"{label}: metrics has {taken!r}, which match='nearest' records; rename the column"
-            )
-    logs = as_names(log, "log", label)
-    if space is not None and logs:
-        raise SpecificationError(
-            f"{label}: log is {list(logs)!r}, but the given space has scales of its own; leave it out"
-        )
-    text = None
-    if space is not None:
-        from zerowait.benchmarks.own_table.given_space import given_space
+    with labelled(label):
+        if (value is None) == (curves is None):
+            what = "neither value nor curves is given" if value is None else "both value and curves are given"
+            raise SpecificationError(f"{what}; give the column of the loss, or the pattern of its columns")
+        names = as_names(metrics, "metrics")
+        if curves is not None:
+            _check_patterns(curves, runtime, names, seconds)
+            fidelity = EPOCH if fidelity is None else fidelity
+        columns = Columns(as_names(params, "params"), str(curves) if value is None else value, runtime, fidelity, names)
+        columns.check()
+        texts = as_names(categorical, "categorical")
+        maximize = arguments.boolean("maximize", maximize)
+        meaning = Meaning(seconds, maximize, curves is not None, texts, separator, decimal)
+        meaning.check(columns)
+        meaning.check_file(path)
+        if match == "nearest":
+            called = set(map(metric_name, columns.metrics))
+            taken = next((name for name in (DISTANCE, MATCHED_FIDELITY) if name in called), None)
+            if taken is not None:
+                raise SpecificationError(f"metrics has {taken!r}, which match='nearest' records; rename the column")
+        logs = as_names(log, "log")
+        if space is not None and logs:
+            raise SpecificationError(f"log is {list(logs)!r}, but the given space has scales of its own; leave it out")
+        text = None
+        if space is not None:
+            from zerowait.benchmarks.own_table.given_space import given_space
 
-        text = space_as_text(given_space(space, label))
-    conversion = Conversion(path, columns, match, logs, text, label, meaning)
+            text = space_as_text(given_space(space))
+        conversion = Conversion(path, columns, match, logs, text, label, meaning)
     return DataFrameBenchmark(label, conversion.key_of(table), conversion)
 
 
-def _check_patterns(curves: object, runtime: object, metrics: Sequence[object], seconds: object, label: str) -> None:
+def _check_patterns(curves: object, runtime: object, metrics: Sequence[object], seconds: object) -> None:
     for use, pattern in (("curves", curves), ("runtime", runtime), *(("metrics", name) for name in metrics)):
         n_stars = pattern.count("*") if isinstance(pattern, str) else -1
         if n_stars != 1 and (use == "curves" or n_stars != 0):
             raise SpecificationError(
-                f"{label}: {use} is {pattern!r}; it must be the name of columns with one * where the fidelity stands, "
+                f"{use} is {pattern!r}; it must be the name of columns with one * where the fidelity stands, "
                 "such as 'loss_*'"
             )
     if "*" not in str(runtime) and seconds not in ("per_step", "full"):
         raise SpecificationError(
-            f"{label}: the column {runtime!r} has the same seconds for a whole curve; give seconds='per_step' if they "
+            f"the column {runtime!r} has the same seconds for a whole curve; give seconds='per_step' if they "
             "are those of one step, 'full' if those of the full training, or a runtime with a *"
         )
 

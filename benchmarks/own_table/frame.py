@@ -46,26 +46,26 @@ class FrameTable:
     def __len__(self) -> int:
         return len(self._frame)
 
-    def parameter(self, name: str, label: str, *, categorical: bool, conditional: bool) -> Cells:
+    def parameter(self, name: str, *, categorical: bool, conditional: bool) -> Cells:
         """Return a column of numbers, booleans or texts."""
-        series = self._column(name, label)
+        series = self._column(name)
         types = pd.api.types
-        absent = _absent(series, name, label)
-        numbers = _as_floats(series, name, label) if _is_number_dtype(series) else None
+        absent = _absent(series, name)
+        numbers = _as_floats(series, name) if _is_number_dtype(series) else None
         if numbers is not None:
             absent = absent | np.isnan(numbers)  # types that know of missing cells may hold NaN beside them
-        require_present(absent, name, conditional=conditional, label=label)
+        require_present(absent, name, conditional=conditional)
         if categorical:
             texts = [str(_plain(cell)) for cell in series[~absent]]
-            require_text(texts, name, label)
+            require_text(texts, name)
             return _category(texts, absent)
         if types.is_bool_dtype(series.dtype) and not isinstance(series.dtype, pd.CategoricalDtype):
             return Cells("boolean", _spread(np.asarray(series[~absent].astype(bool), dtype=np.float64), absent), [])
         if numbers is not None:
             kind: Any = "integer" if types.is_integer_dtype(series.dtype) else "real"
-            return finite_parameter(kind, numbers, absent, name, label)
+            return finite_parameter(kind, numbers, absent, name)
         if not _holds_objects(series):
-            raise SpecificationError(f"{label}: the column {name!r} holds {series.dtype}; {_ONLY_ONE}")
+            raise SpecificationError(f"the column {name!r} holds {series.dtype}; {_ONLY_ONE}")
         present = [_plain(cell) for cell in series[~absent]]
         words = [_word(cell) for cell in present]
         found = sorted(set(words))
@@ -73,49 +73,49 @@ class FrameTable:
         if found == ["bool"]:
             return Cells("boolean", _spread(np.array(present, dtype=np.float64), absent), [])
         if found == ["str"]:
-            require_text(present, name, label)
+            require_text(present, name)
             nearly = next((i for i, cell in enumerate(present) if form_of(cell) == "nearly"), None)
             if nearly is not None:
                 what = "it looks like a number and is a text; make numbers of the column, or name it in categorical"
-                refuse(int(rows[nearly]), present[nearly], name, what, label)
+                refuse(int(rows[nearly]), present[nearly], name, what)
             return _category(present, absent)
         if set(found) <= {"int", "float"}:
             kind = "integer" if found == ["int"] else "real"
-            numbers = _spread(_floats(present, name, rows, label), absent)
-            return finite_parameter(kind, numbers, absent, name, label)
+            numbers = _spread(_floats(present, name, rows), absent)
+            return finite_parameter(kind, numbers, absent, name)
         usual = max(found, key=words.count)
         odd = next((i for i, word in enumerate(words) if word != usual), 0)
         raise SpecificationError(
-            f"{label}: the column {name!r} holds {', '.join(found)}; {_ONLY_ONE} (row {int(rows[odd])} has "
+            f"the column {name!r} holds {', '.join(found)}; {_ONLY_ONE} (row {int(rows[odd])} has "
             f"{shown(present[odd])}; the first row is 0)"
         )
 
-    def numbers(self, name: str, label: str) -> Column:
+    def numbers(self, name: str) -> Column:
         """Return a column of numbers, NaN where a cell is empty."""
-        series = self._column(name, label)
+        series = self._column(name)
         if _is_number_dtype(series):
-            return _as_floats(series, name, label)
-        absent = _absent(series, name, label)
+            return _as_floats(series, name)
+        absent = _absent(series, name)
         present = [_plain(cell) for cell in series[~absent]] if _holds_objects(series) else None
         if present is None:
             wrong = series[~absent].iloc[0] if (~absent).any() else series.iloc[0]
-            raise _no_number(name, series.dtype, wrong, None, label)
+            raise _no_number(name, series.dtype, wrong, None)
         rows = np.flatnonzero(~absent)
         odd = next((i for i, cell in enumerate(present) if _word(cell) not in ("int", "float")), None)
         if odd is not None:
-            raise _no_number(name, series.dtype, present[odd], int(rows[odd]), label)
-        return np.where(absent, np.nan, _spread(_floats(present, name, rows, label), absent))
+            raise _no_number(name, series.dtype, present[odd], int(rows[odd]))
+        return np.where(absent, np.nan, _spread(_floats(present, name, rows), absent))
 
-    def _column(self, name: str, label: str) -> pd.Series[Any]:
+    def _column(self, name: str) -> pd.Series[Any]:
         frame = self._frame
         places = [i for i, known in enumerate(frame.columns) if str(known) == name]
         n_found = len(places) + self._levels.count(name)
         if not n_found:
             known = shown_list(", ".join(map(repr, self.names)))
-            raise SpecificationError(f"{label}: there is no column {name!r}; the table has {known}")
+            raise SpecificationError(f"there is no column {name!r}; the table has {known}")
         if n_found > 1:
             raise SpecificationError(
-                f"{label}: the table has {n_found} columns {name!r}"
+                f"the table has {n_found} columns {name!r}"
                 f"{' (one is a level of the index)' if name in self._levels else ''}; rename all but one"
             )
         if not places:
@@ -123,7 +123,7 @@ class FrameTable:
         return frame.iloc[:, places[0]].reset_index(drop=True)
 
 
-def read_parquet(path: Path, file: IO[bytes], label: str) -> FrameTable:
+def read_parquet(path: Path, file: IO[bytes]) -> FrameTable:
     """Return the columns of an open Parquet file, with the types that it states.
 
     Raises
@@ -136,15 +136,15 @@ def read_parquet(path: Path, file: IO[bytes], label: str) -> FrameTable:
         return FrameTable(pd.read_parquet(file, dtype_backend="numpy_nullable"))
     except (OSError, ValueError, TypeError, KeyError, NotImplementedError, pa.ArrowException) as error:
         what = one_line(error) or type(error).__name__
-        raise SpecificationError(f"{label}: the file {path} is not a table: {shown(what)}") from None
+        raise SpecificationError(f"the file {path} is not a table: {shown(what)}") from None
 
 
-def _absent(series: pd.Series[Any], name: str, label: str) -> NDArray[np.bool_]:
+def _absent(series: pd.Series[Any], name: str) -> NDArray[np.bool_]:
     try:
         return series.isna().to_numpy(dtype=bool)
     except ArithmeticError:  # raised for a Decimal that is a signalling NaN
         raise SpecificationError(
-            f"{label}: the column {name!r} holds a signalling NaN; correct it, or leave the cell empty"
+            f"the column {name!r} holds a signalling NaN; correct it, or leave the cell empty"
         ) from None
 
 
@@ -165,13 +165,13 @@ def _holds_objects(series: pd.Series[Any]) -> bool:
     )
 
 
-def _as_floats(series: pd.Series[Any], name: str, label: str) -> Column:
+def _as_floats(series: pd.Series[Any], name: str) -> Column:
     if str(series.dtype).lower().startswith(("int", "uint")):
         too_large = (series > LARGEST_INTEGER) | (series < -LARGEST_INTEGER)
         wrong = np.asarray(too_large.fillna(False), dtype=bool)
         if wrong.any():
             row = int(wrong.argmax())
-            refuse(row, int(series.iloc[row]), name, TOO_LARGE, label, int(wrong.sum()) - 1)
+            refuse(row, int(series.iloc[row]), name, TOO_LARGE, int(wrong.sum()) - 1)
     numbers: Column = series.to_numpy(dtype=np.float64, na_value=np.nan)
     return numbers
 
@@ -190,7 +190,7 @@ def _word(cell: Any) -> str:
     return "float" if isinstance(cell, float | Decimal) else type(cell).__name__
 
 
-def _floats(present: list[Any], name: str, rows: NDArray[np.int64], label: str) -> Column:
+def _floats(present: list[Any], name: str, rows: NDArray[np.int64]) -> Column:
     """Return numbers of any type as floats; of integers, only those that a float holds."""
     numbers = np.empty(len(present))
     for i, cell in enumerate(present):
@@ -200,7 +200,7 @@ def _floats(present: list[Any], name: str, rows: NDArray[np.int64], label: str) 
         except (OverflowError, ValueError):  # a Decimal beyond every float
             too_large = True
         if too_large:
-            refuse(int(rows[i]), cell, name, TOO_LARGE, label)
+            refuse(int(rows[i]), cell, name, TOO_LARGE)
     return numbers
 
 
@@ -217,8 +217,8 @@ def _spread(present: Column, absent: NDArray[np.bool_]) -> Column:
     return codes
 
 
-def _no_number(name: str, dtype: Any, wrong: Any, row: int | None, label: str) -> SpecificationError:
+def _no_number(name: str, dtype: Any, wrong: Any, row: int | None) -> SpecificationError:
     where = "" if row is None else f" (row {row}; the first row is 0)"
     return SpecificationError(
-        f"{label}: the column {name!r} must hold numbers, but its type is {dtype}, with {shown(wrong)} in it{where}"
+        f"the column {name!r} must hold numbers, but its type is {dtype}, with {shown(wrong)} in it{where}"
     )

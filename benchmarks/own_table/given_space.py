@@ -31,55 +31,47 @@ MOST_CONFIGURATIONS = 20_000
 """So many configurations of a space with conditions are looked up one by one; of a larger one, so many samples."""
 
 
-def given_space(space: Any, label: str) -> ConfigurationSpace:
+def given_space(space: Any) -> ConfigurationSpace:
     """Return a space that is given as such or as a JSON file of ConfigSpace; raises `SpecificationError`."""
     if isinstance(space, ConfigurationSpace):
         return space
     if not isinstance(space, str | Path):
-        raise SpecificationError(
-            f"{label}: space is {space!r}; it must be a ConfigurationSpace or the path of its JSON"
-        )
+        raise SpecificationError(f"space is {space!r}; it must be a ConfigurationSpace or the path of its JSON")
     try:
         data = read_regular_file(Path(space), at_most=LARGEST_JSON, follow_links=True)
         return ConfigurationSpace.from_serialized_dict(json.loads(data))
     except OSError as error:
-        raise SpecificationError(f"{label}: the space {space} cannot be read: {error.strerror or error}") from None
+        raise SpecificationError(f"the space {space} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # noqa: BLE001 - ConfigSpace raises whatever its parts do
         what = f"{type(error).__name__}: {error}"
-        raise SpecificationError(
-            f"{label}: {space} is not a space that ConfigurationSpace.to_json wrote: {what}"
-        ) from None
+        raise SpecificationError(f"{space} is not a space that ConfigurationSpace.to_json wrote: {what}") from None
 
 
-def rows_within(
-    space: ConfigurationSpace, table: Table, columns: Columns, meaning: Meaning, match: Match, label: str
-) -> Sorted:
+def rows_within(space: ConfigurationSpace, table: Table, columns: Columns, meaning: Meaning, match: Match) -> Sorted:
     """Return the rows of a table that a given space can ask for, or raise `SpecificationError` where they differ."""
-    _check_names(space, columns, label)
-    found = sorted_rows(table, columns, meaning, conditional_parameters(space), label)
-    _check_types(space, found, label)
-    return _within(space, _as_the_space_says(space, found), columns, match, label)
+    _check_names(space, columns)
+    found = sorted_rows(table, columns, meaning, conditional_parameters(space))
+    _check_types(space, found)
+    return _within(space, _as_the_space_says(space, found), columns, match)
 
 
-def _check_names(space: ConfigurationSpace, columns: Columns, label: str) -> None:
+def _check_names(space: ConfigurationSpace, columns: Columns) -> None:
     """Raise `SpecificationError` unless a given space has the table's parameters and no others."""
     for name in columns.params:
         if name not in space:
             has = shown_list(", ".join(space)) or "no parameters"
-            raise SpecificationError(f"{label}: the space has no {name!r}, which is one of params; it has {has}")
+            raise SpecificationError(f"the space has no {name!r}, which is one of params; it has {has}")
     for name in space:
         if name not in columns.params:
-            raise SpecificationError(
-                f"{label}: the space has {name!r}, which is not one of params; add its column there"
-            )
+            raise SpecificationError(f"the space has {name!r}, which is not one of params; add its column there")
 
 
-def _check_types(space: ConfigurationSpace, table: Sorted, label: str) -> None:
+def _check_types(space: ConfigurationSpace, table: Sorted) -> None:
     """Raise `SpecificationError` where a given space has a range of numbers and the column holds something else."""
     for name, kind in table.kinds.items():
         if isinstance(space[name], NumericalHyperparameter) and kind not in ("integer", "real"):
             raise SpecificationError(
-                f"{label}: the space says that {name!r} is a range of numbers, but its column holds values of the kind "
+                f"the space says that {name!r} is a range of numbers, but its column holds values of the kind "
                 f"{kind!r}; correct one of them"
             )
 
@@ -98,9 +90,9 @@ def _as_the_space_says(space: ConfigurationSpace, table: Sorted) -> Sorted:
     return replace(table, kinds=kinds)
 
 
-def _within(space: ConfigurationSpace, table: Sorted, columns: Columns, match: Match, label: str) -> Sorted:
+def _within(space: ConfigurationSpace, table: Sorted, columns: Columns, match: Match) -> Sorted:
     """Return the rows that a space can ask for; an error names a value or combination of values that no row answers."""
-    allowed = {name: _codes_of(space[name], table, match, label) for name in columns.params}
+    allowed = {name: _codes_of(space[name], table, match) for name in columns.params}
     if match == "nearest":
         return table
     inside = np.ones(len(table.data[columns.value]), dtype=bool)
@@ -108,16 +100,16 @@ def _within(space: ConfigurationSpace, table: Sorted, columns: Columns, match: M
         inside &= np.isin(table.data[name], [*codes, INACTIVE])
     table = table.only(inside)
     if not inside.any():
-        raise SpecificationError(f"{label}: no row lies in the given space; correct the space")
+        raise SpecificationError("no row lies in the given space; correct the space")
     if space.conditions or space.forbidden_clauses:
-        _look_up_all(space, table, columns, label)
+        _look_up_all(space, table, columns)
     else:
         remedy = "or narrow the space"
-        require_every_combination(table, columns, label, "the values in the given space", remedy)
+        require_every_combination(table, columns, "the values in the given space", remedy)
     return table
 
 
-def _codes_of(hyperparameter: Any, table: Sorted, match: Match, label: str) -> set[float]:
+def _codes_of(hyperparameter: Any, table: Sorted, match: Match) -> set[float]:
     """Return the codes of all values that a parameter of the space can have; of a range for "nearest", none."""
     name = hyperparameter.name
     kind, texts = table.kinds[name], table.categories.get(name, [])
@@ -130,7 +122,7 @@ def _codes_of(hyperparameter: Any, table: Sorted, match: Match, label: str) -> s
         lower, upper = hyperparameter.lower, hyperparameter.upper
         if isinstance(hyperparameter, FloatHyperparameter):
             raise SpecificationError(
-                f"{label}: the space has any number from {lower} to {upper} for {name!r}, and with match='exact' the "
+                f"the space has any number from {lower} to {upper} for {name!r}, and with match='exact' the "
                 f"table answers only {has}; take match='nearest', or make the parameter an ordinal of these"
             )
         values: Any = range(int(lower), int(upper) + 1)
@@ -146,7 +138,7 @@ def _codes_of(hyperparameter: Any, table: Sorted, match: Match, label: str) -> s
         if code is None or not (bounds[0] <= code <= bounds[1] if is_between else code in codes):
             hint = ", or name the column in categorical" if isinstance(plain, str) and kind != "category" else ""
             raise SpecificationError(
-                f"{label}: the space has the value {shown(plain)} for {name!r}, which no row answers: its column holds "
+                f"the space has the value {shown(plain)} for {name!r}, which no row answers: its column holds "
                 f"{has}; correct the space{hint}"
             )
         found.add(code)
@@ -164,7 +156,7 @@ def _code_of(value: Any, kind: str, texts: list[str]) -> float | None:
     return number + 0.0
 
 
-def _look_up_all(space: ConfigurationSpace, table: Sorted, columns: Columns, label: str) -> None:
+def _look_up_all(space: ConfigurationSpace, table: Sorted, columns: Columns) -> None:
     """Look up every configuration of a space with conditions or forbidden clauses, at every fidelity."""
     names = list(columns.params)
     stacked = np.stack([table.data[name] for name in names], axis=1)
@@ -187,7 +179,7 @@ def _look_up_all(space: ConfigurationSpace, table: Sorted, columns: Columns, lab
             where = "" if codes not in rows else f" at every {columns.fidelity}"
             named = {name: _plain(value) for name, value in config.items()}
             raise SpecificationError(
-                f"{label}: the table has no row for {shown(named)}{where}, which the given space allows; add it, "
+                f"the table has no row for {shown(named)}{where}, which the given space allows; add it, "
                 "narrow the space, or take match='nearest'"
             )
 

@@ -36,10 +36,10 @@ class Table(Protocol):
     def __len__(self) -> int:
         """Return the number of rows."""
 
-    def parameter(self, name: str, label: str, *, categorical: bool, conditional: bool) -> Cells:
+    def parameter(self, name: str, *, categorical: bool, conditional: bool) -> Cells:
         """Return a column of numbers, booleans or texts."""
 
-    def numbers(self, name: str, label: str) -> Column:
+    def numbers(self, name: str) -> Column:
         """Return a column of numbers, NaN where a cell is empty."""
 
 
@@ -60,7 +60,7 @@ class Sorted:
         return replace(self, data={name: column[mask] for name, column in self.data.items()})
 
 
-def sorted_rows(table: Table, columns: Columns, meaning: Meaning, conditional: frozenset[str], label: str) -> Sorted:
+def sorted_rows(table: Table, columns: Columns, meaning: Meaning, conditional: frozenset[str]) -> Sorted:
     """Return the columns that are used, checked and sorted.
 
     Parameters
@@ -73,8 +73,6 @@ def sorted_rows(table: Table, columns: Columns, meaning: Meaning, conditional: f
         How their cells are to be understood.
     conditional
         The parameters that may be empty, because a given space makes them conditional.
-    label
-        What errors call the table.
 
     Raises
     ------
@@ -82,13 +80,13 @@ def sorted_rows(table: Table, columns: Columns, meaning: Meaning, conditional: f
         A column is missing or of the wrong type, or a cell cannot be used; one line that names it.
     """
     if len(table) == 0:
-        raise SpecificationError(f"{label}: the table has no rows")
+        raise SpecificationError("the table has no rows")
     cells = {
-        name: table.parameter(name, label, categorical=name in meaning.categorical, conditional=name in conditional)
+        name: table.parameter(name, categorical=name in meaning.categorical, conditional=name in conditional)
         for name in columns.params
     }
-    data, rows = (_melted if meaning.wide else _as_they_are)(table, columns, cells, label)
-    _check_numbers(data, columns, rows, label)
+    data, rows = (_melted if meaning.wide else _as_they_are)(table, columns, cells)
+    _check_numbers(data, columns, rows)
     if meaning.maximize:
         data[columns.value] = -data[columns.value] + 0.0
     order = np.lexsort([data[name] for name in reversed(columns.keys)])
@@ -96,44 +94,41 @@ def sorted_rows(table: Table, columns: Columns, meaning: Meaning, conditional: f
     if columns.fidelity is not None:
         levels = np.unique(data[columns.fidelity])
         if len(levels) == 1:
-            raise SpecificationError(
-                f"{label}: the column {columns.fidelity!r} holds only {levels[0]:g}; leave fidelity out"
-            )
-        _require_distinct(levels, columns.fidelity, label)
-        data[columns.runtime] = as_since_start(data, columns, meaning, rows[order], label)
-        _refuse_seconds(data[columns.runtime], columns, rows[order], label)
-    _require_successes(data, columns, label)
+            raise SpecificationError(f"the column {columns.fidelity!r} holds only {levels[0]:g}; leave fidelity out")
+        _require_distinct(levels, columns.fidelity)
+        data[columns.runtime] = as_since_start(data, columns, meaning, rows[order])
+        _refuse_seconds(data[columns.runtime], columns, rows[order])
+    _require_successes(data, columns)
     kinds = {name: one.kind for name, one in cells.items()}
     return Sorted(kinds, {name: one.texts for name, one in cells.items() if one.texts}, data)
 
 
-def _as_they_are(table: Table, columns: Columns, cells: dict[str, Cells], label: str) -> _Long:
+def _as_they_are(table: Table, columns: Columns, cells: dict[str, Cells]) -> _Long:
     """Return columns with one row per training, and the row of the table that each comes from."""
     data = {name: one.codes for name, one in cells.items()}
     others = [columns.value, columns.runtime, *columns.metrics]
     for name in others if columns.fidelity is None else [columns.fidelity, *others]:
-        data[name] = table.numbers(name, label) + 0.0
+        data[name] = table.numbers(name) + 0.0
     return data, np.arange(len(table))
 
 
-def _melted(table: Table, columns: Columns, cells: dict[str, Cells], label: str) -> _Long:
+def _melted(table: Table, columns: Columns, cells: dict[str, Cells]) -> _Long:
     """Return the same, a row for each row and level; where a curve has neither value nor seconds, there is none."""
     assert columns.fidelity is not None  # `from_dataframe` names it
-    levels = list(_curve(table, columns.value, label))
+    levels = list(_curve(table, columns.value))
     numbers = {}
     for name in (columns.value, columns.runtime, *columns.metrics):
         if "*" not in name:
-            numbers[name] = np.repeat(table.numbers(name, label), len(levels))
+            numbers[name] = np.repeat(table.numbers(name), len(levels))
             continue
-        found = _curve(table, name, label)
+        found = _curve(table, name)
         odd = sorted(set(levels) ^ set(found))
         if odd:
             without, has = (name, columns.value) if odd[0] in levels else (columns.value, name)
             raise SpecificationError(
-                f"{label}: {has!r} has the {columns.fidelity} {odd[0]:g} and {without!r} has not; all curves must have "
-                "the same"
+                f"{has!r} has the {columns.fidelity} {odd[0]:g} and {without!r} has not; all curves must have the same"
             )
-        numbers[name] = np.stack([table.numbers(column, label) for column in found.values()], axis=1).ravel()
+        numbers[name] = np.stack([table.numbers(column) for column in found.values()], axis=1).ravel()
     data = {name: np.repeat(one.codes, len(levels)) for name, one in cells.items()}
     data[columns.fidelity] = np.tile(np.array(levels), len(table))
     data.update({name: column + 0.0 for name, column in numbers.items()})
@@ -144,58 +139,57 @@ def _melted(table: Table, columns: Columns, cells: dict[str, Cells], label: str)
     else:
         absent[:] = False
     if absent.all():
-        raise SpecificationError(f"{label}: the columns {columns.value!r} are empty")
+        raise SpecificationError(f"the columns {columns.value!r} are empty")
     return {name: column[~absent] for name, column in data.items()}, rows[~absent]
 
 
-def _curve(table: Table, pattern: str, label: str) -> dict[float, str]:
+def _curve(table: Table, pattern: str) -> dict[float, str]:
     try:
         found = matching(pattern, table.names)
     except SpecificationError as error:
-        raise SpecificationError(f"{label}: {error}; rename one") from None
+        raise SpecificationError(f"{error}; rename one") from None
     if not found:
         known = ", ".join(repr(name) for name in table.names if name)
         raise SpecificationError(
-            f"{label}: no column is {pattern!r} with a number in place of the *; the table has {known[:400]}"
+            f"no column is {pattern!r} with a number in place of the *; the table has {known[:400]}"
         )
     return found
 
 
-def _check_numbers(data: dict[str, Column], columns: Columns, rows: NDArray[np.int64], label: str) -> None:
+def _check_numbers(data: dict[str, Column], columns: Columns, rows: NDArray[np.int64]) -> None:
     value, runtime = data[columns.value], data[columns.runtime]
-    refuse_rows(np.isinf(value), value, rows, columns.value, _FAILED, label)
+    refuse_rows(np.isinf(value), value, rows, columns.value, _FAILED)
     what = "fill in the seconds that the training took, of one that failed until then, or drop the row"
-    refuse_rows(np.isnan(runtime), runtime, rows, columns.runtime, what, label)
-    _refuse_seconds(runtime, columns, rows, label)
+    refuse_rows(np.isnan(runtime), runtime, rows, columns.runtime, what)
+    _refuse_seconds(runtime, columns, rows)
     if columns.fidelity is not None:
         levels = data[columns.fidelity]
         wrong = ~np.isfinite(levels) | (levels < 0.0)
         what = "a training budget is finite and not negative; drop the row, or fill it in"
-        refuse_rows(wrong, levels, rows, columns.fidelity, what, label)
+        refuse_rows(wrong, levels, rows, columns.fidelity, what)
 
 
-def _require_distinct(levels: Column, name: str, label: str) -> None:
+def _require_distinct(levels: Column, name: str) -> None:
     near = np.diff(levels) < SAME_LEVEL * levels[1:]
     if near.any():
         i = int(near.argmax())
         raise SpecificationError(
-            f"{label}: the column {name!r} has {float(levels[i])!r} and {float(levels[i + 1])!r}, which differ by a "
+            f"the column {name!r} has {float(levels[i])!r} and {float(levels[i + 1])!r}, which differ by a "
             "rounding; round them"
         )
 
 
-def _refuse_seconds(runtime: Column, columns: Columns, rows: NDArray[np.int64], label: str) -> None:
+def _refuse_seconds(runtime: Column, columns: Columns, rows: NDArray[np.int64]) -> None:
     allowed = f"a runtime is from 0 to {LONGEST:g} seconds"
-    refuse_rows((runtime < 0.0) | (runtime > LONGEST), runtime, rows, columns.runtime, allowed, label)
+    refuse_rows((runtime < 0.0) | (runtime > LONGEST), runtime, rows, columns.runtime, allowed)
 
 
-def _require_successes(data: dict[str, Column], columns: Columns, label: str) -> None:
+def _require_successes(data: dict[str, Column], columns: Columns) -> None:
     value, where = data[columns.value], ""
     if columns.fidelity is not None:
         level = data[columns.fidelity].max()
         value, where = value[data[columns.fidelity] == level], f" with {columns.fidelity!r} {level:g}"
     if np.isnan(value).all():
         raise SpecificationError(
-            f"{label}: no row{where} has a number in the column {columns.value!r}; an empty cell is a training that "
-            "failed"
+            f"no row{where} has a number in the column {columns.value!r}; an empty cell is a training that failed"
         )

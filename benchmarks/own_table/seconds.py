@@ -25,9 +25,7 @@ _REMEDY = (
 )
 
 
-def as_since_start(
-    data: dict[str, Column], columns: Columns, meaning: Meaning, rows: NDArray[np.int64], label: str
-) -> Column:
+def as_since_start(data: dict[str, Column], columns: Columns, meaning: Meaning, rows: NDArray[np.int64]) -> Column:
     """Return the seconds from the start of a training to each row's fidelity, of sorted rows.
 
     Raises
@@ -52,7 +50,7 @@ def as_since_start(
         if wrong.any():
             one, other = int(ones[wrong.argmax()]), int(others[wrong.argmax()])
             raise SpecificationError(
-                f"{label}: the column {columns.runtime!r} has {runtime[one]:g} at {columns.fidelity} {level[one]:g} "
+                f"the column {columns.runtime!r} has {runtime[one]:g} at {columns.fidelity} {level[one]:g} "
                 f"(row {int(rows[one])}) and {runtime[other]:g} at {level[other]:g} (row {int(rows[other])}; the first "
                 f"row is 0): {what}; {_REMEDY}"
             )
@@ -76,7 +74,7 @@ def as_since_start(
     if uneven.any():
         i = int(uneven.argmax())
         raise SpecificationError(
-            f"{label}: seconds is 'per_step', but row {int(rows[first[i]])} has {int(counts[i])} repetitions at "
+            f"seconds is 'per_step', but row {int(rows[first[i]])} has {int(counts[i])} repetitions at "
             f"{columns.fidelity} {level[first[i]]:g} and {int(counts[i + 1])} at {level[first[i + 1]]:g} (the "
             "first row is 0); give every fidelity of a configuration the same number"
         )

@@ -40,7 +40,7 @@ class Scale:
         return np.asarray((np.log(numbers) - first) / (last - first), dtype=np.float64)
 
 
-def inferred_space(table: Sorted, columns: Columns, match: Match, log: tuple[str, ...], label: str) -> Any:
+def inferred_space(table: Sorted, columns: Columns, match: Match, log: tuple[str, ...]) -> Any:
     """Return the search space that the values of a table span.
 
     | column | exact | nearest |
@@ -61,12 +61,10 @@ def inferred_space(table: Sorted, columns: Columns, match: Match, log: tuple[str
         How configurations are looked up.
     log
         The parameters whose scale is logarithmic; only with match "nearest".
-    label
-        What errors call the table.
     """
     from ConfigSpace import ConfigurationSpace
 
-    _check_log(table, columns, match, log, label)
+    _check_log(table, columns, match, log)
     space = ConfigurationSpace(seed=0)
     for name in columns.params:
         values = distinct(table.data[name], table.kinds[name], table.categories.get(name, []))
@@ -74,10 +72,10 @@ def inferred_space(table: Sorted, columns: Columns, match: Match, log: tuple[str
             space.add(_hyperparameter(name, values, table.kinds[name], match, log=name in log))
         except (ValueError, TypeError) as error:  # bounds that are equal once they are rounded, and the like
             raise SpecificationError(
-                f"{label}: ConfigSpace takes no parameter {name!r} with the values of its column: {error}; give a space"
+                f"ConfigSpace takes no parameter {name!r} with the values of its column: {error}; give a space"
             ) from error
     if match == "exact":
-        require_every_combination(table, columns, label)
+        require_every_combination(table, columns)
     return space
 
 
@@ -112,27 +110,20 @@ def _hyperparameter(name: str, values: list[Any], kind: Kind, match: Match, *, l
     return OrdinalHyperparameter(name, values)
 
 
-def _check_log(table: Sorted, columns: Columns, match: Match, log: tuple[str, ...], label: str) -> None:
+def _check_log(table: Sorted, columns: Columns, match: Match, log: tuple[str, ...]) -> None:
     for name in log:
         if name not in columns.params:
-            raise SpecificationError(
-                f"{label}: log has {name!r}, which is not one of params: {', '.join(columns.params)}"
-            )
+            raise SpecificationError(f"log has {name!r}, which is not one of params: {', '.join(columns.params)}")
         if match == "exact":
-            raise SpecificationError(
-                f"{label}: log has {name!r}, but scales matter only with match='nearest'; leave it out"
-            )
+            raise SpecificationError(f"log has {name!r}, but scales matter only with match='nearest'; leave it out")
         least = float(table.data[name].min())
         if table.kinds[name] not in ("integer", "real") or least <= 0.0:
-            raise SpecificationError(
-                f"{label}: log has {name!r}, whose values are not all positive numbers; leave it out"
-            )
+            raise SpecificationError(f"log has {name!r}, whose values are not all positive numbers; leave it out")
 
 
 def require_every_combination(
     table: Sorted,
     columns: Columns,
-    label: str,
     whose: str = "its values",
     remedy: str = "take match='nearest', or give a space",
 ) -> None:
@@ -161,12 +152,12 @@ def require_every_combination(
         missing[name] = distinct(v, kind, texts)[index]
     first = ", ".join(f"{name}={missing[name]!r}" for name in names)
     raise SpecificationError(
-        f"{label}: the table has {n_present} of the {size} combinations of {whose}, and an optimizer may ask for "
+        f"the table has {n_present} of the {size} combinations of {whose}, and an optimizer may ask for "
         f"any; the first one missing is {shown_list(first)}; add the rows, {remedy}"
     )
 
 
-def scales(space: ConfigurationSpace, table: Sorted, label: str) -> dict[str, Scale]:
+def scales(space: ConfigurationSpace, table: Sorted) -> dict[str, Scale]:
     """Return the scale of every number: from the bounds of the space, else from the values in the table."""
     found = {}
     for name, kind in table.kinds.items():
@@ -180,7 +171,7 @@ def scales(space: ConfigurationSpace, table: Sorted, label: str) -> dict[str, Sc
             # ConfigSpace rounds bounds, to 13 decimals, which may leave the least value of the table outside.
             if not (_at_most(first, lower) and _at_most(upper, last)):
                 raise SpecificationError(
-                    f"{label}: the table has {name!r} from {lower:g} to {upper:g}, but the space only from "
+                    f"the table has {name!r} from {lower:g} to {upper:g}, but the space only from "
                     f"{hyperparameter.lower} to {hyperparameter.upper}; drop those rows, or widen the space"
                 )
             lower, upper = min(first, lower), max(last, upper)

@@ -82,15 +82,16 @@ def _names(given: list[str] | None) -> list[str]:
 
 
 def _columns(file: Path, given: dict[str, Any]) -> None:
-    from zerowait.benchmarks.own_table.columns import Meaning, as_path
+    from zerowait.benchmarks.own_table.columns import Meaning, as_path, labelled
     from zerowait.benchmarks.own_table.description import describe_columns
 
     path = as_path(file)
     assert path is not None
     meaning = Meaning(separator=given["separator"], decimal=given["decimal"], categorical=tuple(given["categorical"]))
-    meaning.check_text(str(file))
-    meaning.check_file(path, str(file))
-    _print(describe_columns(path, meaning, str(file)))
+    with labelled(str(file)):
+        meaning.check_text()
+        meaning.check_file(path)
+        _print(describe_columns(path, meaning))
     print_out(
         "\nSay what the columns are: --params A,B --value LOSS --runtime SECONDS [--fidelity EPOCH]\n"
         'In a study:\n[[benchmarks]]\nname = "table"\n'
