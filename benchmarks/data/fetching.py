@@ -68,7 +68,9 @@ def fetch(wanted: DataSet, *, mirror: str | None = None, report: Report = quiet)
                     f"{error.strerror or error}; make room or permissions there, or set ZEROWAIT_DATA to another "
                     f"folder, and run again: {wanted.command}"
                 ) from error
-        _convert(wanted, report)
+        if wanted.convert:
+            converter: Callable[[Report], None] = pkgutil.resolve_name(wanted.convert)
+            converter(report)
     return bool(missing)
 
 
@@ -173,13 +175,6 @@ def _merge(fresh: Path, home: Path) -> None:
         target = home / source.relative_to(fresh)
         target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
-
-
-def _convert(wanted: DataSet, report: Report) -> None:
-    """Turn the files into what the benchmark maps into memory, if it does so."""
-    if wanted.convert:
-        converter: Callable[[Report], None] = pkgutil.resolve_name(wanted.convert)
-        converter(report)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from ConfigSpace import ConfigurationSpace
@@ -49,14 +49,6 @@ def given_space(space: Any) -> ConfigurationSpace:
 
 def rows_within(space: ConfigurationSpace, table: Table, columns: Columns, meaning: Meaning, match: Match) -> Sorted:
     """Return the rows of a table that a given space can ask for, or raise `SpecificationError` where they differ."""
-    _check_names(space, columns)
-    found = sorted_rows(table, columns, meaning, conditional_parameters(space))
-    _check_types(space, found)
-    return _within(space, _as_the_space_says(space, found), columns, match)
-
-
-def _check_names(space: ConfigurationSpace, columns: Columns) -> None:
-    """Raise `SpecificationError` unless a given space has the table's parameters and no others."""
     for name in columns.params:
         if name not in space:
             has = shown_list(", ".join(space)) or "no parameters"
@@ -64,30 +56,22 @@ def _check_names(space: ConfigurationSpace, columns: Columns) -> None:
     for name in space:
         if name not in columns.params:
             raise SpecificationError(f"the space has {name!r}, which is not one of params; add its column there")
-
-
-def _check_types(space: ConfigurationSpace, table: Sorted) -> None:
-    """Raise `SpecificationError` where a given space has a range of numbers and the column holds something else."""
-    for name, kind in table.kinds.items():
+    found = sorted_rows(table, columns, meaning, conditional_parameters(space))
+    kinds = dict(found.kinds)
+    for name, kind in found.kinds.items():
         if isinstance(space[name], NumericalHyperparameter) and kind not in ("integer", "real"):
             raise SpecificationError(
                 f"the space says that {name!r} is a range of numbers, but its column holds values of the kind "
                 f"{kind!r}; correct one of them"
             )
+        if isinstance(space[name], FloatHyperparameter):
+            kinds[name] = "real"  # also where all of its numbers are whole
+    return _within(space, replace(found, kinds=kinds), columns, match)
 
 
-def conditional_parameters(space: ConfigurationSpace | None) -> frozenset[str]:
+def conditional_parameters(space: ConfigurationSpace) -> frozenset[str]:
     """Return the parameters that not every configuration has."""
-    return frozenset() if space is None else frozenset(space) - frozenset(space.unconditional_hyperparameters)
-
-
-def _as_the_space_says(space: ConfigurationSpace, table: Sorted) -> Sorted:
-    """Return the table with real columns where its whole numbers are a range of floats in the space."""
-    kinds = {
-        name: "real" if kind == "integer" and isinstance(space[name], FloatHyperparameter) else kind
-        for name, kind in table.kinds.items()
-    }
-    return replace(table, kinds=kinds)
+    return frozenset(space) - frozenset(space.unconditional_hyperparameters)
 
 
 def _within(space: ConfigurationSpace, table: Sorted, columns: Columns, match: Match) -> Sorted:
@@ -104,8 +88,7 @@ def _within(space: ConfigurationSpace, table: Sorted, columns: Columns, match: M
     if space.conditions or space.forbidden_clauses:
         _look_up_all(space, table, columns)
     else:
-        remedy = "or narrow the space"
-        require_every_combination(table, columns, "the values in the given space", remedy)
+        require_every_combination(table, columns, "the values in the given space", "or narrow the space")
     return table
 
 
@@ -169,8 +152,8 @@ def _look_up_all(space: ConfigurationSpace, table: Sorted, columns: Columns) -> 
         levels.update(map(tuple, pairs[:, :-1].tolist()))
     for configuration in _configurations(space):
         config = dict(configuration)
-        codes = tuple(
-            _known(_code_of(_plain(config[name]), table.kinds[name], table.categories.get(name, [])))
+        codes = tuple(  # every value of the space was found in its column before
+            cast("float", _code_of(_plain(config[name]), table.kinds[name], table.categories.get(name, [])))
             if name in config
             else INACTIVE
             for name in names
@@ -202,8 +185,3 @@ def _configurations(space: ConfigurationSpace) -> Iterable[Mapping[str, Any]]:
 
 def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
-
-
-def _known(code: float | None) -> float:
-    assert code is not None  # every value of the space was found in its column before
-    return code

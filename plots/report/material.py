@@ -100,7 +100,8 @@ def gather(folder: str | Path, labels: Labels | None = None, results: Mapping[st
         study = study.labelled(kept_labels(folder), known=False) if labels is None else study.labelled(labels)
         finished = None
         totals, specifications = _totals(runs), []
-        versions = [json.loads(text) for text in sorted({_versions(run) for run in runs})]
+        of_each = {json.dumps(run.trace.attrs[ATTRIBUTE]["versions"], sort_keys=True) for run in runs}
+        versions = [json.loads(text) for text in sorted(of_each)]
     study.judged(**results)  # what cannot be judged so is refused before anything is drawn
     listing = folder / STUDY_FILE
     listed = listed_cells(listing) if listing.is_file() else {}
@@ -142,10 +143,6 @@ def _totals(runs: Sequence[Run]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def _versions(run: Run) -> str:
-    return json.dumps(run.trace.attrs[ATTRIBUTE]["versions"], sort_keys=True)
 
 
 def _name(listing: Path) -> str | None:
