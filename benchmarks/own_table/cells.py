@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Column: TypeAlias = "NDArray[np.float64]"
+Column: TypeAlias = "NDArray[np.float64]"
 
 Kind = Literal["boolean", "category", "integer", "real"]
 Form = Literal["number", "boolean", "padded", "nearly", "text"]

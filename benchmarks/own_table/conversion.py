@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,18 +11,15 @@ from typing import IO, TYPE_CHECKING, Any
 
 from zerowait.benchmarks.data.content import file_digest
 from zerowait.benchmarks.own_table import store as storage
-from zerowait.benchmarks.own_table.cells import INACTIVE
+from zerowait.benchmarks.own_table.cells import INACTIVE, Column
 from zerowait.benchmarks.own_table.columns import Columns, Meaning, labelled
 from zerowait.benchmarks.own_table.space import Match, inferred_space, scales, space_as_text, space_from_text
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.sharing.regular_files import open_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ConfigSpace import ConfigurationSpace
 
-    from zerowait.benchmarks.own_table.cells import Column
     from zerowait.benchmarks.own_table.frame import FrameTable
     from zerowait.benchmarks.own_table.rows import Sorted, Table
 

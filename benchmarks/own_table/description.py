@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from zerowait.benchmarks.own_table.cells import INACTIVE
+from zerowait.benchmarks.own_table.benchmark import DataFrameBenchmark
+from zerowait.benchmarks.own_table.cells import INACTIVE, Column, Kind
 from zerowait.benchmarks.own_table.columns import Meaning, labelled, shown_list
 from zerowait.benchmarks.own_table.conversion import Conversion, opened, read_table
+from zerowait.benchmarks.own_table.rows import Sorted, Table
 from zerowait.benchmarks.own_table.seconds import groups
 from zerowait.benchmarks.own_table.space import distinct
 from zerowait.suite.rules.errors import SpecificationError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from zerowait.benchmarks.own_table.benchmark import DataFrameBenchmark
-    from zerowait.benchmarks.own_table.cells import Column, Kind
-    from zerowait.benchmarks.own_table.rows import Sorted, Table
 
 _TO_MAXIMISE = re.compile(
     r"(^|[_. -])(acc|accuracy|auc|auroc|f1|score|reward|r2|precision|recall|map|iou)", re.IGNORECASE

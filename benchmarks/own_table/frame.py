@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from zerowait.benchmarks.own_table.cells import (
     LARGEST_INTEGER,
     TOO_LARGE,
     Cells,
+    Column,
     finite_parameter,
     form_of,
     refuse,
@@ -25,11 +27,6 @@ from zerowait.benchmarks.own_table.cells import (
 )
 from zerowait.benchmarks.own_table.columns import shown_list
 from zerowait.suite.rules.errors import SpecificationError, one_line, shown
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from zerowait.benchmarks.own_table.cells import Column
 
 _ONLY_ONE = "a parameter's column holds numbers, texts or booleans, and only one of these"
 

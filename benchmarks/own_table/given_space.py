@@ -6,9 +6,10 @@ import contextlib
 import json
 import math
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from ConfigSpace import ConfigurationSpace
@@ -22,10 +23,6 @@ from zerowait.benchmarks.own_table.space import Match, distinct, require_every_c
 from zerowait.benchmarks.protocol import as_float
 from zerowait.suite.rules.errors import SpecificationError, shown
 from zerowait.suite.sharing.regular_files import LARGEST_JSON, read_regular_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
 
 MOST_CONFIGURATIONS = 20_000
 """So many configurations of a space with conditions are looked up one by one; of a larger one, so many samples."""

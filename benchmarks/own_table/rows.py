@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zerowait.benchmarks.own_table.cells import Cells, Kind, refuse_rows
+from zerowait.benchmarks.own_table.cells import Cells, Column, Kind, refuse_rows
 from zerowait.benchmarks.own_table.columns import Columns, Meaning, matching
 from zerowait.benchmarks.own_table.seconds import as_since_start
 from zerowait.suite.rules.errors import SpecificationError
 from zerowait.suite.rules.evaluation import LONGEST
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from zerowait.benchmarks.own_table.cells import Column
-
-    _Long = tuple[dict[str, Column], NDArray[np.int64]]
-
+_Long = tuple[dict[str, Column], NDArray[np.int64]]
 SAME_LEVEL = 1e-6
 """Two fidelities that differ relatively by less are one, written twice."""
 _FAILED = "leave the cell empty where a training failed, or fill in a finite number"

@@ -6,18 +6,14 @@ would make nearly every continued evaluation free, in silence; so what does not 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zerowait.benchmarks.own_table.cells import Column
+from zerowait.benchmarks.own_table.columns import Columns, Meaning
 from zerowait.suite.rules.errors import SpecificationError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from zerowait.benchmarks.own_table.cells import Column
-    from zerowait.benchmarks.own_table.columns import Columns, Meaning
 
 _REMEDY = (
     "seconds count from the start of a training; give seconds='per_step' if they are those of one step, 'full' if "

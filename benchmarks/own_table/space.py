@@ -7,14 +7,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from zerowait.benchmarks.own_table.cells import INACTIVE
+from zerowait.benchmarks.own_table.cells import INACTIVE, Column, Kind
 from zerowait.benchmarks.own_table.columns import Columns, shown_list
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
 
-    from zerowait.benchmarks.own_table.cells import Column, Kind
     from zerowait.benchmarks.own_table.rows import Sorted
 
 Match = Literal["exact", "nearest"]

@@ -6,18 +6,15 @@ import functools
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from zerowait.benchmarks.data.cache import cache_folder, whole
 from zerowait.benchmarks.data.errors import DamagedDataError, DataMissingError
+from zerowait.benchmarks.own_table.cells import Column
 from zerowait.suite.sharing.regular_files import open_regular
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from zerowait.benchmarks.own_table.cells import Column
 
 # Raised whenever the meaning of the columns changes: it is part of every table's digest.
 FORMAT = 1

@@ -7,8 +7,10 @@ import gzip
 import io
 import zlib
 from array import array
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from zerowait.benchmarks.own_table.cells import (
     LARGEST_INTEGER,
     TOO_LARGE,
     Cells,
+    Column,
     boolean_of,
     finite_parameter,
     kind_of_texts,
@@ -27,12 +30,6 @@ from zerowait.benchmarks.own_table.cells import (
 )
 from zerowait.benchmarks.own_table.columns import Meaning, shown_list
 from zerowait.suite.rules.errors import SpecificationError, one_line, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from zerowait.benchmarks.own_table.cells import Column
 
 LONGEST_LINE = 1 << 24
 """Characters of a line; a file without line breaks is no table."""

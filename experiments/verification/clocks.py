@@ -66,8 +66,6 @@ def run(request: Request) -> Outcome:
 
         reason = data_set("lcbench").missing_reason()
         if reason is not None:
-            import pandas as pd
-
             return Outcome("clocks", pd.DataFrame(), [], [f"left out: {reason}"])
         with tempfile.TemporaryDirectory(prefix="zerowait-verify-", dir=request.directory) as temporary:
             request.tell("a tiny study is run first; name one with --study")
