@@ -77,7 +77,8 @@ def among_waiting() -> Iterator[None]:
     try:
         yield
     finally:
-        count_waiting()
+        if not HAS_PROC:
+            count_waiting()
         del waiting_callers[me]
 
 
