@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from drivers import environment, with_pool
+from drivers import environment, needs_one_host, with_pool
 
 from zerowait.suite import Evaluation, Overhead, Query, Simulator
 from zerowait.suite.records.trace import write_trace
@@ -106,6 +106,7 @@ def test_the_file_of_a_trace_is_the_same_to_the_last_byte(tmp_path):
     assert (tmp_path / "elsewhere" / "trace.parquet").read_bytes() == trace_file(tmp_path / "here")
 
 
+@needs_one_host
 def test_a_run_of_another_platform_is_not_joined(tmp_path):
     done = on_another_platform(
         "-c", f"import zerowait; zerowait.Simulator(len, n_workers=2, directory={str(tmp_path)!r}, seed=3)"
