@@ -167,10 +167,10 @@ def test_a_source_that_changes_meanwhile_is_refused(place):
 def test_a_full_disk_is_named_and_leaves_nothing(place, monkeypatch):
     import numbers_format as module
 
-    def full(descriptor, start, size):
+    def full(descriptor, size):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr("zerowait.benchmarks.data.conversion.allocate", full)
     with pytest.raises(DataMissingError, match=r"No space left on device; set the environment variable ZEROWAIT_CACHE"):
         module.numbers(place / "source")
     assert kept(place) == ["numbers-v1.lock"]
