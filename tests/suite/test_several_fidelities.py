@@ -13,7 +13,18 @@ import pytest
 from checked_runs import Changed
 from modes import MODES, queries, threads
 
-from zerowait import Evaluation, Overhead, Query, SimulatedExecutor, Simulator, simulate
+from zerowait import (
+    Cluster,
+    Evaluation,
+    Overhead,
+    Query,
+    SimulatedExecutor,
+    Simulator,
+    load_incumbents,
+    load_study,
+    simulate,
+)
+from zerowait.suite.naive import NaiveRun
 from zerowait.suite.records.check import check
 from zerowait.suite.records.journal_to_trace import read_run
 from zerowait.suite.records.trace import ATTRIBUTE, read_trace, write_trace
@@ -355,3 +366,41 @@ def test_a_run_without_several_fidelities_writes_what_it_wrote(tmp_path):
 class TakesNoSeedOfOne:
     def __call__(self, _config, *, fidelity):
         return Evaluation(0.0, float(fidelity))
+
+
+def test_a_cluster_draws_for_each_training_by_itself_and_the_same_in_every_way():
+    """Stragglers: the factor depends on configuration, other fidelities and fidelity, and not on who came first."""
+    asked, cluster = schedule(5), Cluster(stragglers={"half_normal": 0.5}, speeds=[1.0, 0.5])
+    run = {"n_workers": 2, "overhead": Overhead.none(), "continual": True, "fidelities": NAMES, "cluster": cluster}
+    one, *others = [way(queries(*asked), Trains(), max_evaluations=len(asked), **run) for way in WAYS.values()]
+    for other in others:
+        pd.testing.assert_frame_equal(one, other)
+    same = one.assign(stretched=(one["end"] - one["start"]) * one["worker_speed"] / one["runtime"])
+    assert same["stretched"].nunique() > 10
+
+
+def test_a_slept_run_has_the_order_and_the_charges_of_the_simulated_one():
+    """On one worker the order is that of the calls; what is charged is computed, and only its sleep is measured."""
+    asked, run = schedule(6, 20), {"n_workers": 1, "continual": True, "fidelities": NAMES}
+    simulated = MODES["ask and tell"](queries(*asked), Trains(), overhead=Overhead.none(), **run)
+    with NaiveRun(Trains(), time_scale=1e-6, **run) as slept:
+        for x, fidelity, *given in asked:
+            slept({"x": x}, fidelity, *given)
+        trace = slept.trace()
+    columns = ["runtime", "value", "fidelity", "fidelity.depth", "fidelity.resolution", "resumed_from", "config_id"]
+    pd.testing.assert_frame_equal(trace[columns], simulated[columns])
+
+
+def test_a_folder_of_ones_own_runs_is_read_with_all_fidelities(tmp_path):
+    for seed in range(2):
+        asked = queries(*schedule(seed + 1, 30))
+        run = {"n_workers": 2, "overhead": Overhead.none(), "fidelities": NAMES, "seed": seed}
+        labels = {"optimizer": "mine", "benchmark": "trains"}
+        MODES["ask and tell"](asked, Trains(), directory=tmp_path / str(seed), labels=labels, **run)
+    table = load_study(tmp_path)
+    assert len(table) == 60
+    assert set(table["fidelity.resolution"]) == {0.5, 1.0}
+    found = load_incumbents(tmp_path, result="full")
+    assert (found["fidelity.resolution"] == 1.0).all()
+    assert found["fidelity"].isin([27.0, math.nan]).all()
+    assert len(found) >= 2
