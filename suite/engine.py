@@ -244,6 +244,7 @@ class Engine:
         worker = self._take_worker()
         self.clock.started += 1
         config = query.config
+        fidelity = query.fidelity if pending.asked is None else pending.asked.passed
         takes = self.takes
         try:
             if evaluate is not None:
@@ -251,11 +252,11 @@ class Engine:
             elif takes.seed:
                 seed = self.seeds.of_call(pending.identify(), pending.call)
                 if takes.fidelity:
-                    returned = self.objective(config, fidelity=pending.passed, seed=seed)
+                    returned = self.objective(config, fidelity=fidelity, seed=seed)
                 else:
                     returned = self.objective(config, seed=seed)
             elif takes.fidelity:
-                returned = self.objective(config, fidelity=pending.passed)
+                returned = self.objective(config, fidelity=fidelity)
             else:
                 returned = self.objective(config)
             evaluation = self.as_evaluation(returned, config)

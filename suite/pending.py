@@ -18,7 +18,7 @@ import numpy as np
 from zerowait.suite.records.trace import Columns, Values
 from zerowait.suite.rules import timeline
 from zerowait.suite.rules.evaluation import Query
-from zerowait.suite.rules.fidelities import Fidelities, Others, check_fidelity, training_identity
+from zerowait.suite.rules.fidelities import Asked, Fidelities, check_fidelity, training_identity
 from zerowait.suite.rules.identity import (
     DIGEST_BYTES,
     canonical_json_of_checked,
@@ -37,9 +37,9 @@ class Pending:
     """An evaluation in flight; compared only when end and start are equal, so its identity is computed when needed."""
 
     __slots__ = (
-        "attempt", "call", "charged", "clipped", "config", "digest", "end", "ended", "error", "fidelity", "freed",
-        "lost_time", "metrics", "others", "overhead", "passed", "query", "resumed_from", "runtime", "start", "task",
-        "value", "wall_time", "worker",
+        "asked", "attempt", "call", "charged", "clipped", "config", "digest", "end", "ended", "error", "fidelity",
+        "freed", "lost_time", "metrics", "overhead", "query", "resumed_from", "runtime", "start", "task", "value",
+        "wall_time", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -53,14 +53,13 @@ class Pending:
     ) -> None:
         self.query = query
         fidelity: Any = query.fidelity
-        self.passed = fidelity
-        self.others: Others | None = None
+        self.asked: Asked | None = None
         if fidelities is not None:
-            fidelity, self.others, self.passed = fidelities.asked(fidelity)
+            self.asked = fidelities.asked(fidelity)
+            fidelity = self.asked.fidelity
         if query.config_id is not None:
             check_config_id(query.config_id)
-        checked = check_fidelity(fidelity)
-        self.fidelity = math.nan if checked is None else checked
+        self.fidelity: float = math.nan if fidelity is None else check_fidelity(fidelity)
         check_config(query.config)  # now, because a trace that cannot be made would be lost with everything in it
         # What is recorded is what was asked for, whatever the optimizer does with its dictionary afterwards.
         self.config = dict(query.config)
@@ -94,7 +93,8 @@ class Pending:
     def identify(self) -> bytes:
         """Return the 16-byte digest of what identifies the training."""
         if self.digest is None:
-            self.digest = training_identity(_identity(self.config, self.query.config_id), self.others)
+            config = _identity(self.config, self.query.config_id)
+            self.digest = config if self.asked is None else training_identity(config, self.asked.others)
         return self.digest
 
     def key(self) -> timeline.OrderKey:
@@ -247,7 +247,7 @@ class Delivered:
             )
             known = [digest(text if one is None else one) for text, one in zip(texts, given, strict=True)]
         if self._others is not None:
-            rows = [dict(pending.others or ()) for pending in recent]
+            rows = [pending.asked.others for pending in recent if pending.asked is not None]
             self._others.extend([{k: math.nan if v is None else v for k, v in row.items()} for row in rows])
             self._trainings += b"".join(map(training_identity, known, rows))
         self._digests += b"".join(known)

@@ -30,8 +30,8 @@ from zerowait.suite.records import store, store_cells
 from zerowait.suite.records.incumbents import FULL_VALUE, RESULTS, incumbents
 from zerowait.suite.records.selection import parse
 from zerowait.suite.records.store import Partition
-from zerowait.suite.records.trace import FULL, PARQUET
-from zerowait.suite.rules.errors import SpecificationError, TraceError, ZerowaitError
+from zerowait.suite.records.trace import FIDELITY, FULL, PARQUET
+from zerowait.suite.rules.errors import SpecificationError, TraceError, ZerowaitError, shown
 from zerowait.suite.sharing.regular_files import read_json
 
 if TYPE_CHECKING:
@@ -363,10 +363,12 @@ def _bounds(paths: Sequence[Path], cells: Container[str] | None = None) -> dict[
     for path in paths:
         part, table = read_partition(path)
         ours = [cells is None or key in cells for key in table["cell"].to_pylist()]
-        names = ["value", "fidelity", *_full_columns(table)]
+        others = [name for name in table.column_names if name.startswith(FIDELITY)]
+        names = ["value", "fidelity", *_full_columns(table), *others]
         tables.setdefault(part.benchmark, []).append(table.select(names).filter(ours))
     found = {name: Bounds() for name in tables}
     for name, bounds in found.items():
+        _refuse_several_fidelities(name, tables[name])
         for table in tables[name]:
             delivered = table["fidelity"].to_numpy()[~np.isnan(table["value"].to_numpy())]
             bounds.highest = float(np.fmax.reduce(delivered, initial=bounds.highest))
@@ -376,6 +378,17 @@ def _bounds(paths: Sequence[Path], cells: Container[str] | None = None) -> dict[
                 least, greatest = bounds.losses.get(kind, (math.inf, -math.inf))
                 bounds.losses[kind] = float(finite.min(initial=least)), float(finite.max(initial=greatest))
     return found
+
+
+def _refuse_several_fidelities(benchmark: str, tables: Sequence[Table]) -> None:
+    """Raise `SpecificationError` where runs chose further fidelities: what is kept is decided by one of them."""
+    for name in sorted({name for table in tables for name in table.column_names if name.startswith(FIDELITY)}):
+        there = {value for t in tables if name in t.column_names for value in t[name].unique().to_pylist()}
+        if len(there) > 1:
+            raise SpecificationError(
+                f"{benchmark}: {name} has {len(there)} values, such as {shown(there.pop())}, and an archive keeps what "
+                "decides figures by one fidelity; leave these runs out with --only, or keep the whole store"
+            )
 
 
 def _losses(table: Table, highest: float) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:

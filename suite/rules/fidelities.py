@@ -41,7 +41,9 @@ def check_fidelity(fidelity: Any) -> float | None:
 
 def check_any_fidelity(fidelity: AnyFidelity) -> None:
     """Refuse what is a fidelity of no run: neither a finite number nor a mapping of names to such, or None."""
-    if type(fidelity) is float or not isinstance(fidelity, Mapping):  # the common case first: the other look is slow
+    if type(fidelity) is float and math.isfinite(fidelity):
+        return
+    if not isinstance(fidelity, Mapping):
         check_fidelity(fidelity)
         return
     for name, value in fidelity.items():

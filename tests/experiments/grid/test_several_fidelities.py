@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from stores import make_cell
 
 import zerowait as package
 from zerowait import benchmarks
@@ -15,6 +17,7 @@ from zerowait.experiments.exports.csv import export_csv
 from zerowait.experiments.exports.ioh import export_ioh
 from zerowait.experiments.exports.optuna import export_optuna
 from zerowait.experiments.grid import store
+from zerowait.experiments.grid.archive import make_archive
 from zerowait.experiments.grid.engines import InProcess
 from zerowait.experiments.grid.planning import make_plan
 from zerowait.experiments.grid.runner import StudyFolder, run_grid
@@ -81,4 +84,19 @@ def test_bad_fidelities_of_a_study_are_one_line_before_anything_starts(study_fil
         make_plan(load_study(path), str(path))
     assert message in str(caught.value)
     assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("shares", "refused"), [([0.5, 1.0], True), ([0.5, math.nan], True), ([0.5, 0.5], False)])
+def test_an_archive_of_runs_that_chose_several_fidelities_is_refused(tmp_path, shares, refused):
+    study = tmp_path / "study"
+    for seed in range(2):
+        columns = {"fidelity.share": np.array([0.5, shares[seed], 0.5]), "config.x": np.zeros(3)}
+        make_cell(study, seed=seed, n=3, columns=columns)
+    store.update(study)
+    if not refused:
+        assert make_archive(study, tmp_path / "archive") == 2
+        return
+    with pytest.raises(SpecificationError, match=r"branin: fidelity\.share has 2 values") as caught:
+        make_archive(study, tmp_path / "archive")
     assert "\n" not in str(caught.value)
