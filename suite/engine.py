@@ -87,6 +87,7 @@ class Engine:
         if overhead is not None:
             arguments.instance("overhead", overhead, Overhead, OVERHEADS)
         arguments.choice("told", told, ("arrival", "turn", None))
+        # No attribute that only the constructor reads: with 30 of them the interpreter is slower to find each.
         overhead = Overhead.measured() if overhead is None else overhead
         self.budget = budget
         self.overhead = overhead
@@ -94,7 +95,7 @@ class Engine:
         self.measured = overhead.is_measured
         self.constant = overhead.constant
         self.sampling = overhead.sampling
-        self.told: Told = told if told is not None else "arrival" if self.measured else "turn"
+        told = told if told is not None else "arrival" if self.measured else "turn"
         if cluster is not None:
             cluster = arguments.instance("cluster", cluster, Cluster, CLUSTERS).for_workers(self.n_workers)
         self.workers = None if cluster is None else Workers(cluster, check_run_seed(seed))
@@ -106,10 +107,10 @@ class Engine:
         self.as_evaluation = evaluations_with(several)
         self.specification = make_specification(
             self.n_workers, budget, check_run_seed(seed), overhead, continual=self.continual, labels=labels,
-            cluster=cluster, fidelities=self.fidelities, told=self.told, **more,
+            cluster=cluster, fidelities=self.fidelities, told=told, **more,
         )  # fmt: skip
         # Workers that sample each for itself ask as soon as they are free, so nothing is due by then that was not told.
-        self.tells_on_arrival = self.told == "arrival" and self.sampling == "serial"
+        self.tells_on_arrival = told == "arrival" and self.sampling == "serial"
         self.clock = timeline.Clock()
         self.takes = ObjectiveSignature.of(objective)
         self.seeds = ObjectiveSeeds(check_run_seed(seed), fresh="fresh_seeds" in more)

@@ -59,7 +59,8 @@ class Pending:
             fidelity = self.asked.fidelity
         if query.config_id is not None:
             check_config_id(query.config_id)
-        self.fidelity: float = math.nan if fidelity is None else check_fidelity(fidelity)
+        number = check_fidelity(fidelity)
+        self.fidelity = math.nan if number is None else number
         check_config(query.config)  # now, because a trace that cannot be made would be lost with everything in it
         # What is recorded is what was asked for, whatever the optimizer does with its dictionary afterwards.
         self.config = dict(query.config)
