@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import random
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -404,3 +405,18 @@ def test_a_folder_of_ones_own_runs_is_read_with_all_fidelities(tmp_path):
     assert (found["fidelity.resolution"] == 1.0).all()
     assert found["fidelity"].isin([27.0, math.nan]).all()
     assert len(found) >= 2
+
+
+@pytest.mark.parametrize("way", ["ask and tell", "threads"])
+def test_equal_numbers_of_any_type_are_the_same_fidelity(way):
+    def train(_config, *, fidelity):
+        return Evaluation(0.0, 10.0 * float(fidelity["epoch"]))
+
+    same = [1, 1.0, np.float64(1.0), np.int64(1), np.float32(1.0)]
+    zeros = [0, 0.0, -0.0, np.int8(0)]
+    asked = [(0, MappingProxyType({"share": one, "epoch": epoch})) for epoch, one in enumerate(same, 1)]
+    asked += [(0, {"epoch": np.int64(epoch), "share": zero}) for epoch, zero in enumerate(zeros, 1)]
+    run = {"n_workers": 1, "overhead": Overhead.none(), "continual": True, "fidelities": ["epoch", "share"]}
+    trace = WAYS[way](queries(*asked), train, **run)
+    assert trace["resumed_from"].fillna(0).tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3]
+    assert trace["runtime"].tolist() == [10.0] * 9
