@@ -142,22 +142,26 @@ def test_a_file_gets_room_on_disk_or_an_error_where_none_can_be_reserved(tmp_pat
     path = tmp_path / "table"
     path.write_bytes(b"begun")
     os.truncate(path, 3 << 20)  # a hole, as of a map
+    size, room = (4 << 20) + 1, (1 << 20) + 7 if full else 1 << 30
+    written, pwrite = [0], os.pwrite
+
+    def on_a_disk(descriptor, data, offset):
+        """Take what has room, as a full disk does, and say on the next attempt that there is none."""
+        if offset >= room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        assert offset == written[-1], "without a gap"
+        written.append(offset + pwrite(descriptor, data[: room - offset], offset))
+        return written[-1] - offset
+
+    monkeypatch.setattr(os, "pwrite", on_a_disk)
     with path.open("r+b") as file:
         if full:
-            monkeypatch.setattr(os, "pwrite", lambda _, data, offset: _a_disk_of(1 << 20, data, offset))
             with pytest.raises(OSError, match="No space left on device"):
-                system.allocate(file.fileno(), 4 << 20)
+                system.allocate(file.fileno(), size)
             return
-        system.allocate(file.fileno(), (4 << 20) + 1)
-    assert path.read_bytes() == b"begun".ljust((4 << 20) + 1, b"\0")
-    assert path.stat().st_blocks * 512 >= 4 << 20
-
-
-def _a_disk_of(size, data, offset):
-    """Take what has room, as a full disk does, and say on the next attempt that there is none."""
-    if offset >= size:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    return min(len(data), size - offset)
+        system.allocate(file.fileno(), size)
+    assert written[-1] == size
+    assert path.read_bytes() == b"begun".ljust(size, b"\0")
 
 
 # -- CPU times without /proc -------------------------------------------------------------------------------------------
