@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -56,28 +57,31 @@ def test_native_and_ask_and_tell_give_the_same_trace(name):
     assert native.attrs["zerowait"]["specification"]["objectives"] == OBJECTIVES
 
 
+@pytest.mark.stress  # its model takes seconds
 def test_the_gaussian_process_takes_several_in_both_modes():
     native, asked = (run("optuna-gp", mode, 2, 12, OBJECTIVES[:2]) for mode in ("native", "ask_tell"))
     assert_frame_equal(native, asked, check_exact=True)
 
 
+@pytest.mark.parametrize("n_workers", [1, 4])
 @pytest.mark.parametrize("name", ["optuna-nsga2", "optuna-tpe"])
-def test_with_one_worker_it_is_optuna_as_such(name):
-    trace = run(name, "ask_tell", n_workers=1)
+def test_it_is_optuna_as_such_on_workers_of_an_event_queue(name, n_workers):
+    trace = run(name, "ask_tell", n_workers)
     benchmark, sampler = Conflict(), load(name, **PARAMETERS.get(name, {})).make_sampler(optimizer_seed(3))
-    space, asked = OptunaSpace(benchmark.space), []
-
-    def train(trial):
-        asked.append(space.suggest(trial))
-        evaluation = benchmark(asked[-1])
-        return evaluation.value, evaluation.metrics["latency"], evaluation.metrics["accuracy"]
-
+    space, now, told, in_flight = OptunaSpace(benchmark.space), 0.0, [], []
     with quiet():
         study = optuna.create_study(sampler=sampler, directions=["minimize", "minimize", "maximize"])
-        study.optimize(train, n_trials=24)
-    assert trace[["config.x", "config.y"]].to_dict("records") == [
-        {f"config.{name}": value for name, value in config.items()} for config in asked
-    ]
+        while len(told) < 24:
+            while len(in_flight) < n_workers and len(told) + len(in_flight) < 24:
+                trial = study.ask()
+                config = space.suggest(trial)
+                evaluation = benchmark(config)
+                heapq.heappush(in_flight, (now + evaluation.runtime, trial.number, trial, config, evaluation))
+            now, _, trial, config, evaluation = heapq.heappop(in_flight)
+            study.tell(trial, [evaluation.value, evaluation.metrics["latency"], evaluation.metrics["accuracy"]])
+            told.append((now, config["x"], config["y"], evaluation.metrics["latency"]))
+    columns = ["end", "config.x", "config.y", "metric.latency"]
+    assert list(trace[columns].itertuples(index=False, name=None)) == told
 
 
 def test_what_the_further_objectives_are_decides_what_is_asked_for():
