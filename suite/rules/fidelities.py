@@ -34,7 +34,8 @@ def check_fidelity(fidelity: Any) -> float | None:
     if isinstance(fidelity, Mapping):
         raise SpecificationError(
             f"fidelity is {shown(dict(fidelity))}, and the run has one fidelity; a run with several is told their "
-            f"names: fidelities={list(map(str, fidelity))!r}, the one that trainings continue along first"
+            f"names: fidelities={shown(list(fidelity) or ['epoch', 'resolution'])}, the one that trainings continue "
+            "along first"
         )
     return _number("fidelity", fidelity)
 
@@ -48,7 +49,7 @@ def check_any_fidelity(fidelity: AnyFidelity) -> None:
         return
     for name, value in fidelity.items():
         if value is not None:
-            _number(f"fidelity[{name!r}]", value)
+            _number(f"fidelity[{shown(name)}]", value)
 
 
 def _number(name: str, value: object) -> float:
@@ -113,7 +114,7 @@ class Fidelities:
             raise arguments.refusal("fidelities", given, "names that differ")
         values = given if isinstance(given, Mapping) else {}
         found = {name: values.get(name) for name in names}
-        return cls({n: None if v is None else _number(f"fidelities[{n!r}]", v) for n, v in found.items()})
+        return cls({n: None if v is None else _number(f"fidelities[{shown(n)}]", v) for n, v in found.items()})
 
     @property
     def first(self) -> str:
@@ -134,9 +135,10 @@ class Fidelities:
         elif fidelity.keys() != self.values.keys():
             wrong = next((n for n in fidelity if n not in self.values), None)
             missing = next((n for n in self.values if n not in fidelity), None)
-            what = f"{missing!r} is missing" if wrong is None else f"{wrong!r} is none of the fidelities"
+            what = f"{shown(missing)} is missing" if wrong is None else f"{shown(wrong)} is none of the fidelities"
             raise SpecificationError(
-                f"fidelity is {shown(dict(fidelity))}: {what}; it must have exactly the names {', '.join(self.values)}"
+                f"fidelity is {shown(dict(fidelity))}: {what}; "
+                f"it must have exactly the names {shown(list(self.values))}"
             )
         else:
             check_any_fidelity(fidelity)
