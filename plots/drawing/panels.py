@@ -143,6 +143,33 @@ class Canvas:
             panel.tick_params(axis="x", labelbottom=True)
         return panels, used
 
+    def rows_of_benchmarks(
+        self, benchmarks: Sequence[object], workers: Sequence[int], legend: Sequence[str]
+    ) -> tuple[Any, list[tuple[Any, list[tuple[Axes, int]]]]]:
+        """Return a row of panels a benchmark, a column a number of workers, or several rows where one has no room.
+
+        All panels, and for each benchmark those that begin a row and its panels with their numbers of workers; a
+        benchmark's panels share their axes.
+        """
+        columns = self.columns(len(workers))
+        each = -(-len(workers) // columns)
+        panels = self.panels(len(benchmarks) * each, columns, legend)
+        found = []
+        for position in range(len(benchmarks)):
+            rows = panels[position * each : (position + 1) * each]
+            used = list(rows.flat)[: len(workers)]
+            for panel in list(rows.flat)[len(workers) :]:
+                panel.set_visible(False)
+            for at, (panel, n_workers) in enumerate(zip(used, workers, strict=True)):
+                if at:
+                    panel.sharex(used[0])
+                    panel.sharey(used[0])
+                panel.tick_params(labelleft=at % columns == 0)
+                if position == 0 or each > 1:
+                    self.title(panel, workers_title(int(n_workers)))
+            found.append((rows[:, 0], list(zip(used, workers, strict=True))))
+        return panels, found
+
     def columns(self, count: int, suits: style.Width = "two", most: int = MOST_COLUMNS) -> int:
         """Return how many of so many panels stand beside one another: as many as have room, in rows of equal length."""
         if self.look.grows and self.width is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zerowait.plots.drawing import style
-from zerowait.plots.drawing.panels import Canvas, described, label_decades, workers_title
+from zerowait.plots.drawing.panels import Canvas, described, label_decades
 from zerowait.plots.statistics.arithmetic import is_logarithmic
 from zerowait.plots.statistics.fronts import attained
 from zerowait.plots.studies.blocks import Horizon, blocks, compared_sentence, left_out_sentence
@@ -116,24 +116,14 @@ def draw_attained_fronts(table: pd.DataFrame, canvas: Canvas) -> Any:
     benchmarks = canvas.labels.ordered(table["benchmark"].unique())
     workers = sorted(table["n_workers"].unique())
     optimizers = canvas.labels.ordered(set(table["optimizer"]) - {TOGETHER})
-    columns = canvas.columns(len(workers))
-    each = -(-len(workers) // columns)
-    panels = canvas.panels(len(benchmarks) * each, columns, [*optimizers, TOGETHER])
-    for position, benchmark in enumerate(benchmarks):
+    panels, rows = canvas.rows_of_benchmarks(benchmarks, workers, [*optimizers, TOGETHER])
+    for benchmark, (begins, used) in zip(benchmarks, rows, strict=True):
         of_row = table[table["benchmark"] == benchmark]
-        rows = panels[position * each : (position + 1) * each]
-        limits = [_limits(of_row[name].to_numpy()) for name in names]
-        frame = _Frame(objectives, limits)
-        for at, panel in enumerate(rows.flat):
-            if at >= len(workers):
-                panel.set_visible(False)
-                continue
-            frame.scale(panel)
-            _draw_panel(panel, of_row[of_row["n_workers"] == workers[at]], frame, optimizers, canvas)
-            panel.tick_params(labelleft=at % columns == 0)
-            if position == 0 or each > 1:
-                canvas.title(panel, workers_title(int(workers[at])))
-        for panel in rows[:, 0]:
+        frame = _Frame(objectives, [_limits(of_row[name].to_numpy()) for name in names])
+        frame.scale(used[0][0])
+        for panel, n_workers in used:
+            _draw_panel(panel, of_row[of_row["n_workers"] == n_workers], frame, optimizers, canvas)
+        for panel in begins:
             canvas.ylabel(panel, canvas.name(benchmark), labels[1])
     canvas.xlabel(labels[0])
     canvas.legend(panels.flat, last=(TOGETHER,))

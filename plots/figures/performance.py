@@ -33,7 +33,6 @@ from zerowait.plots.drawing.panels import (
     label_decades,
     scale_times,
     spread_sentence,
-    workers_title,
 )
 from zerowait.plots.statistics.arithmetic import (
     bootstrap_means,
@@ -138,29 +137,15 @@ def draw_performance(table: pd.DataFrame, canvas: Canvas) -> Any:
     benchmarks = canvas.labels.ordered(table["benchmark"].unique())
     workers = sorted(table["n_workers"].unique())
     names = canvas.labels.ordered(table["optimizer"].unique())
-    columns = canvas.columns(len(workers))
-    rows_each = -(-len(workers) // columns)
-    panels = canvas.panels(len(benchmarks) * rows_each, columns, [*names, OPTIMUM])
+    panels, rows = canvas.rows_of_benchmarks(benchmarks, workers, [*names, OPTIMUM])
     mark = _mark(table)
-    for position, benchmark in enumerate(benchmarks):
+    for benchmark, (begins, used) in zip(benchmarks, rows, strict=True):
         of_row = table[table["benchmark"] == benchmark]
-        rows = panels[position * rows_each : (position + 1) * rows_each]
-        first = rows[0, 0]
-        for at, panel in enumerate(rows.flat):
-            if at >= len(workers):
-                panel.set_visible(False)
-                continue
-            if panel is not first:
-                panel.sharex(first)
-                panel.sharey(first)
-            of_panel = of_row[of_row["n_workers"] == workers[at]]
-            draw_panel(panel, of_panel, canvas.styles, canvas.labels, mark)
-            panel.tick_params(labelleft=at % columns == 0)
-            if position == 0 or rows_each > 1:
-                canvas.title(panel, workers_title(workers[at]))
-        for panel in rows[:, 0]:
+        for panel, n_workers in used:
+            draw_panel(panel, of_row[of_row["n_workers"] == n_workers], canvas.styles, canvas.labels, mark)
+        for panel in begins:
             canvas.ylabel(panel, canvas.name(benchmark), LABELS[of_row["quantity"].iloc[0]])
-        _scale_row(first, of_row)
+        _scale_row(used[0][0], of_row)
     canvas.xlabel("simulated time [s]", _what_is_drawn(table))
     canvas.legend(panels.flat, last=(OPTIMUM,))
     return panels
