@@ -202,12 +202,18 @@ def keep(
     -------
     Table
         The rows of the runs for `cells.parquet`.
+
+    Raises
+    ------
+    SpecificationError
+        A run chose several fidelities or has several objectives.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     rows = store.read_cells(place)
     rows = rows.filter(pa.array([key in cells for key in rows["cell"].to_pylist()], pa.bool_()))
+    _refuse_several_objectives(rows)
     keys = rows["cell"]
     trained = trainings(place, highest)
     paths = store.partition_paths(place)
@@ -378,6 +384,17 @@ def _bounds(paths: Sequence[Path], cells: Container[str] | None = None) -> dict[
                 least, greatest = bounds.losses.get(kind, (math.inf, -math.inf))
                 bounds.losses[kind] = float(finite.min(initial=least)), float(finite.max(initial=greatest))
     return found
+
+
+def _refuse_several_objectives(rows: Table) -> None:
+    """Raise `SpecificationError` where runs have further objectives: what is kept is decided by the loss."""
+    for text in rows["specification"].to_pylist():
+        objectives = json.loads(text).get("objectives")
+        if objectives is not None:
+            raise SpecificationError(
+                f"a run has the objectives {', '.join(objectives)}, and an archive keeps what decides figures by the "
+                "loss; leave such runs out with --only, or keep the whole store"
+            )
 
 
 def _refuse_several_fidelities(benchmark: str, tables: Sequence[Table]) -> None:

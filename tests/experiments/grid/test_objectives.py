@@ -13,6 +13,7 @@ import zerowait as package
 from zerowait import benchmarks
 from zerowait.experiments.exports.optuna import export_optuna
 from zerowait.experiments.grid import store
+from zerowait.experiments.grid.archive import make_archive
 from zerowait.experiments.grid.cells import Cell
 from zerowait.experiments.grid.engines import InProcess
 from zerowait.experiments.grid.planning import make_plan
@@ -73,6 +74,8 @@ def test_what_was_run_says_its_objectives_wherever_it_is_read(two, tmp_path):
     traces, cells = package.load_study(folder.path), package.load_cells(folder.path)
     assert traces["metric.latency"].notna().all()
     assert {tuple(json.loads(text)["objectives"]) for text in cells["specification"]} == {("-accuracy", "latency")}
+    with pytest.raises(SpecificationError, match="a run has the objectives -accuracy, latency, and an archive keeps"):
+        make_archive(folder.path, tmp_path / "archive")
     text = study_like(cells.assign(trained=cells["evaluations"]), "archive", ["optuna-nsga2"], "mine")
     assert 'objectives = ["-accuracy", "latency"]' in text
 
