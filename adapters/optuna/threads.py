@@ -5,12 +5,10 @@ From the source of Optuna 5.0.0, with `n_jobs=P` greater than 1:
 * `_optimize` submits one `_optimize_sequential` a trial to a pool of P threads. Each of them first calls
   `study.sampler.reseed_rng()`, which seeds the sampler from the operating system's entropy. `ThreadedSampler`
   leaves the generator alone: its threads share one sampler, so no two of them can repeat the same numbers.
-* The first P trials race. `Study.ask` creates a trial (numbered under the storage's lock) and calls
-  `before_trial`; sampling begins later, at the first `suggest_*`. So `before_trial` of trial k, k < P, waits
-  until k calls have reached the simulator: then trials 0 to k-1 have been sampled, in that order, whichever
-  thread runs which trial. A trial that waits has no parameters yet, and samplers ignore running trials
-  without parameters, so its presence does not show. Optuna reads the trials, and fills the thread's cache of
-  them, at the first `suggest_*`, after the wait.
+* The first P trials race. `reseed_rng` is called before the trial is created, so there the k-th thread waits until k
+  calls have reached the simulator and its own worker is there: then the trials of the others have been sampled, in
+  the order of their numbers. A thread whose worker has left for good waits there for the end of the run, since the
+  next trial would take the worker of another thread.
 * From then on the simulator delivers one result at a time, and the next one only when the freed slot has a
   new call. In between, the thread of the result runs `tell`, its future is done, the main thread submits, and
   the only thread that is not blocked in the simulator runs `ask` and samples: the same sequence as
@@ -34,7 +32,7 @@ from optuna.study import StudyDirection
 
 from zerowait.adapters.optuna.rungs import told_values, trial_id
 from zerowait.adapters.start_up import wait_for_calls
-from zerowait.suite.rules.errors import BudgetExhausted, ZerowaitError
+from zerowait.suite.rules.errors import BudgetExhausted, ClusterFailure, ZerowaitError
 from zerowait.suite.rules.objectives import sign_of
 
 if TYPE_CHECKING:
@@ -76,7 +74,7 @@ def optimize_in_threads(
     the run.
     """
     n_threads = budget.useful_workers(n_workers)
-    threads = _Threads(space, rungs, simulator, n_threads, budget, objectives)
+    threads = _Threads(study, space, rungs, simulator, n_threads, budget, objectives)
     study.sampler = ThreadedSampler(study.sampler, threads)
     simulator.start()
     try:
@@ -104,6 +102,7 @@ class _Threads:
 
     def __init__(
         self,
+        study: optuna.Study,
         space: OptunaSpace,
         rungs: Sequence[Rung],
         simulator: Simulator,
@@ -111,6 +110,7 @@ class _Threads:
         budget: Budget,
         objectives: Sequence[str] | None,
     ) -> None:
+        self._study = study
         self._space = space
         self._rungs = rungs
         self._simulator = simulator
@@ -118,27 +118,50 @@ class _Threads:
         self._objectives = objectives
         self._left = budget.most_evaluations
         self._refused = 0
+        self._away = 0
+        """How many of those have no worker any more, so that they say nothing of the budget."""
         self._released = False
         self._changed = threading.Condition()
+        self._begun = 0
+        self._own = threading.local()
+        """What a thread knows of itself: whether it has `begun`, and its worker has `left`."""
         self.error: Exception | None = None
 
-    def take_turn(self, number: int) -> None:
-        """Let the first trials sample one after the other, in the order of their numbers."""
-        if 0 < number < self._n_threads:
-            wait_for_calls(self._simulator, number, given_up=lambda: self._refused > 0 or self._released)
+    def take_turn(self) -> None:
+        """Let the threads sample their first trials one after the other, and none for a worker that has left."""
+        if getattr(self._own, "left", False):
+            with self._changed:
+                self._away += 1
+            self._refuse()
+        elif not hasattr(self._own, "begun"):
+            self._own.begun = True
+            with self._changed:
+                number, self._begun = self._begun, self._begun + 1
+            if number == 0:
+                return  # its call waits for a worker to come, where none is there
+            with self.ending():
+                wait_for_calls(
+                    self._simulator,
+                    number,
+                    given_up=lambda: self._refused > self._away or self._released,
+                    arrivals=True,
+                )
 
     def evaluate(self, trial: optuna.Trial) -> float | list[float]:
         """Return the value of a trial, or its objectives; the objective of the study."""
         try:
             self._reserve()
-            with self.ending(trial.study):
+            with self.ending():
                 config = self._space.suggest(trial)
             return self._train(trial, config)
         except BudgetExhausted:
             pass
         except ZerowaitError as error:
-            self._fail(trial.study, error)
-        self._refuse(trial.study)
+            self._fail(error)
+        except ClusterFailure as error:
+            self._own.left = error.worker_left
+            raise
+        self._refuse()
         # Pruned and without a value: the one way to end a trial about which Optuna keeps silent.
         raise optuna.TrialPruned
 
@@ -152,7 +175,7 @@ class _Threads:
             except BudgetExhausted:
                 self._give_back()
                 raise
-            with self.ending(trial.study):
+            with self.ending():
                 if rung.step is not None:
                     trial.report(evaluation.value, rung.step)
                 pruned = rung.prunes and trial.should_prune()
@@ -170,12 +193,12 @@ class _Threads:
             self._changed.notify_all()
 
     @contextmanager
-    def ending(self, study: optuna.Study) -> Iterator[None]:
+    def ending(self) -> Iterator[None]:
         """End the study with any error that happens inside."""
         try:
             yield
         except Exception as error:
-            self._fail(study, error)
+            self._fail(error)
             raise
 
     def _reserve(self) -> None:
@@ -190,7 +213,7 @@ class _Threads:
         with self._changed:
             self._left += 1
 
-    def _refuse(self, study: optuna.Study) -> None:
+    def _refuse(self) -> None:
         """Keep a thread whose evaluation was refused from taking another trial until all are that far.
 
         The others may still have results to come, and must be refused themselves: a worker that just stays
@@ -200,15 +223,15 @@ class _Threads:
             self._refused += 1
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._refused >= self._n_threads or self._released)
-        study.stop()
+        self._study.stop()
 
-    def _fail(self, study: optuna.Study, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         """Start no more trials, and let those go that are still in the simulator."""
         if self.error is None:
             self.error = error
             self._simulator.abort()
         self.release()
-        study.stop()
+        self._study.stop()
 
 
 class ThreadedSampler(BaseSampler):
@@ -228,12 +251,12 @@ class ThreadedSampler(BaseSampler):
         self._threads = threads
 
     def reseed_rng(self) -> None:
-        """Keep the seed of the run."""
+        """Keep the seed of the run, and wait for the thread's turn."""
+        self._threads.take_turn()
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Wait for the trial's turn."""
-        with self._threads.ending(study):
-            self._threads.take_turn(trial.number)
+        """Ask the sampler."""
+        with self._threads.ending():
             self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -256,7 +279,7 @@ class ThreadedSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Tell the sampler."""
-        with self._threads.ending(study):
+        with self._threads.ending():
             self._sampler.after_trial(study, trial, state, values)
 
 

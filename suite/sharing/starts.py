@@ -48,12 +48,13 @@ class Starts:
         With `arrivals` also until the worker of the next one is there; otherwise nobody waits for a worker to come.
         """
         deadline = time.monotonic() + timeout
+        place = self._place(min(n, self._table.n_slots))
         n = min(n, self._table.n_slots if arrivals else self._there_at_once)
         while not self._have_been(n, arrivals=arrivals) and self._may_call():
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            self._transport.wait(self._place(n), min(left, 1.0))
+            self._transport.wait(place, min(left, 1.0))
             with self._transport as table:
                 if self._have_been(n, arrivals=arrivals) or table.ints[header.STOP_REASON] == StopReason.BUDGET:
                     return True
@@ -74,8 +75,8 @@ class Starts:
         """Wake who waits for the start that has just been, or for the worker that has just come."""
         table = self._table
         answered = table.ints[header.STARTED] + table.ints[header.RETIRED]
-        if self._there_at_once < table.n_slots:  # who waits for a worker to come may have since fewer had started
-            for n in range(1, min(answered, table.n_slots) + 1):
+        if self._there_at_once < table.n_slots:  # who waits for a worker to come may have since fewer had started, and
+            for n in range(1, table.n_slots + 1):  # who does not wait for it is content with those that there are
                 self._transport.wake(self._place(n))
         elif answered <= table.n_slots:
             self._transport.wake(self._place(answered))

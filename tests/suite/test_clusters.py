@@ -552,7 +552,8 @@ def test_an_unknown_key_of_a_study_is_named_with_what_was_meant():
         Cluster.from_json(3)
 
 
-def test_threads_wait_for_different_starts_at_once():
+@pytest.mark.parametrize("cluster", [Cluster(speeds=[1.0, 2.0, 1.0, 2.0]), Cluster(arrivals=[0.0, 5.0, 5.0, 5.0])])
+def test_threads_wait_for_different_starts_at_once(cluster):
     """As adapters make their first calls one after the other: each thread when so many have started."""
     ended = []
 
@@ -560,7 +561,6 @@ def test_threads_wait_for_different_starts_at_once():
         simulator.wait_started(number, timeout=60.0)
         ended.append((number, simulator({"x": number}).value))
 
-    cluster = Cluster(speeds=[1.0, 2.0, 1.0, 2.0])
     with Simulator(lambda config: Evaluation(float(config["x"]), 3.0), n_workers=4, overhead=Overhead.none(),
                    cluster=cluster) as simulator:  # fmt: skip
         threads = [threading.Thread(target=work, args=(simulator, number)) for number in reversed(range(4))]

@@ -216,6 +216,23 @@ def test_failures_and_unequal_workers_stop_trials_in_both_modes_alike(run, tmp_p
         assert "failed" not in trial["status"].tolist()[:-1]
 
 
+@pytest.mark.parametrize(
+    ("sampler", "cluster"),
+    [
+        ("optuna-tpe", Cluster(arrivals=(0.0, 9.0, 4.0, 30.0))),
+        ("optuna-tpe", Cluster(arrivals=(9.0,) * 4)),
+        # When a worker leaves, its thread tells Optuna of it while others go on: a model may know it a sample later.
+        ("optuna-random", Cluster(arrivals=(0.0, 9.0), departures=(8.0, 20.0, 25.0))),
+    ],
+)
+@pytest.mark.parametrize("pruner", [None, "hyperband"])
+def test_workers_that_come_and_go_are_the_same_in_both_modes(run, sampler, cluster, pruner):
+    adapter, options = load(sampler, pruner=pruner), {"evaluations": 60, "cluster": cluster}
+    native = run(adapter, Training(), "native", 4, **options)
+    assert_frame_equal(native, run(adapter, Training(), "ask_tell", 4, **options), check_exact=True)
+    assert len(native) == 60
+
+
 def test_a_trial_is_charged_epoch_by_epoch_on_its_worker(run, tmp_path):
     trace = run(
         load("optuna-tpe", pruner="median"), Training(), "native", 3, evaluations=200, directory=tmp_path / "run"
