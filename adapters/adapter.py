@@ -91,6 +91,14 @@ class Run:
 
         return optimizer_seed(self.seed)
 
+    @property
+    def workers_in_time(self) -> int:
+        """How many workers are there before the budget's time is over; the others never get a configuration."""
+        if self.cluster is None:
+            return self.n_workers
+        arrivals = map(self.cluster.arrival, range(self.n_workers))
+        return max(1, sum(arrival < self.budget.latest for arrival in arrivals))
+
     def specification(self) -> dict[str, Any]:
         """Return the keyword arguments that `simulate`, `SimulatedExecutor` and `Simulator` have in common."""
         return {

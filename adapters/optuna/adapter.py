@@ -155,7 +155,7 @@ class OptunaAdapter(Adapter):
             OptunaSpace(run.benchmark.space),
             self.rungs(run.benchmark),
             simulator,
-            n_workers=run.n_workers,
+            n_workers=run.workers_in_time,
             budget=run.budget,
             objectives=run.objectives,
         )

@@ -233,6 +233,16 @@ def test_workers_that_come_and_go_are_the_same_in_both_modes(run, sampler, clust
     assert len(native) == 60
 
 
+@pytest.mark.parametrize("max_time", [3.0, 25.0])
+def test_nothing_is_sampled_for_workers_that_come_after_the_end(run, max_time):
+    # The first of four is there at 4 s, the last two at 30 s.
+    options = {"budget": Budget(max_time=max_time), "cluster": Cluster(arrivals=(30.0, 9.0, 4.0, 30.0))}
+    native = run(load("optuna-tpe", pruner="median"), Training(), "native", 4, **options)
+    asked = run(load("optuna-tpe", pruner="median"), Training(), "ask_tell", 4, **options)
+    assert_frame_equal(native, asked, check_exact=True)
+    assert (len(native) == 0) == (max_time == 3.0)
+
+
 def test_a_trial_is_charged_epoch_by_epoch_on_its_worker(run, tmp_path):
     trace = run(
         load("optuna-tpe", pruner="median"), Training(), "native", 3, evaluations=200, directory=tmp_path / "run"
