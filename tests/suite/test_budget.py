@@ -8,6 +8,7 @@ import math
 import threading
 
 import pytest
+from drivers import needs_waits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from modes import MODES, Diverged, Scripted, ask_and_tell, executor, queries, threads
@@ -275,6 +276,7 @@ def rows(trace):
     return list(zip(*(trace[name] for name in ("config_id", "freed", "start", "end", "status")), strict=True))
 
 
+@needs_waits
 @given(budgets(), st.sampled_from([1.0, 5.0, 8.0, 26.0]) | st.floats(0.5, 60.0))
 @settings(max_examples=60)
 def test_a_budget_in_time_cuts_a_run_and_changes_nothing_before_the_cut(case, max_time):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drivers import needs_waits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -306,6 +307,7 @@ class Bumpy:
         return Evaluation(0.0, [1.0, 8.0, 2.0, 9.0, 20.0][[1.0, 2.5, 3.0, 9.0, None].index(fidelity)] + config["x"])
 
 
+@needs_waits
 @given(climbs())
 @settings(max_examples=60)
 def test_threads_and_ask_and_tell_agree_on_every_column(case):
