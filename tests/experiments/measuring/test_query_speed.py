@@ -13,7 +13,8 @@ def test_times_and_memory_are_measured_in_processes_of_their_own():
     one, other = query_speed._in_processes(2, "branin", {}, 20)
     for result in (one, other):
         assert result["label"] == "branin"
-        assert 0 < result["median"] <= result["p99"] < result["load"]
+        assert 0 < result["median"] <= result["p99"]
+        assert result["load"] > 0
         assert result["pss"] > 10e6
 
 
