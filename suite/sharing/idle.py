@@ -228,10 +228,11 @@ class Quiescence:
         self._since = 0.0
         self._halted = 0.0
         self._watch = Watch(idle.busy_share)
-        self.computed_at = -math.inf
-        """When something was last found to compute, and not merely to poll."""
+        self._computed_before = math.inf
+        self.without_computing = math.inf
+        """For how many seconds, of those in which it could look, nothing was found to compute, and not merely poll."""
         self.looks_since = 0
-        """How many looks there were since then: on a busy machine they are few."""
+        """How many looks there were in them: on a busy machine they are few."""
         self.work: float | None = None
         """How many seconds the processes had worked at the last look, all together."""
         self.shortest_interval = 0.0
@@ -258,14 +259,16 @@ class Quiescence:
         self.shortest_interval = _LOOKING * self._watch.looking
         # Beside threads that hold the interpreter's lock a look takes long: what was seen was seen at its end.
         seen_at = self._now()
-        if events != self._events:
-            working = set()
-        else:
+        quiet = min(awake, now - self._since - self._watch.held_up(seen))
+        self.without_computing = self._computed_before + quiet
+        working = set()
+        if events == self._events:
             working = self._watch.workers(seen, awake, self._idle.busy_share)
             if not working:
-                return min(awake, now - self._since - self._watch.held_up(seen))
+                return quiet
             if self._watch.workers(seen, awake, max(POLLING_SHARE, self._idle.busy_share)):
-                self.computed_at, self.looks_since = seen_at, 0
+                self.without_computing, self.looks_since = 0.0, 0
+        self._computed_before = self.without_computing
         self._events, self._since, self._halted = events, seen_at, 0.0
         self._watch.begin(seen, working)
         return 0.0

@@ -76,7 +76,7 @@ class Wait:
         if stalled < max(rule.stall_after, needed):
             return None
         watch = self._quiescence
-        if watch is None or (watch.looks_since >= _LOOKS and now - watch.computed_at >= rule.stall_after):
+        if watch is None or (watch.looks_since >= _LOOKS and watch.without_computing >= rule.stall_after):
             return Release.STALLED
         if stalled >= LONGEST_COMPUTING * rule.stall_after:
             self._run.end.come(StopReason.STALLED, round(stalled))
