@@ -72,8 +72,8 @@ class Fragile:
         return 0.0
 
     def __call__(self, config, *, fidelity=None, seed=None):
-        if self.task == "slow":
-            time.sleep(0.1)
+        if self.task == "slow" and os.path.exists("slow"):
+            time.sleep(0.5)
         return Evaluation(float(config["x"]), 1.0)
 
 

@@ -224,6 +224,8 @@ def test_an_interrupt_ends_a_study_at_once_and_the_next_run_goes_on(zerowait, st
         ("max_evaluations = 12", "max_evaluations = 5"),
     )
     cells = CellFolders(tmp_path / "runs" / "cells")
+    slow = zerowait.folder / "slow"  # while it is there, the study takes 25 s at least
+    slow.touch()
     command = [str(zerowait.command), "run", str(path), *how]
     process = subprocess.Popen(
         command, cwd=zerowait.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -243,6 +245,7 @@ def test_an_interrupt_ends_a_study_at_once_and_the_next_run_goes_on(zerowait, st
     assert {entry.name for entry in cells.path.iterdir()} == finished
     assert 2 <= len(finished) < 20
     before = {key: cells.finished(key).stat().st_ino for key in finished}
+    slow.unlink()
     done = zerowait("run", path, *how)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"20 of 20 cells are finished ({20 - len(finished)} now, {len(finished)} before)")
