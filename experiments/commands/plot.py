@@ -32,7 +32,7 @@ STUDY_HELP = f"The study's output folder, its TOML file, or the name of one of o
 Folder = Annotated[Path, typer.Argument(help=STUDY_HELP, metavar="STUDY", show_default=False, readable=False)]
 
 
-def plot(
+def plot(  # noqa: PLR0913 - each an option
     study: Annotated[
         Path | None,
         typer.Argument(
@@ -57,6 +57,13 @@ def plot(
             help="An option of the figure, such as 'statistic=median'; may be repeated; --list shows them.",
         ),
     ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            "--metric", metavar="NAME", show_default=False,
+            help="A metric to draw in the place of the loss; more is better with a minus sign: --metric=-accuracy.",
+        ),
+    ] = "",
     names: Names = None,
     look: Annotated[str, typer.Option("--style", help="What for: paper, slides or web.")] = "web",
     width: Annotated[
@@ -90,7 +97,11 @@ def plot(
     folder = study_folder(study)
     columns = dict.fromkeys(name for kind in kinds for name in kind.columns)
     loaded = load_study(
-        folder, columns=tuple(columns), where=where or (), labels=labels_for(study, folder, names or ())
+        folder,
+        columns=tuple(columns),
+        where=where or (),
+        labels=labels_for(study, folder, names or ()),
+        metric=metric,
     )
     for kind in kinds:
         if figure == ALL and not kind.is_of(loaded):

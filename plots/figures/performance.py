@@ -46,6 +46,7 @@ from zerowait.plots.studies.blocks import counted
 from zerowait.plots.studies.labels import NO_LABELS, Labels
 from zerowait.plots.studies.objectives import HYPERVOLUME
 from zerowait.suite.rules.errors import SpecificationError
+from zerowait.suite.rules.objectives import metric_of, sign_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,8 +57,8 @@ if TYPE_CHECKING:
 
 Statistic = Literal["mean", "median"]
 Interval = Literal["standard_error", "bootstrap"]
-Quantity = Literal["regret", "value", "hypervolume"]
-LABELS: Mapping[Quantity, str] = {"regret": "regret", "value": "best value", "hypervolume": "hypervolume"}
+QUANTITIES: Mapping[str, str] = {"regret": "regret", "value": "best value", "hypervolume": "hypervolume"}
+"""What may be drawn, as axes call it; a metric in the place of the loss is called by its name."""
 POINTS = 200
 """Times in the grid of one benchmark."""
 OPTIMUM = "optimum"
@@ -69,7 +70,7 @@ def performance_table(
 ) -> pd.DataFrame:
     """Return exactly the numbers that the figure shows, one row a point.
 
-    Columns: `benchmark`, `n_workers`, `optimizer`, `time` (simulated seconds), `quantity` (`Quantity`),
+    Columns: `benchmark`, `n_workers`, `optimizer`, `time` (simulated seconds), `quantity` (of `QUANTITIES`),
     `mean` or `median`, `standard_error` or `lower` and `upper` (NaN for one seed), `n_seeds`, `optimum` (NaN when
     unknown).
 
@@ -100,11 +101,13 @@ def performance_table(
     for (benchmark,), runs in study.groups("benchmark"):
         curves = _curves(study, runs, points, statistic, interval)
         optimum = float(study.cells["optimum"].iloc[runs[0]])
-        quantity: Quantity = "hypervolume" if study.rule[0] == HYPERVOLUME else "value"
+        quantity = "hypervolume" if study.rule[0] == HYPERVOLUME else "value"
+        if study.metric:
+            quantity = f"best {metric_of(study.metric)}"
         if not math.isnan(optimum) and all(np.all(curve.centre >= optimum) for curve in curves):
             quantity = "regret"
         shift = optimum if quantity == "regret" else 1.0 if quantity == "hypervolume" else 0.0
-        sign = -1.0 if quantity == "hypervolume" else 1.0
+        sign = -1.0 if quantity == "hypervolume" else sign_of(study.metric)
         rows += [
             pd.DataFrame(
                 {
@@ -144,11 +147,15 @@ def draw_performance(table: pd.DataFrame, canvas: Canvas) -> Any:
         for panel, n_workers in used:
             draw_panel(panel, of_row[of_row["n_workers"] == n_workers], canvas.styles, canvas.labels, mark)
         for panel in begins:
-            canvas.ylabel(panel, canvas.name(benchmark), LABELS[of_row["quantity"].iloc[0]])
+            canvas.ylabel(panel, canvas.name(benchmark), _called(of_row["quantity"].iloc[0]))
         _scale_row(used[0][0], of_row)
     canvas.xlabel("simulated time [s]", _what_is_drawn(table))
     canvas.legend(panels.flat, last=(OPTIMUM,))
     return panels
+
+
+def _called(quantity: str) -> str:
+    return QUANTITIES.get(quantity, quantity)
 
 
 def draw_panel(

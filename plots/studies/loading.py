@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zerowait.plots.studies.labels import NO_LABELS, Labels, labels_of
 from zerowait.plots.studies.labels import TABLE as LABELS
+from zerowait.plots.studies.metrics import metric_columns
 from zerowait.plots.studies.run import Run
 from zerowait.plots.studies.study import (
     CLUSTER,
@@ -51,27 +52,31 @@ def load_study(
     columns: Sequence[str] = (),
     where: Where = None,
     labels: Labels | None = None,
+    metric: str = "",
 ) -> Study:
     """Return the study in a folder, of its traces these columns (all that figures read by default).
 
     `where` chooses runs, see `zerowait.suite.records.selection`; colours and references are those of the whole study.
-    `labels` stand in the place of those of the study's file.
+    `labels` stand in the place of those of the study's file. `metric` names what stands in the place of the loss: with
+    a minus sign, such as `-accuracy`, if more is better.
 
     Raises
     ------
     TraceError
         As for `load_runs`.
     SpecificationError
-        A condition cannot be read or no run meets them, or two runs have the same name.
+        No trace has the metric, a condition cannot be read or no run meets them, or two runs have the same name.
     """
     from zerowait.suite.records import store
 
     folder = Path(folder)
     if any((folder / name).exists() for name in (STORE, CELLS_FILE)):
-        full = [name for name in store.free_columns(folder) if name.startswith((FIDELITY, FULL)) or name == LOST_TIME]
-        study = _of_store(folder, [*(columns or EVALUATION_COLUMNS), *full])
+        there = store.free_columns(folder)
+        full = [name for name in there if name.startswith((FIDELITY, FULL)) or name == LOST_TIME]
+        full += [name for name in metric_columns(metric, there) if name not in full] if metric else []
+        study = _of_store(folder, [*(columns or EVALUATION_COLUMNS), *full], metric)
     else:
-        study = study_of_runs(load_runs(folder), unfinished(folder), columns)
+        study = study_of_runs(load_runs(folder), unfinished(folder), columns, metric)
     study = study.labelled(kept_labels(folder), known=False) if labels is None else study.labelled(labels)
     return study.where(where)
 
@@ -93,7 +98,7 @@ def kept_labels(folder: Path) -> Labels:
         raise TraceError(f"{file} is damaged ({error}); run the study again to write it anew") from None
 
 
-def _of_store(folder: Path, columns: Sequence[str]) -> Study:
+def _of_store(folder: Path, columns: Sequence[str], metric: str) -> Study:
     """Return a study from its store: runs and evaluations in the study's order, one copy of each column in memory."""
     import numpy as np
     import pandas as pd
@@ -141,7 +146,8 @@ def _of_store(folder: Path, columns: Sequence[str]) -> Study:
     there = set(cells["cell"])
     listed = listed_cells(listing) if listing.is_file() else {}
     missing = [label for name, label in listed.items() if Path(name).name not in there]
-    return study_of(cells[[*KEYS, *FACTS, CLUSTER, OBJECTIVES]], pd.DataFrame(found, copy=False), counts, missing)
+    evaluations = pd.DataFrame(found, copy=False)
+    return study_of(cells[[*KEYS, *FACTS, CLUSTER, OBJECTIVES]], evaluations, counts, missing, metric)
 
 
 def _archived(folder: Path) -> tuple[Mapping[str, int], Sequence[str]] | None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from zerowait.plots.statistics.arithmetic import best_at, last_at, normalised_regret
 from zerowait.plots.studies.labels import NO_LABELS, Labels
+from zerowait.plots.studies.metrics import metric_columns, metric_sentence, with_metric
 from zerowait.plots.studies.objectives import (
     HYPERVOLUME,
     delivered_columns,
@@ -84,6 +85,8 @@ class Study:
     """`references` under other rules of results: by `full`, or by the column that a recommendation is judged by."""
     rule: tuple[Rule, str] = ("any", SCORE)
     """What counts as a result, and the score that a recommendation is judged by."""
+    metric: str = ""
+    """What stands in the place of the loss, with a minus sign if more is better; empty: nothing does."""
     judged_sentence: str = ""
     """What a caption says of the rule."""
     labels: Labels = NO_LABELS
@@ -141,7 +144,7 @@ class Study:
                 raise SpecificationError(f"score is {shown(score)}; only result=recommended is judged by another score")
             return self.by_hypervolume
         rule, known = chosen_rule(self.evaluations, self.offsets, result, score)
-        text = sentence(rule, score, known=known)
+        text = sentence(rule, score, known=known or bool(self.metric)) + metric_sentence(self.metric)
         if rule == "any":
             return replace(self, judged_sentence=text)
         column = "value" if rule == "full" else f"{FULL}{score}"
@@ -266,7 +269,13 @@ class Study:
         return replace(self, optimizers=tuple(labels.ordered(self.optimizers)), labels=labels)
 
 
-def study_of(cells: pd.DataFrame, evaluations: pd.DataFrame, counts: Integers, unfinished: Sequence[str] = ()) -> Study:
+def study_of(
+    cells: pd.DataFrame,
+    evaluations: pd.DataFrame,
+    counts: Integers,
+    unfinished: Sequence[str] = (),
+    metric: str = "",
+) -> Study:
     """Return a study of these runs.
 
     Parameters
@@ -279,6 +288,8 @@ def study_of(cells: pd.DataFrame, evaluations: pd.DataFrame, counts: Integers, u
         How many evaluations each run has, shape (runs,).
     unfinished
         Runs that are missing.
+    metric
+        What stands in the place of the loss: the name of a metric, with a minus sign if more is better.
 
     Raises
     ------
@@ -292,6 +303,8 @@ def study_of(cells: pd.DataFrame, evaluations: pd.DataFrame, counts: Integers, u
         )
     if not len(cells):
         raise SpecificationError("there are no runs to draw; give at least one")
+    if metric:
+        cells, evaluations = with_metric(cells.drop(columns=OBJECTIVES, errors="ignore"), evaluations, metric)
     offsets = _offsets(counts)
     absent = dict.fromkeys(FACTS, math.nan) | {CLUSTER: "", OBJECTIVES: ""}
     cells = cells.assign(**{name: value for name, value in absent.items() if name not in cells}).reset_index(drop=True)
@@ -317,6 +330,7 @@ def study_of(cells: pd.DataFrame, evaluations: pd.DataFrame, counts: Integers, u
         tuple(unfinished),
         MappingProxyType(dict(highest)),
         MappingProxyType(_other_references(cells, evaluations, offsets, highest)),
+        metric=metric,
     )
     if not study.objectives:
         return study
@@ -379,8 +393,12 @@ def study_of_table(table: pd.DataFrame) -> Study:
     return study_of(cells, evaluations, counts)
 
 
-def study_of_runs(runs: Sequence[Run], unfinished: Sequence[str] = (), columns: Sequence[str] = ()) -> Study:
+def study_of_runs(
+    runs: Sequence[Run], unfinished: Sequence[str] = (), columns: Sequence[str] = (), metric: str = ""
+) -> Study:
     """Return a study of runs that were read one by one; `columns` of their traces, all that figures read by default.
+
+    `metric` stands in the place of the loss, as for `study_of`.
 
     Raises
     ------
@@ -411,11 +429,14 @@ def study_of_runs(runs: Sequence[Run], unfinished: Sequence[str] = (), columns: 
     )
     evaluations = pd.DataFrame({name: np.concatenate([run.trace[name].to_numpy() for run in runs]) for name in wanted})
     several = {one for text in cells[OBJECTIVES] if text for one in delivered_columns(json.loads(text))} - set(wanted)
+    if metric:
+        several.update(set(metric_columns(metric, {str(name) for run in runs for name in run.trace})).difference(full))
     full += sorted(name for name in {LOST_TIME, *several} if any(name in run.trace for run in runs))
     for name in full:  # older traces have none, nor have those of perfect workers
         parts = [run.trace[name] if name in run.trace else np.full(len(run.trace), math.nan) for run in runs]
         evaluations[name] = np.concatenate([np.asarray(part, dtype=np.float64) for part in parts])
-    return study_of(cells, evaluations, np.array([len(run.trace) for run in runs], dtype=np.int64), unfinished)
+    counts = np.array([len(run.trace) for run in runs], dtype=np.int64)
+    return study_of(cells, evaluations, counts, unfinished, metric)
 
 
 def text_of(name: str, specification: Mapping[str, Any]) -> str:
