@@ -273,7 +273,7 @@ class _AskTellRun:
             engine.spend(time.perf_counter() - told_at)
         if self.on_delivery is not None:
             self.on_delivery(query, told)
-        if isinstance(goes_on, Query):  # many an optimizer returns something else that nobody reads
+        if goes_on is not None and isinstance(goes_on, Query):  # many return something else that nobody reads
             self._go_on(goes_on, pending)
 
     def _go_on(self, query: Query, last: Pending) -> None:
