@@ -286,6 +286,17 @@ def test_every_environment_pins_its_library_and_what_zerowait_needs(name):
     assert len(pinned) == len(requirements(name))
     assert environments.normalized(environments.LIBRARIES[name]) in pinned
     # What only the command line, studies, downloads and figures import need not be there.
-    above = {"typer", "rich", "pydantic", "matplotlib", "jinja2", "scipy", "scikit-posthocs", "statsmodels", "requests"}
+    above = {
+        "typer",
+        "rich",
+        "pydantic",
+        "matplotlib",
+        "jinja2",
+        "scipy",
+        "scikit-posthocs",
+        "statsmodels",
+        "requests",
+        "moocore",
+    }
     needed = {re.match(r"[\w.-]+", line)[0] for line in requires("zerowait") if "extra ==" not in line}
     assert {environments.normalized(distribution) for distribution in needed - above} <= pinned.keys()
