@@ -42,7 +42,7 @@ def with_fidelities(
         A name is no parameter with numbers, a value is not one of them, or other parameters depend on it.
     """
     label, own = benchmark.label, benchmark.fidelity
-    if not isinstance(fidelities, Mapping | None):
+    if not isinstance(fidelities, Mapping | None) or (not fidelities and along is None):
         raise SpecificationError(
             f"{label}: fidelities is {shown(fidelities)}; it must be a mapping of parameters to numbers"
         )
@@ -163,6 +163,11 @@ class _WithFidelities:
             (list(base.values()), base.conditions, base.forbidden_clauses)
         )
         parameters = [parameter for parameter in all_of_them if parameter.name not in self.fidelities.values]
+        if not parameters:
+            raise SpecificationError(
+                f"{self.benchmark.label}: {', '.join(self.fidelities.values)} are all of its parameters, "
+                "and nothing is left to optimize; leave one out of fidelities"
+            )
         space = ConfigurationSpace(name=self.label, seed=0)
         try:
             space.add(parameters, conditions, forbidden)

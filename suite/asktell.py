@@ -142,6 +142,8 @@ class _AskTellRun:
         self.asking = True
         self.has_nothing = False
         """Whether the optimizer has said that it has nothing to evaluate until another result arrives."""
+        self.batch: deque[tuple[Query, float, float]] = deque()
+        """What was asked for and has not been started, each with the time and the cost of its sampling."""
 
     def loop(self) -> None:
         """Hand out configurations while a worker is free, then deliver the earliest result; until nothing is left."""
@@ -188,7 +190,7 @@ class _AskTellRun:
     def _batches(self) -> Callable[[], None]:
         """Return the hand-out of synchronous batches: one is asked for when the previous one is complete."""
         engine = self.engine
-        batch: deque[tuple[Query, float, float]] = deque()
+        batch = self.batch
 
         def ask_for_a_batch() -> None:
             for _ in range(self.batch_size or 0):
@@ -263,10 +265,10 @@ class _AskTellRun:
         else:
             tell_failure = getattr(self.optimizer, "tell_failure", None)
             if tell_failure is not None:
-                tell_failure(query, pending.error)
+                goes_on = tell_failure(query, pending.error)
             elif isinstance(pending.error, DivergedError):
                 told = lost(engine.objectives, told)
-                self.optimizer.tell(query, told)
+                goes_on = self.optimizer.tell(query, told)
             else:
                 raise pending.error
         if engine.measured:
@@ -277,8 +279,11 @@ class _AskTellRun:
             self._go_on(goes_on, pending)
 
     def _go_on(self, query: Query, last: Pending) -> None:
-        """Let the worker whose result was the last one go on with a query, before another one is asked for."""
-        if self.engine.may_call():
+        """Let the worker whose result was the last one go on with a query, before another one is asked for.
+
+        What has been asked for is part of the budget already.
+        """
+        if self.engine.may_call(len(self.batch)):
             self.engine.keep_worker(last)
             self._begin(query)
         else:

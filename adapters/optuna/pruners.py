@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from zerowait.adapters.optuna.rungs import Rung
 from zerowait.adapters.spaces import ETA, between_fidelities
+from zerowait.suite.rules import arguments
 from zerowait.suite.rules.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ PRUNERS = {
 }
 """What a study calls a pruner, and what `optuna.pruners` does."""
 
+LEAST = {
+    "min_resource": 1, "max_resource": 1, "reduction_factor": 2, "bootstrap_count": 0, "min_early_stopping_rate": 0,
+    "n_startup_trials": 0, "n_warmup_steps": 0, "interval_steps": 1, "n_min_trials": 1,
+}  # fmt: skip
+"""Of the pruners' arguments that are integers."""
 MOST_REPORTS = 10_000
 """Of a trial. More are a slip: the pruner compares each of them with those of all other trials."""
 
@@ -86,12 +92,13 @@ class EveryEpoch:
                 f"the pruner {self._name!r} was given {', '.join(map(repr, unknown))}; {PRUNERS[self._name]} takes "
                 f"{', '.join(sorted(taken))}"
             )
-        if self._name == "hyperband":  # looks at its arguments when it prunes for the first time
-            least = _integer("min_resource", self._arguments.get("min_resource", 1), 1)
-            _integer("reduction_factor", self._arguments.get("reduction_factor", ETA), 2)
-            _integer("bootstrap_count", self._arguments.get("bootstrap_count", 0), 0)
-            if self._arguments.get("max_resource", "auto") != "auto":
-                _integer("max_resource", self._arguments["max_resource"], least)
+        # Optuna takes some of the wrong type and fails, or rounds, when it prunes for the first time.
+        guessed = "min_resource" if self._name == "successive-halving" else "max_resource"  # by Optuna
+        given = {name: value for name, value in self._arguments.items() if (name, value) != (guessed, "auto")}
+        for name in filter(given.__contains__, LEAST):
+            _integer(name, given[name], given.get("min_resource", 1) if name == "max_resource" else LEAST[name])
+        if self._name == "percentile":
+            arguments.real("percentile", given.get("percentile"), 0.0, 100.0)
         try:
             self._make(1, ETA)
         except (TypeError, ValueError) as error:

@@ -166,7 +166,8 @@ class Study:
         Runs of the loss alone may be beside them.
         """
         found = sorted(set(self.cells[OBJECTIVES]) - {""})
-        several = tuple(json.loads(found[0])) if len(found) == 1 else ()
+        alike = {tuple(sorted(json.loads(text))) for text in found}  # in whichever order
+        several = tuple(json.loads(found[0])) if len(alike) == 1 else ()
         return several if value_columns(self.evaluations, several) else ()
 
     @functools.cached_property

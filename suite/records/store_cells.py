@@ -7,6 +7,7 @@ made again from them at any time.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -21,7 +22,7 @@ from zerowait.suite.rules.identity import canonical_json, digest
 from zerowait.suite.sharing.regular_files import open_regular, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -123,21 +124,50 @@ def _measured(folder: Path) -> dict[str, Any]:
 
 
 def own_traces(folder: Path) -> Iterator[Path]:
-    """Yield the traces of runs of one's own scripts below a folder, sorted; none of hidden folders or failed cells."""
+    """Yield the traces of runs of one's own scripts below a folder, sorted; none of hidden folders or failed cells.
+
+    Of a study below it, those of the cells that the study has now.
+
+    Raises
+    ------
+    TraceError
+        A study's list of cells is damaged.
+    """
+    listed: dict[Path, Collection[str] | None] = {}
     for path in sorted(folder.rglob(TRACE_FILE)):
         parents = path.relative_to(folder).parts[:-1]
-        if not any(name.startswith(".") or name.endswith(".failed") for name in parents):
+        if any(name.startswith(".") or name.endswith(".failed") for name in parents):
+            continue
+        for study in itertools.islice(path.parents, 1, len(parents) + 1):
+            if study not in listed:
+                listed[study] = _cells_of(study) if (study / STUDY_FILE).is_file() else None
+            cells = listed[study]
+            if cells is not None and path.parent.relative_to(study).as_posix() not in cells:
+                break
+        else:
             yield path
 
 
+def _cells_of(study: Path) -> Collection[str]:
+    try:
+        return list(map(str, _read_json(study / STUDY_FILE)["cells"]))
+    except (KeyError, TypeError) as error:
+        raise TraceError(_damaged(study / STUDY_FILE, f"it lists no cells: {error}")) from None
+
+
 def check_labels(path: Path, labels: Mapping[str, Any]) -> None:
-    """Raise `TraceError` unless a trace has the labels by which runs are told apart."""
+    """Raise `TraceError` unless a trace has the labels by which runs are told apart, and its optimum is a number."""
     for label in ("optimizer", "benchmark"):
         if not isinstance(labels.get(label), str):
             raise TraceError(
                 f"{path} has the labels {labels!r}; figures and tables need the label {label!r}: "
                 f"run it with labels={{'optimizer': ..., 'benchmark': ...}}"
             )
+    optimum = labels.get("optimum")
+    if optimum is not None and (isinstance(optimum, bool) or not isinstance(optimum, int | float)):
+        raise TraceError(
+            f"{path} has the label optimum={optimum!r}; it must be the least loss that is possible, a number"
+        )
 
 
 def read_own_run(path: Path, folder: Path) -> StoredCell:

@@ -71,9 +71,10 @@ def values_of(evaluation: Evaluation, objectives: Sequence[str]) -> list[float]:
 
 
 def lost(objectives: Sequence[str] | None, charged: Evaluation = LOST) -> Evaluation:
-    """Return what an optimizer gets that cannot take an exception: an evaluation whose objectives are all infinite."""
+    """Return what an optimizer gets that cannot take an exception: an evaluation with the worst of each objective."""
     metrics = {metric_of(one): sign_of(one) * math.inf for one in objectives or () if metric_of(one) != VALUE}
-    return Evaluation(math.inf, charged.runtime, {**charged.metrics, **metrics}, charged.start, charged.end)
+    value = -math.inf if f"-{VALUE}" in (objectives or ()) else math.inf
+    return Evaluation(value, charged.runtime, {**charged.metrics, **metrics}, charged.start, charged.end)
 
 
 def evaluations_with(objectives: Sequence[str] | None) -> Checked:

@@ -201,3 +201,11 @@ def test_every_benchmark_takes_them_when_it_is_loaded():
     assert factory_spec_of(x).make().label == x.label
     with pytest.raises(SpecificationError, match="'x7' cannot be a fidelity"):
         benchmarks.load("branin", fidelities={"x7": 0.25})
+
+
+def test_something_is_left_to_optimize():
+    six = {f"x{k}": 0.5 for k in range(6)}
+    with pytest.raises(SpecificationError, match="are all of its parameters, and nothing is left to optimize"):
+        load("hartmann6", fidelities=six)
+    with pytest.raises(SpecificationError, match=r"fidelities is {}; it must be a mapping"):
+        load("hartmann6", fidelities={})

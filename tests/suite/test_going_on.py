@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from zerowait.suite import Evaluation, Overhead, Query, simulate
@@ -95,3 +97,46 @@ def test_anything_else_that_tell_returns_is_nothing(answer):
     optimizer = Epochs("ABC", goes_on="", answer=answer)
     trace = simulate(optimizer, train, n_workers=2, overhead=Overhead.none())
     assert trace["config.name"].tolist() == ["B", "A", "C"]
+
+
+@pytest.mark.parametrize(("n_workers", "batch_size", "most"), [(1, 4, 4), (1, 8, 9), (2, 4, 5), (4, 8, 9), (3, 1, 7)])
+def test_batches_keep_to_the_budget_though_workers_go_on(n_workers, batch_size, most):
+    """What was asked for counts, and comes before what would go on."""
+
+    class Rungs:
+        x = 0
+
+        def ask(self):
+            self.x += 1
+            return Query({"x": self.x}, 1.0)
+
+        def tell(self, query, _evaluation):
+            return Query(query.config, query.fidelity + 1.0) if query.fidelity < 3 else None
+
+    trace = simulate(
+        Rungs(), lambda config, fidelity: Evaluation(0.0, fidelity + config["x"] % 3), n_workers=n_workers,
+        max_evaluations=most, batch_size=batch_size, overhead=Overhead.none(),
+    )  # fmt: skip
+    assert len(trace) == most
+
+
+@pytest.mark.parametrize("hears", [False, True])
+def test_a_worker_goes_on_after_a_training_that_failed(hears):
+    class Halves:
+        xs = iter((1, 2))
+
+        def ask(self):
+            return Query({"x": next(self.xs)})
+
+        def tell(self, query, _evaluation):
+            return Query({"x": 100 + query.config["x"]}) if query.config["x"] < 100 else None
+
+    class Hears(Halves):
+        def tell_failure(self, query, _error):
+            return self.tell(query, None)
+
+    trace = simulate(
+        (Hears if hears else Halves)(), lambda config: Evaluation(math.nan if config["x"] < 100 else 0.0, 1.0),
+        n_workers=1, max_evaluations=4, overhead=Overhead.none(),
+    )  # fmt: skip
+    assert trace["config.x"].tolist() == [1, 101, 2, 102]

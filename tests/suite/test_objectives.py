@@ -21,7 +21,7 @@ from zerowait import (
     simulate,
 )
 from zerowait.suite.records.check import check
-from zerowait.suite.rules.objectives import values_of
+from zerowait.suite.rules.objectives import lost, values_of
 from zerowait.suite.sharing import journal
 from zerowait.suite.sharing.rundir import RunDirectory
 
@@ -138,3 +138,9 @@ def test_check_reports_a_record_without_an_objective(tmp_path):
         file.write_bytes(b"".join([lines[0], journal.line(json.dumps(record).encode()), *lines[2:]]))
         found = [violation for violation in check(tmp_path).violations if violation.rule == "objectives"]
         assert [(one.record, "latency" in one.message) for one in found] == [(1, True)]
+
+
+def test_a_failed_training_is_the_worst_of_each_objective():
+    worst = lost(["-value", "latency", "-accuracy"])
+    assert (worst.value, worst.metrics) == (-math.inf, {"latency": math.inf, "accuracy": -math.inf})
+    assert lost(["latency", "value"]).value == lost(None).value == math.inf

@@ -61,6 +61,11 @@ def test_a_result_is_the_hypervolume_so_far_each_objective_scaled_by_the_whole_s
     assert (reference["worst"], reference["first"]) == (1.0, (1.0 + 0.75) / 2)
 
 
+def test_the_order_in_which_a_run_names_its_objectives_does_not_matter():
+    study = study_of_runs([run_of("first", FIRST), run_of("second", SECOND, objectives=("-speed", "value"))])
+    assert hypervolumes_of(study) == EXPECTED
+
+
 def test_the_scale_is_the_whole_studys_whichever_runs_are_chosen():
     assert hypervolumes_of(by_hand().where("optimizer=first")) == {"first": EXPECTED["first"]}
     assert by_hand().where("optimizer=first").judged().references.loc["toy", "reference"] == 0.125

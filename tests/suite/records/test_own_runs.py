@@ -7,6 +7,7 @@ import pytest
 from drivers import Lookup
 
 from zerowait import load_cells, load_incumbents, load_study, read_trace
+from zerowait.plots.studies.loading import load_study as plotted
 from zerowait.suite import Overhead, Simulator
 from zerowait.suite.rules.errors import TraceError
 
@@ -59,3 +60,23 @@ def test_runs_that_no_one_has_finished_are_no_study(tmp_path):
     run(tmp_path / "run", finish=False)
     with pytest.raises(TraceError, match=r"each finished by simulator\.finish\(\)"):
         load_cells(tmp_path)
+
+
+def test_of_a_study_below_it_the_cells_count_that_the_study_has_now(tmp_path):
+    """The study was edited and run again; what it left out is still there, should it come back."""
+    for place in ("study/cells/now", "study/cells/before", "mine"):
+        run(tmp_path / place, labels={**LABELS, "optimizer": place[-3:]})
+    (tmp_path / "study" / "study.json").write_text('{"name": "study", "cells": {"cells/now": "now"}}')
+    assert load_cells(tmp_path)["cell"].tolist() == ["mine", "study/cells/now"]
+    (tmp_path / "study" / "study.json").write_text("{}")
+    with pytest.raises(TraceError, match=r"study\.json cannot be read \(it lists no cells"):
+        load_cells(tmp_path)
+
+
+@pytest.mark.parametrize("optimum", ["zero", [1.0], True])
+def test_an_optimum_that_is_no_number_is_refused(tmp_path, optimum):
+    run(tmp_path / "run", labels={**LABELS, "optimum": optimum})
+    with pytest.raises(TraceError, match="has the label optimum="):
+        load_cells(tmp_path)
+    with pytest.raises(TraceError, match="has the label optimum="):
+        plotted(tmp_path)
