@@ -36,7 +36,7 @@ class Wait:
 
         After Ctrl-Z, or in a virtual machine without its cores, the optimizer was as quiet as this caller.
         """
-        if slept - asked > _OVERSLEPT:
+        if slept - asked > _OVERSLEPT <= asked:  # of many short sleeps it is the wait for the lock between them
             self._halted += slept - asked
 
     def _halted_since(self) -> float:
